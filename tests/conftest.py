@@ -1,0 +1,79 @@
+"""What every test shares: threads, seeds, the project's root, and configs composed once."""
+
+import os
+
+# Before torch is imported: two xdist workers with a thread pool each are slower than one thread each.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import random
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rootutils
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, open_dict
+
+# Sets PROJECT_ROOT, which configs/paths reads.
+ROOT: Path = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
+
+Compose = Callable[..., DictConfig]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Every test starts from the same random states, so that its order does not matter."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - libraries may draw from the old global state
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _clean_hydra() -> Iterator[None]:
+    """A test that leaves Hydra initialised would break the next one that composes."""
+    yield
+    GlobalHydra.instance().clear()
+
+
+@pytest.fixture(scope="session")
+def _composed() -> dict[tuple[str, ...], DictConfig]:
+    return {}
+
+
+@pytest.fixture
+def compose_config(_composed: dict[tuple[str, ...], DictConfig], tmp_path: Path) -> Compose:
+    """`compose_config("train", "experiment=…", …)`: composed once a session, a copy for each test.
+
+    Paths that a run writes to (`paths.output_dir`, `paths.log_dir`) point into the test's tmp_path.
+    Overrides that name a tmp_path are composed each time, as their text differs.
+    """
+
+    def composed(name: str, *overrides: str) -> DictConfig:
+        key = (name, *overrides)
+        if key not in _composed:
+            with initialize_config_dir(version_base="1.3", config_dir=str(ROOT / "configs")):
+                _composed[key] = compose(name, list(overrides), return_hydra_config=False)
+        cfg = deepcopy(_composed[key])
+        if "paths" in cfg:
+            with open_dict(cfg):
+                cfg.paths.root_dir = str(ROOT)
+                cfg.paths.output_dir = str(tmp_path)
+                cfg.paths.log_dir = str(tmp_path)
+        return cfg
+
+    return composed
