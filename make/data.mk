@@ -1,0 +1,24 @@
+##@ Data sets (experiments make what they need themselves)
+
+GENERATE = $(RUN) generate_vimh.py
+
+ss simp-small: $(READY) ## 256 random samples of the simple synthesiser
+	@$(GENERATE) dataset.size=256 $(ARGS)
+
+sl simp-large: $(READY) ## 16384 random samples of it
+	@$(GENERATE) dataset.size=16384 $(ARGS)
+
+sa simp-avix: $(READY) ## The complete grid of 72 samples, shuffled
+	@$(GENERATE) --avix --shuffle $(ARGS)
+
+san simp-avix-normalized: $(READY) ## The grid with both envelopes as channels, normalised
+	@$(GENERATE) --avix --shuffle --temporal-envelope --spectral-envelope --normalize $(ARGS)
+
+sw simp-wide: $(READY) ## 16384 samples over a wide range of velocities
+	@$(GENERATE) --config-name generate_simple_wide $(ARGS)
+
+s3 simp-3p: $(READY) ## 32768 samples of three parameters, 64x64
+	@$(GENERATE) --config-name generate_simple_3p $(ARGS)
+
+sn simp-noisy: $(READY) ## The same three with noise
+	@$(GENERATE) --config-name generate_simple_noisy $(ARGS)

@@ -1,0 +1,75 @@
+##@ General
+
+h help: ## This list
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z0-9 -]+:.*## / { printf "  %-40s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+lc list-configs: ## The names that each config group offers
+	@for group in configs/*/; do \
+	  names=$$(ls $$group | sed -n 's/\.yaml$$//p' | tr '\n' ' '); \
+	  if [ -n "$$names" ]; then echo "$$(basename $$group): $$names"; fi; \
+	done
+
+f format: $(READY) ## Format the code and fix what ruff can fix
+	@$(PYTHON) -m ruff format .
+	@$(PYTHON) -m ruff check --fix .
+
+s sync: ## Fetch, and merge main into the current branch
+	git pull
+	git pull origin main
+
+c clean: ## Remove caches and build folders
+	@rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -not -path "./$(VENV)/*" -prune -exec rm -rf {} +
+
+cd clean-data: ## Remove all data sets under data-vimh/
+	@find data-vimh -mindepth 1 -maxdepth 1 -not -name .gitkeep -exec rm -rf {} +
+
+cl clean-logs: ## Remove all runs under logs/
+	@rm -rf logs
+
+##@ Checks
+
+# Two workers with one thread each: faster on two cores than one worker with two.
+PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 -q
+
+t test: $(READY) ## The fast tests
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+ta test-all: $(READY) ## All tests, the slow ones too
+	@$(PYTEST) $(ARGS)
+
+lint: $(READY)
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m mypy
+	@$(PYTHON) scripts/makefile_docs.py --check
+
+ck check: lint test ## What CI runs: format, lint, types, docs, fast tests
+
+b bench: $(READY) ## Measure the performance budgets: table and benchmarks/results.json (ARGS=--quick: 2 min)
+	@$(RUN) benchmarks/run.py $(ARGS)
+
+md makefile-docs: $(READY) ## Write docs/makefile.md from the Makefile
+	@$(PYTHON) scripts/makefile_docs.py
+
+##@ TensorBoard
+
+# $(call tensorboard,folder,port): in the foreground; not started twice
+define tensorboard
+@if $(PYTHON) -c "import socket, sys; sys.exit(socket.socket().connect_ex(('127.0.0.1', $(2))))"; then \
+  echo "TensorBoard (or something else) already answers at http://localhost:$(2)"; \
+else \
+  $(PYTHON) -m tensorboard.main --logdir $(1) --port $(2); \
+fi
+endef
+
+tb tensorboard: $(READY) ## TensorBoard on all of logs/, port 6006
+	$(call tensorboard,logs,6006)
+
+tbr tensorboard-runs: $(READY) ## TensorBoard on logs/train/runs, port 6007
+	$(call tensorboard,logs/train/runs,6007)
+
+tbmr tensorboard-multiruns: $(READY) ## TensorBoard on logs/train/multiruns, port 6008
+	$(call tensorboard,logs/train/multiruns,6008)

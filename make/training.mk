@@ -1,0 +1,33 @@
+##@ Training
+
+# $(call train,overrides): one training, then how to look at it and, last, where it lies.
+# The newest folder is the run's: training writes metrics.json into it at its end.
+define train
+@$(RUN) src/train.py $(1) $(ARGS)
+@run=$$(ls -td logs/train/runs/*/ logs/train/multiruns/*/ 2>/dev/null | head -n 1); \
+ echo "TensorBoard: make tbr, then http://localhost:6007 (multiruns: make tbmr, port 6008)"; \
+ echo "$${run%/}"
+endef
+
+# One epoch of ten batches
+QUICK = trainer.max_epochs=1 +trainer.limit_train_batches=10 +trainer.limit_val_batches=5
+
+tr train train-sdn: $(READY) ## The default of src/train.py
+	$(call train)
+
+tq train-quick: $(READY) ## The default, one epoch of ten batches
+	$(call train,trainer.min_epochs=1 $(QUICK))
+
+##@ VIMH experiments
+
+ev exp-vimh: $(READY) ## CNN 64k on the 72-sample grid
+	$(call train,experiment=vimh_cnn)
+
+evimh exp-vimh-16kdss: $(READY) ## CNN 64k on 16384 random samples, cross-entropy
+	$(call train,experiment=vimh_cnn_16kdss)
+
+evimhr exp-vimh-16kdss-regression: $(READY) ## The same with regression heads
+	$(call train,experiment=vimh_cnn_16kdss_regression)
+
+evimhs exp-vimh-16kdss-soft-target: $(READY) ## The same with soft targets
+	$(call train,experiment=vimh_cnn_16kdss_soft_target)
