@@ -1,0 +1,401 @@
+"""Parameters of a sound (or a picture): value <-> 0..1 <-> stored byte <-> class index.
+
+Here is the only place where a value is encoded or decoded. A value is stored as one byte,
+`q = round(255 (value - min) / (max - min))`; the class index of a head follows from the nominal
+just-noticeable difference (JND), the parameter's `step`.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from jaxtyping import Float64, Int64, UInt8
+
+from src.vimh.errors import VIMHError
+
+Kind = Literal["continuous", "categorical"]
+
+MAX_BYTE = 255
+# A class index must be exact in float32, and a hostile step must not become a huge table.
+MAX_CLASSES = 2**24
+_KNOWN_KEYS = ("min", "max", "step", "description", "unit", "scale", "kind", "class_names")
+
+
+def _number(name: str, key: str, value: object) -> float:
+    """Return `value` as a finite float, or say which key is wrong."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise VIMHError(f"parameter {name!r}: '{key}' must be a number, found {value!r}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise VIMHError(f"parameter {name!r}: '{key}' must be finite, found {value!r}")
+    return number
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One labelled quantity: its range, its just-noticeable difference and its encoding.
+
+    Attributes:
+        name: Name of the parameter, and of its head.
+        min: Smallest value, in `unit`.
+        max: Largest value, in `unit`. Equal to `min`: the parameter is fixed and has no head.
+        step: Nominal just-noticeable difference (JND) in `unit`; None (or 0): there is none.
+        description: A sentence for people.
+        unit: Unit of the value, for example "s" or "Hz"; empty: a plain number.
+        scale: How the ancestors' synthesisers spaced the values; kept, not used.
+        kind: "continuous", or "categorical" (no order, class index = stored byte).
+        class_names: Names of the classes of a categorical parameter.
+        extra: Keys of the JSON that are not known here, kept for writing.
+
+    Raises:
+        VIMHError: A number is not finite, `min > max`, `step < 0`, or the classes do not fit.
+
+    Example:
+        >>> decay = Parameter("log10_decay_time", min=-2.0, max=0.3, step=0.1)
+        >>> decay.num_classes, int(decay.quantise(0.3)), float(decay.dequantise(0))
+        (24, 255, -2.0)
+    """
+
+    name: str
+    min: float
+    max: float
+    step: float | None = None
+    description: str = ""
+    unit: str = ""
+    scale: str | None = None
+    kind: Kind = "continuous"
+    class_names: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        """Check every field and bring numbers and sequences to their types."""
+        if not isinstance(self.name, str) or not self.name:
+            raise VIMHError(f"a parameter's name must be a non-empty string, found {self.name!r}")
+        for key in ("min", "max"):
+            object.__setattr__(self, key, _number(self.name, key, getattr(self, key)))
+        step = None if self.step is None else _number(self.name, "step", self.step)
+        object.__setattr__(self, "step", step or None)
+        for key in ("description", "unit", "scale"):
+            value = getattr(self, key)
+            if not isinstance(value, str) and not (key == "scale" and value is None):
+                raise self._error(key, "must be a string", value)
+        if self.min > self.max:
+            raise self._error("min", f"must not exceed 'max' ({self.max:g})", self.min)
+        if not math.isfinite(self.range):
+            raise self._error("max", "is too far from 'min'", self.max)
+        if self.step is not None:
+            self._check_step(self.step)
+        self._check_classes()
+
+    def _check_step(self, step: float) -> None:
+        if step < 0:
+            raise self._error("step", "must not be negative", step)
+        largest = max(abs(self.min), abs(self.max)) / step
+        if not math.isfinite(largest) or self.range / step >= MAX_CLASSES:
+            raise self._error("step", f"is too small, it makes more than {MAX_CLASSES} steps", step)
+
+    def _check_classes(self) -> None:
+        if self.kind not in ("continuous", "categorical"):
+            raise self._error("kind", "must be 'continuous' or 'categorical'", self.kind)
+        names = self.class_names
+        if isinstance(names, str) or not isinstance(names, Sequence):
+            raise self._error("class_names", "must be a list of strings", names)
+        if not all(isinstance(name, str) for name in names):
+            raise self._error("class_names", "must be a list of strings", names)
+        object.__setattr__(self, "class_names", tuple(names))
+        if self.kind == "categorical" and not 1 <= len(names) <= MAX_BYTE + 1:
+            raise self._error(
+                "class_names", "of a categorical parameter must hold 1 to 256 names", len(names)
+            )
+        if self.kind == "continuous" and names:
+            raise self._error("class_names", "needs kind 'categorical'", names)
+
+    def _error(self, key: str, what: str, found: object) -> VIMHError:
+        return VIMHError(f"parameter {self.name!r}: '{key}' {what}, found {found!r}")
+
+    def _required_step(self) -> float:
+        if self.step is None or self.is_categorical:
+            raise self._error("step", "is needed here and must be positive", self.step)
+        return self.step
+
+    @property
+    def is_categorical(self) -> bool:
+        """Whether the classes have no order."""
+        return self.kind == "categorical"
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether distances between classes mean something."""
+        return not self.is_categorical
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether there is nothing to learn: `min == max`."""
+        return self.min == self.max
+
+    @property
+    def range(self) -> float:
+        """`max - min`, in units."""
+        return self.max - self.min
+
+    @property
+    def lo(self) -> float:
+        """Centre of the first class: `round(min/step)*step`, or `min` without a step."""
+        return self.min if self.step is None else float(np.round(self.min / self.step) * self.step)
+
+    @property
+    def hi(self) -> float:
+        """Centre of the last class: `round(max/step)*step`, or `max` without a step."""
+        return self.max if self.step is None else float(np.round(self.max / self.step) * self.step)
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the head: from the step; 256 without one; `class_names` if categorical."""
+        if self.is_categorical:
+            return len(self.class_names)
+        if self.step is None:
+            return MAX_BYTE + 1
+        return int(np.round((self.hi - self.lo) / self.step)) + 1
+
+    @property
+    def num_steps(self) -> float:
+        """Just-noticeable steps in the range, `(max - min)/step`.
+
+        Without a step, and for categorical parameters, `num_classes - 1`.
+        """
+        if self.is_categorical or self.step is None:
+            return float(self.num_classes - 1)
+        return self.range / self.step
+
+    def quantise(self, values: npt.ArrayLike) -> UInt8[np.ndarray, "..."]:
+        """Encode values as bytes: `round(255 (value - min)/(max - min))`, clipped to 0..255.
+
+        Args:
+            values: Values in units, any shape. Those of a fixed parameter become 0.
+
+        Raises:
+            VIMHError: A value is not finite.
+        """
+        normalised = self.normalise(values)
+        if not np.isfinite(normalised).all():
+            raise VIMHError(f"parameter {self.name!r}: cannot store a value that is not finite")
+        return np.asarray(np.round(normalised.clip(0.0, 1.0) * MAX_BYTE)).astype(np.uint8)
+
+    def dequantise(self, q: npt.ArrayLike) -> Float64[np.ndarray, "..."]:
+        """Decode bytes (any shape) to values in units: `min + q/255 (max - min)`."""
+        return self.denormalise(np.asarray(q, dtype=np.float64) / MAX_BYTE)
+
+    def normalise(self, values: npt.ArrayLike) -> Float64[np.ndarray, "..."]:
+        """Take values in units to 0..1: `(value - min)/(max - min)`, not clipped; 0 if fixed."""
+        offset = np.asarray(np.asarray(values, dtype=np.float64) - self.min)
+        return np.asarray(offset * 0.0 if self.is_fixed else offset / self.range)
+
+    def denormalise(self, x: npt.ArrayLike) -> Float64[np.ndarray, "..."]:
+        """Take 0..1 to values in units: `min + x (max - min)`, not clipped."""
+        return np.asarray(self.min + np.asarray(x, dtype=np.float64) * self.range)
+
+    def class_index(self, values: npt.ArrayLike) -> Int64[np.ndarray, "..."]:
+        """Class index of values in units: `round((clip(value, lo, hi) - lo)/step)`.
+
+        Without a step, and for a categorical parameter, the class index is the stored byte.
+        """
+        if self.step is None or self.is_categorical:
+            return self.quantise(values).astype(np.int64)
+        clipped = np.clip(np.asarray(values, dtype=np.float64), self.lo, self.hi)
+        if np.isnan(clipped).any():
+            raise VIMHError(f"parameter {self.name!r}: a NaN has no class")
+        index = np.asarray(np.round((clipped - self.lo) / self.step)).astype(np.int64)
+        return np.asarray(np.clip(index, 0, self.num_classes - 1))
+
+    def class_value(self, index: npt.ArrayLike) -> Float64[np.ndarray, "..."]:
+        """Value in units at the centre of a class, kept within min..max.
+
+        Without a step, and for a categorical parameter, the class index is the stored byte.
+        """
+        if self.step is None or self.is_categorical:
+            return self.dequantise(index)
+        centre = self.lo + np.asarray(index, dtype=np.float64) * self.step
+        return np.asarray(np.clip(centre, self.min, self.max))
+
+    def class_table(self) -> Int64[np.ndarray, "256"]:
+        """Class index of each of the 256 possible bytes, so that labels are one look-up."""
+        q = np.arange(MAX_BYTE + 1, dtype=np.int64)
+        if self.step is None or self.is_categorical:
+            return q
+        return self.class_index(self.dequantise(q))
+
+    def tolerance(self, jnd: float | int = 1.0) -> float:
+        """Largest error, in units, that still counts as within `jnd` just-noticeable differences.
+
+        `jnd*step + range/(2*255) + 1e-6*step`: without the half quantum, the rounding of the
+        stored byte would decide an error of exactly one step.
+
+        Raises:
+            VIMHError: The parameter has no step, or is categorical.
+        """
+        step = self._required_step()
+        return float(jnd) * step + 0.5 * self.range / MAX_BYTE + 1e-6 * step
+
+    def grid(self) -> Float64[np.ndarray, "K"]:
+        """Every step value from min to max (what a complete grid data set holds).
+
+        Raises:
+            VIMHError: The range is not made of whole steps.
+        """
+        self.check_generatable()
+        if self.is_fixed:
+            return np.array([self.min])
+        if self.is_categorical:
+            return np.asarray(self.dequantise(np.arange(self.num_classes)))
+        return np.linspace(self.min, self.max, self.num_classes)
+
+    def check_generatable(self) -> None:
+        """Check that a generator can make this parameter.
+
+        `min` and `max - min` must be whole multiples of `step` (to 1e-6 of a step), so that
+        classes sit on the values, and a step must be at least two of the 255 byte steps, so that
+        storing does not move a value into another class. Fixed and categorical parameters pass.
+
+        Raises:
+            VIMHError: One of these does not hold.
+        """
+        if self.is_fixed or self.is_categorical:
+            return
+        step = self._required_step()
+        for what, value in (("min", self.min), ("max", self.range)):
+            if abs(value / step - round(value / step)) > 1e-6:
+                told = "" if what == "min" else " - min"
+                raise self._error(what, f"{told} must be a whole multiple of step {step:g}", value)
+        if step < 2 * self.range / MAX_BYTE * (1 - 1e-9):
+            raise self._error("step", f"must be at least {2 * self.range / MAX_BYTE:g}", step)
+
+    @classmethod
+    def from_json(cls, name: str, mapping: object) -> "Parameter":
+        """Build a parameter from its entry in the metadata's `parameter_mappings`.
+
+        Raises:
+            VIMHError: The entry is no object, lacks `min` or `max`, or holds a wrong value.
+        """
+        if not isinstance(mapping, Mapping):
+            raise VIMHError(f"parameter {name!r}: expected an object, found {mapping!r}")
+        for key in ("min", "max"):
+            if key not in mapping:
+                raise VIMHError(f"parameter {name!r}: key '{key}' is missing")
+        known = {key: mapping[key] for key in _KNOWN_KEYS if key in mapping}
+        extra = {key: value for key, value in mapping.items() if key not in _KNOWN_KEYS}
+        return cls(name, **known, extra=extra)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry for `parameter_mappings`; a missing step is written as 0."""
+        entry: dict[str, Any] = {"min": self.min, "max": self.max, "step": self.step or 0.0}
+        entry["description"] = self.description
+        if self.unit:
+            entry["unit"] = self.unit
+        if self.scale is not None:
+            entry["scale"] = self.scale
+        if self.is_categorical:
+            entry.update(kind=self.kind, class_names=list(self.class_names))
+        return {**entry, **self.extra}
+
+
+class ParameterSpace(Mapping[str, Parameter]):
+    """An ordered, immutable set of parameters, by name.
+
+    Example:
+        >>> space = ParameterSpace([Parameter("a", 0.0, 1.0), Parameter("b", 2.0, 2.0)])
+        >>> space.names, space.heads.names, space.fixed.names, space.index("b")
+        (('a', 'b'), ('a',), ('b',), 1)
+    """
+
+    __slots__ = ("_parameters",)
+
+    def __init__(self, parameters: Iterable[Parameter] = ()) -> None:
+        """Keep `parameters` in their order.
+
+        Raises:
+            VIMHError: A name occurs twice.
+        """
+        by_name: dict[str, Parameter] = {}
+        for parameter in parameters:
+            if parameter.name in by_name:
+                raise VIMHError(f"parameter {parameter.name!r} occurs twice")
+            by_name[parameter.name] = parameter
+        self._parameters = MappingProxyType(by_name)
+
+    def __getitem__(self, name: str) -> Parameter:
+        """Return the parameter called `name`."""
+        return self._parameters[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the names in order."""
+        return iter(self._parameters)
+
+    def __len__(self) -> int:
+        """Return the number of parameters."""
+        return len(self._parameters)
+
+    def __repr__(self) -> str:
+        """Show the parameters in order."""
+        return f"ParameterSpace({list(self.values())!r})"
+
+    def __eq__(self, other: object) -> bool:
+        """Compare parameters and their order."""
+        if not isinstance(other, ParameterSpace):
+            return NotImplemented
+        return tuple(self.values()) == tuple(other.values())
+
+    def __hash__(self) -> int:
+        """Hash parameters and their order."""
+        return hash(tuple(self.values()))
+
+    def __reduce__(self) -> tuple[type["ParameterSpace"], tuple[list[Parameter]]]:
+        """Pickle by the list of parameters (a mapping proxy does not pickle)."""
+        return ParameterSpace, (list(self.values()),)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names in order."""
+        return tuple(self._parameters)
+
+    @property
+    def heads(self) -> "ParameterSpace":
+        """The parameters that vary, in order."""
+        return ParameterSpace(p for p in self.values() if not p.is_fixed)
+
+    @property
+    def fixed(self) -> "ParameterSpace":
+        """The parameters with `min == max`, in order."""
+        return ParameterSpace(p for p in self.values() if p.is_fixed)
+
+    def index(self, name: str) -> int:
+        """Return the position of `name`, which is its id in a record of this space.
+
+        Raises:
+            VIMHError: There is no such parameter.
+        """
+        if name not in self._parameters:
+            raise VIMHError(f"no parameter {name!r}; there are {', '.join(self.names) or 'none'}")
+        return self.names.index(name)
+
+    @classmethod
+    def from_json(cls, names: Sequence[str], mappings: Mapping[str, Any]) -> "ParameterSpace":
+        """Build the parameters `names`, in this order, from `parameter_mappings`.
+
+        Raises:
+            VIMHError: A name has no entry, or an entry is wrong; the key is named.
+        """
+        for name in names:
+            if name not in mappings:
+                raise VIMHError(f"key 'parameter_mappings' has no entry for parameter {name!r}")
+        return cls(Parameter.from_json(name, mappings[name]) for name in names)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return `parameter_mappings` for these parameters."""
+        return {name: parameter.to_json() for name, parameter in self.items()}
