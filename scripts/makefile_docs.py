@@ -1,4 +1,4 @@
-"""Write docs/makefile.md from the Makefile and make/*.mk; with --check, say whether it is current."""
+"""Write docs/makefile.md from the Makefile and make/*.mk; --check says whether it is current."""
 
 import argparse
 import re
