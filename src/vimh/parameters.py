@@ -75,7 +75,6 @@ class Parameter:
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        """Check every field and bring numbers and sequences to their types."""
         if not isinstance(self.name, str) or not self.name:
             raise VIMHError(f"a parameter's name must be a non-empty string, found {self.name!r}")
         for key in ("min", "max"):
@@ -269,10 +268,9 @@ class Parameter:
         if self.is_fixed or self.is_categorical:
             return
         step = self._required_step()
-        for what, value in (("min", self.min), ("max", self.range)):
+        for key, what, value in (("min", "", self.min), ("max", "minus 'min' ", self.range)):
             if abs(value / step - round(value / step)) > 1e-6:
-                told = "" if what == "min" else " - min"
-                raise self._error(what, f"{told} must be a whole multiple of step {step:g}", value)
+                raise self._error(key, f"{what}must be a whole multiple of step {step:g}", value)
         if step < 2 * self.range / MAX_BYTE * (1 - 1e-9):
             raise self._error("step", f"must be at least {2 * self.range / MAX_BYTE:g}", step)
 
@@ -330,33 +328,26 @@ class ParameterSpace(Mapping[str, Parameter]):
         self._parameters = MappingProxyType(by_name)
 
     def __getitem__(self, name: str) -> Parameter:
-        """Return the parameter called `name`."""
         return self._parameters[name]
 
     def __iter__(self) -> Iterator[str]:
-        """Go through the names in order."""
         return iter(self._parameters)
 
     def __len__(self) -> int:
-        """Return the number of parameters."""
         return len(self._parameters)
 
     def __repr__(self) -> str:
-        """Show the parameters in order."""
         return f"ParameterSpace({list(self.values())!r})"
 
     def __eq__(self, other: object) -> bool:
-        """Compare parameters and their order."""
         if not isinstance(other, ParameterSpace):
             return NotImplemented
         return tuple(self.values()) == tuple(other.values())
 
     def __hash__(self) -> int:
-        """Hash parameters and their order."""
         return hash(tuple(self.values()))
 
     def __reduce__(self) -> tuple[type["ParameterSpace"], tuple[list[Parameter]]]:
-        """Pickle by the list of parameters (a mapping proxy does not pickle)."""
         return ParameterSpace, (list(self.values()),)
 
     @property

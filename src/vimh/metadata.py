@@ -1,0 +1,394 @@
+"""The metadata of a data set: its JSON, its name, and the labels of its channels."""
+
+import copy
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from src.vimh.errors import VIMHError
+from src.vimh.names import DatasetName, dataset_name, named_image_size
+from src.vimh.parameters import Parameter, ParameterSpace
+
+__all__ = [
+    "METADATA_FILE",
+    "DatasetName",
+    "Metadata",
+    "dataset_name",
+    "default_channel_labels",
+    "derived_channel_labels",
+    "named_image_size",
+    "parameter_id",
+    "parameter_label",
+]
+
+METADATA_FILE = "vimh_dataset_info.json"
+FORMAT = "VIMH"
+VERSION = "2.1"
+MAX_METADATA_BYTES = 64 * 2**20
+MAX_PARAMETERS = 255
+# Bytes before N in a record: with the two scale factors, and without them (2.0 and 1.x).
+BYTES_WITH_SCALE_FACTORS, BYTES_WITHOUT = 14, 6
+_NEEDED_KEYS = ("height", "width", "channels", "parameter_names", "parameter_mappings")
+_DEFAULT_LABELS = {1: ("Gray",), 3: ("R", "G", "B"), 4: ("R", "G", "B", "A")}
+
+
+def default_channel_labels(channels: int) -> tuple[str, ...]:
+    """Labels of channels that have none: Gray, R G B, R G B A, or Ch0, Ch1, ...
+
+    Example:
+        >>> default_channel_labels(3), default_channel_labels(2)
+        (('R', 'G', 'B'), ('Ch0', 'Ch1'))
+    """
+    return _DEFAULT_LABELS.get(channels) or tuple(f"Ch{i}" for i in range(channels))
+
+
+def derived_channel_labels(
+    base: Sequence[str],
+    *,
+    temporal_envelope: bool = False,
+    spectral_envelope: bool = False,
+    normalize: bool = False,
+) -> tuple[str, ...]:
+    """Labels of base and derived channels, in their order: all base, all temporal, all spectral.
+
+    Example:
+        >>> derived_channel_labels(["Gray"], temporal_envelope=True, normalize=True)
+        ('Gray_normalized', 'Gray_temporal_envelope')
+    """
+    suffixes = ["_normalized" if normalize else ""]
+    suffixes += ["_temporal_envelope"] * temporal_envelope
+    suffixes += ["_spectral_envelope"] * spectral_envelope
+    return tuple(label + suffix for suffix in suffixes for label in base)
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What the JSON says about a data set, checked.
+
+    Attributes:
+        dataset_name: Name of the data set.
+        height: Rows of an image (frequency, low to high).
+        width: Columns of an image (time).
+        channels: Channels of an image.
+        channel_labels: One label a channel.
+        parameter_names: A record's parameter ids index these names.
+        parameters: The heads (the parameters that vary), in the order of their ids.
+        train_samples: Samples in `train`, where the JSON says so.
+        test_samples: Samples in `test`, where the JSON says so.
+        sample_rate: Of the sounds, in Hz; None if they are no sounds.
+        duration: Of the sounds, in s.
+        synth_type: Which synthesiser made them.
+        spectrogram_config: Settings of the transform (`n_fft`, `hop_length`, ...).
+        mel_config: Settings of the mel scale.
+        metadata_bytes: 14: records hold scale factors; 6: they do not; None: not said.
+        checksums: SHA-256 of each data file, by file name.
+        recipe: What the data set was made from.
+        raw: The whole JSON, with the keys that are not known here.
+    """
+
+    dataset_name: str
+    height: int
+    width: int
+    channels: int
+    channel_labels: tuple[str, ...]
+    parameter_names: tuple[str, ...]
+    parameters: ParameterSpace
+    train_samples: int | None = None
+    test_samples: int | None = None
+    sample_rate: float | None = None
+    duration: float | None = None
+    synth_type: str | None = None
+    spectrogram_config: dict[str, Any] = field(default_factory=dict)
+    mel_config: dict[str, Any] = field(default_factory=dict)
+    metadata_bytes: int | None = None
+    checksums: dict[str, str] = field(default_factory=dict)
+    recipe: dict[str, Any] | None = None
+    raw: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape of an image as (C, H, W)."""
+        return (self.channels, self.height, self.width)
+
+    @property
+    def image_size(self) -> str:
+        """Size of an image as "HxWxC"."""
+        return f"{self.height}x{self.width}x{self.channels}"
+
+    @property
+    def has_scale_factors(self) -> bool | None:
+        """Whether records hold the two scale factors; None where the metadata does not say."""
+        return None if self.metadata_bytes is None else self.metadata_bytes == 14
+
+    @property
+    def parameter_ids(self) -> tuple[int, ...]:
+        """Id in the records of each of `parameters`."""
+        return tuple(parameter_id(name, self.parameter_names) for name in self.parameters)
+
+    @property
+    def hop_s(self) -> float:
+        """Time between two columns of an image in s: `hop_length/sample_rate`.
+
+        Raises:
+            VIMHError: The metadata lacks one of them (the data set holds no sounds).
+        """
+        hop_length = self.spectrogram_config.get("hop_length")
+        where = f"metadata of {self.dataset_name!r}"
+        if self.sample_rate is None:
+            raise VIMHError(f"{where}: key 'sample_rate' is needed for the hop time, but missing")
+        key = "spectrogram_config.hop_length"
+        return _positive({key: hop_length}, key, where) / self.sample_rate
+
+    @property
+    def fixed_parameters(self) -> dict[str, float]:
+        """Values of the parameters that do not vary, by name.
+
+        Raises:
+            VIMHError: An entry of `fixed_parameters` holds no value.
+        """
+        mappings = self.raw["parameter_mappings"]
+        listed = self.raw.get("fixed_parameters") or {}
+        names = listed if isinstance(listed, Mapping) else dict.fromkeys(listed)
+        values = {name: _fixed_value(name, names[name], mappings.get(name)) for name in names}
+        for name in self.parameter_names:
+            if name not in self.parameters and name not in values:
+                values[name] = Parameter.from_json(name, mappings[name]).min
+        return values
+
+    @classmethod
+    def load(cls, dataset_dir: str | Path) -> "Metadata":
+        """Read and check the metadata of the data set in `dataset_dir`.
+
+        Raises:
+            VIMHError: The file is missing, is not JSON, lacks a needed key or holds a wrong value,
+                or the directory's name gives another image size.
+        """
+        path = Path(dataset_dir) / METADATA_FILE
+        if not path.is_file():
+            raise VIMHError(f"{path}: the metadata file is missing, so this is no VIMH data set")
+        size = path.stat().st_size
+        if size > MAX_METADATA_BYTES:
+            raise VIMHError(f"{path}: expected at most {MAX_METADATA_BYTES} bytes, found {size}")
+        try:
+            mapping = json.loads(path.read_bytes())
+        except (ValueError, RecursionError) as error:
+            raise VIMHError(f"{path}: not valid JSON: {error}") from error
+        metadata = cls.from_json(mapping, path)
+        metadata.check_name(path.parent)
+        return metadata
+
+    @classmethod
+    def from_json(cls, mapping: object, where: str | Path = "metadata") -> "Metadata":
+        """Check a parsed JSON; `where` names it in messages.
+
+        Raises:
+            VIMHError: A needed key is missing or a value is wrong; the key is named.
+        """
+        if not isinstance(mapping, Mapping):
+            raise VIMHError(f"{where}: expected a JSON object, found {type(mapping).__name__}")
+        for key in _NEEDED_KEYS:
+            if key not in mapping:
+                raise VIMHError(f"{where}: key '{key}' is missing")
+        if mapping.get("format", FORMAT) != FORMAT:
+            raise VIMHError(f"{where}: key 'format' must be 'VIMH', found {mapping['format']!r}")
+        names = _names(mapping, where)
+        height, width, channels = (
+            _count(mapping, key, where, least=1, most=65535)
+            for key in ("height", "width", "channels")
+        )
+        encoding = _section(mapping, "label_encoding", where).get("metadata_bytes")
+        metadata = cls(
+            dataset_name=_text(mapping, "dataset_name", where) or "",
+            height=height,
+            width=width,
+            channels=channels,
+            channel_labels=_channel_labels(mapping, channels, where),
+            parameter_names=names,
+            parameters=_heads(mapping, names, where),
+            train_samples=_optional_count(mapping, "train_samples", where),
+            test_samples=_optional_count(mapping, "test_samples", where),
+            sample_rate=_optional_positive(mapping, "sample_rate", where),
+            duration=_optional_positive(mapping, "duration", where),
+            synth_type=_text(mapping, "synth_type", where),
+            spectrogram_config=_section(mapping, "spectrogram_config", where),
+            mel_config=_section(mapping, "mel_config", where),
+            # any other value says nothing: older writers counted other things here
+            metadata_bytes=14 if encoding == 14 else 6 if encoding == 6 else None,
+            checksums=_section(mapping, "checksums", where),
+            recipe=_section(mapping, "recipe", where) or None,
+            raw=copy.deepcopy(dict(mapping)),
+        )
+        _check_image_size(mapping.get("image_size"), metadata, where)
+        return metadata
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON: `raw` with the fields of this object over it."""
+        known = {
+            "dataset_name": self.dataset_name,
+            "height": self.height,
+            "width": self.width,
+            "channels": self.channels,
+            "channel_labels": list(self.channel_labels),
+            "parameter_names": list(self.parameter_names),
+            "train_samples": self.train_samples,
+            "test_samples": self.test_samples,
+            "sample_rate": self.sample_rate,
+            "duration": self.duration,
+            "synth_type": self.synth_type,
+            "spectrogram_config": self.spectrogram_config or None,
+            "mel_config": self.mel_config or None,
+            "checksums": self.checksums or None,
+            "recipe": self.recipe,
+        }
+        mappings = dict(self.raw.get("parameter_mappings", {}))
+        for name, parameter in self.parameters.items():
+            if name not in mappings or Parameter.from_json(name, mappings[name]) != parameter:
+                mappings[name] = parameter.to_json()
+        said = {key: value for key, value in known.items() if value is not None}
+        return copy.deepcopy({**self.raw, **said, "parameter_mappings": mappings})
+
+    def check_name(self, dataset_dir: str | Path) -> None:
+        """Check the image size in the directory's name, if it has one, against the JSON's.
+
+        Raises:
+            VIMHError: They differ.
+        """
+        name = Path(dataset_dir).absolute().name
+        named = named_image_size(name)
+        if named is not None and named != (self.height, self.width, self.channels):
+            raise VIMHError(
+                f"Dimension mismatch in {dataset_dir}: the directory's name says "
+                f"{'x'.join(map(str, named))}, {METADATA_FILE} says {self.image_size} "
+                "(height x width x channels)"
+            )
+
+
+def parameter_id(name: str, parameter_names: Sequence[str]) -> int:
+    """Return the id of a parameter in records: its place in the names, or <id> of `param_<id>`."""
+    if name in parameter_names:
+        return parameter_names.index(name)
+    match = re.fullmatch(r"param_(\d{1,3})", name)
+    assert match is not None, f"{name!r} is neither in parameter_names nor param_<id>"
+    return int(match[1])
+
+
+def parameter_label(parameter_id: int, parameter_names: Sequence[str]) -> str:
+    """Return the name of a record's parameter id; beyond the names it is `param_<id>`."""
+    if parameter_id < len(parameter_names):
+        return parameter_names[parameter_id]
+    return f"param_{parameter_id}"
+
+
+def _names(mapping: Mapping[str, Any], where: str | Path) -> tuple[str, ...]:
+    names = mapping["parameter_names"]
+    if not isinstance(names, list | tuple) or not all(isinstance(n, str) and n for n in names):
+        raise VIMHError(f"{where}: key 'parameter_names' must be a list of names, found {names!r}")
+    if len(set(names)) != len(names) or len(names) > MAX_PARAMETERS:
+        raise VIMHError(
+            f"{where}: key 'parameter_names' must hold at most {MAX_PARAMETERS} names, each once, "
+            f"found {names!r}"
+        )
+    return tuple(names)
+
+
+def _heads(mapping: Mapping[str, Any], names: Sequence[str], where: str | Path) -> ParameterSpace:
+    mappings = mapping["parameter_mappings"]
+    if not isinstance(mappings, Mapping):
+        raise VIMHError(f"{where}: key 'parameter_mappings' must be an object, found {mappings!r}")
+    # ids beyond the names are called param_<id>; such heads are there if they have a mapping
+    beyond = [f"param_{i}" for i in range(len(names), 256) if f"param_{i}" in mappings]
+    beyond = [name for name in beyond if name not in names]
+    try:
+        for name in mappings:  # all of them are checked, also those that are not in the records
+            Parameter.from_json(name, mappings[name])
+        return ParameterSpace.from_json([*names, *beyond], mappings).heads
+    except VIMHError as error:
+        raise VIMHError(f"{where}: key 'parameter_mappings': {error}") from error
+
+
+def _channel_labels(
+    mapping: Mapping[str, Any], channels: int, where: str | Path
+) -> tuple[str, ...]:
+    labels = mapping.get("channel_labels")
+    if labels is None:
+        return default_channel_labels(channels)
+    if not isinstance(labels, list | tuple) or not all(isinstance(label, str) for label in labels):
+        raise VIMHError(
+            f"{where}: key 'channel_labels' must be a list of strings, found {labels!r}"
+        )
+    if len(labels) != channels:
+        raise VIMHError(
+            f"{where}: key 'channel_labels' must hold {channels} labels (one a channel), found "
+            f"{len(labels)}: {list(labels)!r}"
+        )
+    return tuple(labels)
+
+
+def _check_image_size(size: object, metadata: Metadata, where: str | Path) -> None:
+    """Check `image_size` where it has the form HxWxC (older writers put other things there)."""
+    if isinstance(size, str) and re.fullmatch(r"\d+x\d+x\d+", size) and size != metadata.image_size:
+        raise VIMHError(
+            f"Dimension mismatch in {where}: 'image_size' says {size}, 'height', 'width' and "
+            f"'channels' say {metadata.image_size}"
+        )
+
+
+def _count(
+    mapping: Mapping[str, Any], key: str, where: str | Path, *, least: int, most: int
+) -> int:
+    value = mapping[key]
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise VIMHError(
+            f"{where}: key '{key}' must be a whole number from {least} to {most}, found {value!r}"
+        )
+    return value
+
+
+def _optional_count(mapping: Mapping[str, Any], key: str, where: str | Path) -> int | None:
+    if mapping.get(key) is None:
+        return None
+    return _count(mapping, key, where, least=0, most=2**63 - 1)
+
+
+def _positive(mapping: Mapping[str, Any], key: str, where: str | Path) -> float:
+    value = mapping[key]
+    # the comparison is false for a NaN, and compares huge integers without converting them
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e300:
+        raise VIMHError(f"{where}: key '{key}' must be a positive number, found {value!r}")
+    return float(value)
+
+
+def _optional_positive(mapping: Mapping[str, Any], key: str, where: str | Path) -> float | None:
+    return None if mapping.get(key) is None else _positive(mapping, key, where)
+
+
+def _text(mapping: Mapping[str, Any], key: str, where: str | Path) -> str | None:
+    value = mapping.get(key)
+    if value is not None and not isinstance(value, str):
+        raise VIMHError(f"{where}: key '{key}' must be a string, found {value!r}")
+    return value
+
+
+def _section(mapping: Mapping[str, Any], key: str, where: str | Path) -> dict[str, Any]:
+    value = mapping.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise VIMHError(f"{where}: key '{key}' must be an object, found {value!r}")
+    return dict(value)
+
+
+def _fixed_value(name: str, listed: object, mapping: Mapping[str, Any] | None) -> float:
+    """Value of a fixed parameter: a number, an object with 'value' or 'min', or its mapping's."""
+    key = f"fixed_parameters.{name}"
+    if listed is None and mapping is not None:
+        listed = mapping.get("min")
+    if isinstance(listed, Mapping):
+        listed = listed.get("value", listed.get("min"))
+    try:
+        return Parameter.from_json(name, {"min": listed, "max": listed}).min
+    except VIMHError as error:
+        raise VIMHError(f"key '{key}' holds no value: {error}") from error
