@@ -15,14 +15,14 @@ _FORM = (
 )
 # `synth` is greedy: "simple_3p_3p" is the recipe simple_3p with 3 parameters.
 _PATTERN = re.compile(
-    r"(?P<avix>avix-)?vimh-(?P<height>\d+)x(?P<width>\d+)x(?P<channels>\d+)"
-    r"_(?P<sample_rate>\d+)Hz_(?P<duration>\d+(?:p\d+)?)s_(?P<size>\d+)dss"
-    r"_(?P<synth>[A-Za-z0-9_-]+)_(?P<num_parameters>\d+)p"
+    r"(?P<avix>avix-)?vimh-(?P<height>\d{1,18})x(?P<width>\d{1,18})x(?P<channels>\d{1,18})"
+    r"_(?P<sample_rate>\d{1,18})Hz_(?P<duration>\d{1,18}(?:p\d{1,18})?)s_(?P<size>\d{1,18})dss"
+    r"_(?P<synth>[A-Za-z0-9_-]+)_(?P<num_parameters>\d{1,18})p"
     r"(?P<channel_suffix>_temporal|_spectral|_envelopes"
     r"|_normalized_temporal|_normalized_spectral|_normalized)?"
     r"(?P<dataset_scale>_dscale)?(?P<shuffled>_shuffled)?"
 )
-_SIZE = re.compile(r"(?<![\dx])(\d+)x(\d+)x(\d+)(?![\dx])")
+_SIZE = re.compile(r"(?<![\dx])(\d{1,18})x(\d{1,18})x(\d{1,18})(?![\dx])")
 # (temporal envelope, spectral envelope, normalised) -> suffix
 _SUFFIXES = {
     (False, False, False): "",

@@ -9,15 +9,16 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from jaxtyping import Float64, Int64, UInt8
 
 from src.vimh.errors import VIMHError
 
 Kind = Literal["continuous", "categorical"]
+# What the quantity functions take: a number, an array of any shape, or a (nested) list.
+Values: TypeAlias = np.ndarray | np.generic | float | int | Sequence[Any]
 
 MAX_BYTE = 255
 # A class index must be exact in float32, and a hostile step must not become a huge table.
@@ -173,7 +174,7 @@ class Parameter:
             return float(self.num_classes - 1)
         return self.range / self.step
 
-    def quantise(self, values: npt.ArrayLike) -> UInt8[np.ndarray, "..."]:
+    def quantise(self, values: Values) -> UInt8[np.ndarray, "..."]:
         """Encode values as bytes: `round(255 (value - min)/(max - min))`, clipped to 0..255.
 
         Args:
@@ -187,20 +188,20 @@ class Parameter:
             raise VIMHError(f"parameter {self.name!r}: cannot store a value that is not finite")
         return np.asarray(np.round(normalised.clip(0.0, 1.0) * MAX_BYTE)).astype(np.uint8)
 
-    def dequantise(self, q: npt.ArrayLike) -> Float64[np.ndarray, "..."]:
+    def dequantise(self, q: Values) -> Float64[np.ndarray, "..."]:
         """Decode bytes (any shape) to values in units: `min + q/255 (max - min)`."""
         return self.denormalise(np.asarray(q, dtype=np.float64) / MAX_BYTE)
 
-    def normalise(self, values: npt.ArrayLike) -> Float64[np.ndarray, "..."]:
+    def normalise(self, values: Values) -> Float64[np.ndarray, "..."]:
         """Take values in units to 0..1: `(value - min)/(max - min)`, not clipped; 0 if fixed."""
         offset = np.asarray(np.asarray(values, dtype=np.float64) - self.min)
         return np.asarray(offset * 0.0 if self.is_fixed else offset / self.range)
 
-    def denormalise(self, x: npt.ArrayLike) -> Float64[np.ndarray, "..."]:
+    def denormalise(self, x: Values) -> Float64[np.ndarray, "..."]:
         """Take 0..1 to values in units: `min + x (max - min)`, not clipped."""
         return np.asarray(self.min + np.asarray(x, dtype=np.float64) * self.range)
 
-    def class_index(self, values: npt.ArrayLike) -> Int64[np.ndarray, "..."]:
+    def class_index(self, values: Values) -> Int64[np.ndarray, "..."]:
         """Class index of values in units: `round((clip(value, lo, hi) - lo)/step)`.
 
         Without a step, and for a categorical parameter, the class index is the stored byte.
@@ -213,7 +214,7 @@ class Parameter:
         index = np.asarray(np.round((clipped - self.lo) / self.step)).astype(np.int64)
         return np.asarray(np.clip(index, 0, self.num_classes - 1))
 
-    def class_value(self, index: npt.ArrayLike) -> Float64[np.ndarray, "..."]:
+    def class_value(self, index: Values) -> Float64[np.ndarray, "..."]:
         """Value in units at the centre of a class, kept within min..max.
 
         Without a step, and for a categorical parameter, the class index is the stored byte.
