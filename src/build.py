@@ -1,0 +1,318 @@
+"""From a composed config and a data set to everything that a run needs.
+
+This is the one place where a config meets a data set. The data set decides the heads, their
+ranges and the shapes; the loss decides what each head puts out; the network is built to fit both.
+What does not fit is an error here, before anything is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from src.data.preparation import Preparation
+from src.data.vimh_datamodule import VIMHDataModule
+from src.models.components import MultiheadNetwork
+from src.models.losses import HeadLoss, head_loss
+from src.models.multihead_module import MultiheadLitModule
+from src.utils.errors import ConfigError
+from src.vimh.metadata import Metadata
+from src.vimh.parameters import Parameter
+
+# Plain settings of the data that an evaluation takes from the checkpoint unless it is told others.
+CHECKPOINT_DATA_KEYS = (
+    "batch_size",
+    "target_width",
+    "train_val_test_split",
+    "use_random_split",
+    "avix_training_mode",
+    "seed",
+)
+# Arguments of the data module that decide what the network sees; a checkpoint keeps them.
+PREPARATION_KEYS = ("feature_types", "feature_config", "auxiliary_features", "channel_selection")
+
+
+@dataclass(frozen=True)
+class Built:
+    """A data module and the module that was built for its data."""
+
+    datamodule: VIMHDataModule
+    model: MultiheadLitModule
+
+
+def build(cfg: DictConfig) -> Built:
+    """Builds data module, network, losses and module from a composed config.
+
+    Makes the data set first where it is missing and the config says how (one process, under a
+    file lock; the others wait).
+
+    Args:
+        cfg: The composed config; ``data``, ``model`` and ``loss`` are read.
+
+    Raises:
+        ConfigError: If the config does not fit the data set; names the key to change.
+        VIMHError: If the data set is not what it should be.
+    """
+    datamodule = hydra.utils.instantiate(cfg.data, _recursive_=True)
+    datamodule.prepare_data()
+    preparation = datamodule.build_preparation()
+    model = build_model(cfg, datamodule.metadata, preparation)
+    fit_data_to_model(datamodule, model)
+    return Built(datamodule, model)
+
+
+def build_model(
+    cfg: DictConfig, metadata: Metadata, preparation: Preparation
+) -> MultiheadLitModule:
+    """Builds the module for a described data set; the data themselves are not needed.
+
+    Args:
+        cfg: The composed config; ``model`` and ``loss`` are read, and ``data`` is kept in the
+            module's provenance.
+        metadata: The description of the data set.
+        preparation: What turns its bytes into the network's input.
+    """
+    parameters = [metadata.parameters[name] for name in metadata.parameters]
+    if not parameters:
+        raise ConfigError(
+            f"The data set {metadata.dataset_name} has no varying parameter, so there is nothing "
+            "to learn; make one whose parameters have max > min."
+        )
+    criteria = {p.name: build_loss(cfg.loss, p) for p in parameters}
+    output_mode = _output_mode(cfg, criteria)
+    _check_target_width(cfg, criteria)
+    net = build_network(cfg.model.net, parameters, criteria, output_mode, preparation)
+    optimizer, scheduler = (
+        hydra.utils.instantiate(cfg.model.get(key)) if cfg.model.get(key) else None
+        for key in ("optimizer", "scheduler")
+    )
+    model = MultiheadLitModule(
+        net=net,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        criteria=criteria,
+        loss_weights=_loss_weights(cfg.model.get("loss_weights"), parameters),
+        compile=cfg.model.get("compile", False),
+        output_mode=output_mode,
+        head_margin=cfg.model.get("head_margin", 0.0),
+        parameters=parameters,
+        preparation=preparation,
+        scheduler_monitor=cfg.model.get("scheduler_monitor", "val/loss"),
+        provenance=_provenance(cfg, metadata),
+    )
+    return model
+
+
+def build_loss(loss_cfg: DictConfig, parameter: Parameter) -> HeadLoss:
+    """One head's loss: the config's arguments, completed by what the data set decides.
+
+    Args:
+        loss_cfg: ``_target_`` and the arguments that the config gives.
+        parameter: The parameter of the head.
+    """
+    target = hydra.utils.get_class(loss_cfg["_target_"])
+    derived = target.arguments_from(parameter) if issubclass(target, HeadLoss) else {}
+    given = {k: v for k, v in loss_cfg.items() if v is not None}
+    criterion = _call(partial(hydra.utils.instantiate, {**derived, **given}), "loss")
+    try:
+        return head_loss(criterion, parameter)
+    except ValueError as error:
+        raise ConfigError(f"loss={loss_cfg['_target_'].rsplit('.', 1)[-1]}: {error}") from error
+
+
+def build_network(
+    net_cfg: DictConfig,
+    parameters: list[Parameter],
+    criteria: Mapping[str, HeadLoss],
+    output_mode: str,
+    preparation: Preparation,
+) -> MultiheadNetwork:
+    """The network, with its input sized by the data and its heads by their losses.
+
+    Args:
+        net_cfg: ``_target_`` and sizes; what the data set decides is null or agrees with it.
+        parameters: The parameters in the heads' order.
+        criteria: The loss of each head.
+        output_mode: "classification" or "regression".
+        preparation: Decides the image's shape and the number of auxiliary features.
+    """
+    network = hydra.utils.get_class(net_cfg["_target_"])
+    if not issubclass(network, MultiheadNetwork):
+        raise ConfigError(
+            f"model.net._target_ is {net_cfg['_target_']}, which is not a MultiheadNetwork; "
+            "docs/architectures.md says how to add a network."
+        )
+    biases = {p.name: criteria[p.name].initial_bias(p) for p in parameters}
+    derived = {
+        **network.image_arguments(preparation.image_shape),
+        "heads_config": {p.name: criteria[p.name].outputs(p) for p in parameters},
+        "output_mode": output_mode,
+        "activations": {p.name: criteria[p.name].activation for p in parameters},
+        "output_bias": {name: bias for name, bias in biases.items() if bias is not None},
+        "parameter_names": [p.name for p in parameters],
+        "auxiliary_input_size": preparation.auxiliary_size,
+    }
+    given = {k: v for k, v in net_cfg.items() if v is not None}
+    for key in derived.keys() & given.keys():
+        if _plain(given[key]) != _plain(derived[key]):
+            raise ConfigError(
+                f"model.net.{key} is {_plain(given[key])}, but the data set and the loss make it "
+                f"{_plain(derived[key])}: leave model.net.{key} null, or change data or loss."
+            )
+    return _call(
+        partial(hydra.utils.instantiate, {**given, **derived}, _convert_="all"), "model.net"
+    )
+
+
+def fit_data_to_model(datamodule: VIMHDataModule, model: MultiheadLitModule) -> None:
+    """Checks that the data have the model's heads, and has labels made as its losses want them.
+
+    Raises:
+        ConfigError: If the data set's parameters are not those the model was built for.
+    """
+    found = {p.name: p for p in datamodule.metadata.parameters.values()}
+    expected = model.parameters_by_head
+    if found.keys() != expected.keys():
+        raise ConfigError(
+            f"The model reads {sorted(expected)}, but the data set {datamodule.data_dir} has "
+            f"{sorted(found)}: name another data set with data=... or data.data_dir=..."
+        )
+    for name, parameter in expected.items():
+        ours = (parameter.min, parameter.max, parameter.step, parameter.kind)
+        theirs = (found[name].min, found[name].max, found[name].step, found[name].kind)
+        if ours != theirs:
+            raise ConfigError(
+                f"The model reads {name} with (min, max, step, kind) = {ours}, but the data set "
+                f"{datamodule.data_dir} has {theirs}: name another one with data.data_dir=..."
+            )
+    datamodule.target_kinds = {name: head.loss.target for name, head in model.heads.items()}
+
+
+def build_evaluation_data(
+    cfg: DictConfig, trained_with: DictConfig, model: MultiheadLitModule
+) -> VIMHDataModule:
+    """The data module for a loaded checkpoint: its own data set, or what the command line says.
+
+    Args:
+        cfg: The composed config; ``data`` and ``paths.vimh_dir`` are read.
+        trained_with: The checkpoint's ``data`` config. Plain settings are taken from it where
+            ``cfg.data`` has null; it names no class, file or source that is acted on.
+        model: The loaded module; the data have to have its heads.
+
+    Raises:
+        ConfigError: If the data set is not there or is not of the model's kind.
+    """
+    data = OmegaConf.to_container(cfg.data, resolve=True)
+    for key in CHECKPOINT_DATA_KEYS:
+        if data.get(key) is None:
+            data[key] = OmegaConf.to_container(trained_with, resolve=True).get(key)
+    if data.get("data_dir") is None and data.get("source") is None:
+        name = model.provenance["metadata"]["dataset_name"]
+        data["data_dir"] = str(Path(cfg.paths.vimh_dir) / Path(name).name)
+    datamodule = hydra.utils.instantiate(data)
+    datamodule.prepare_data()
+    fit_data_to_model(datamodule, model)
+    return datamodule
+
+
+def resolve_monitor(cfg: DictConfig, model: MultiheadLitModule) -> None:
+    """Fills ``monitor`` in place and checks every metric name that the config waits for.
+
+    Where the config leaves it null, what is monitored is the mean error in JND steps, or the
+    loss where some head has no step.
+
+    Raises:
+        ConfigError: If a name is none that the model will log.
+    """
+    if cfg.monitor.metric is None:
+        by_jnd = "val/mae_jnd" in model.logged_names
+        cfg.monitor.metric = "val/mae_jnd" if by_jnd else "val/loss"
+        cfg.monitor.mode = "min"
+    names = set(model.logged_names)
+    for key in ("monitor.metric", "optimized_metric", "model.scheduler_monitor"):
+        name = OmegaConf.select(cfg, key)
+        if name and name not in names:
+            raise ConfigError(
+                f"{key} is {name!r}, which this model does not log. It logs: "
+                f"{', '.join(sorted(names))}."
+            )
+
+
+def _output_mode(cfg: DictConfig, criteria: Mapping[str, HeadLoss]) -> str:
+    modes = {loss.output_mode for loss in criteria.values()}
+    if len(modes) > 1:
+        raise ConfigError("All heads have to be of one output_mode: choose one kind of loss.")
+    (mode,) = modes
+    asked = cfg.model.get("output_mode")
+    if asked not in (None, mode):
+        raise ConfigError(
+            f"model.output_mode is {asked!r}, but loss={cfg.loss['_target_']} is for {mode!r}: "
+            "leave model.output_mode null or choose another loss."
+        )
+    return mode
+
+
+def _check_target_width(cfg: DictConfig, criteria: Mapping[str, HeadLoss]) -> None:
+    width = cfg.data.get("target_width") or 0.0
+    for name, loss in criteria.items():
+        if width > 0 and not loss.accepts_soft_targets:
+            raise ConfigError(
+                f"data.target_width is {width}, but the loss of head {name!r} "
+                f"({cfg.loss['_target_']}) takes no soft targets: set data.target_width=0 or "
+                "choose loss=soft_target or loss=ce."
+            )
+        if width == 0 and loss.target == "distribution":
+            raise ConfigError(
+                f"The loss of head {name!r} ({cfg.loss['_target_']}) needs soft targets: set "
+                "data.target_width to their width in classes, for example 1.0."
+            )
+
+
+def _loss_weights(
+    weights: DictConfig | None, parameters: list[Parameter]
+) -> dict[str, float | None] | None:
+    """Null weights of parameters that this data set does not have are no mistake: a model
+    config lists the usual ones."""
+    if weights is None:
+        return None
+    names = {p.name for p in parameters}
+    if unknown := [n for n, w in weights.items() if w is not None and n not in names]:
+        raise ConfigError(
+            f"model.loss_weights names {unknown}, but the data set has {sorted(names)}."
+        )
+    return {name: weight for name, weight in weights.items() if name in names}
+
+
+def _provenance(cfg: DictConfig, metadata: Metadata) -> dict[str, Any]:
+    """Plain containers only: checkpoints are loaded with ``weights_only=True``."""
+    config = {
+        key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("data", "model", "loss")
+    }
+    return {"format": 1, "config": config, "metadata": metadata.to_json()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, DictConfig | ListConfig):
+        value = OmegaConf.to_container(value)
+    if isinstance(value, tuple):
+        value = list(value)
+    # One number for a square image is the usual spelling.
+    if isinstance(value, list) and len(value) == 2 and value[0] == value[1]:
+        return value[0]
+    return value
+
+
+def _call(make: Callable[[], Any], key: str) -> Any:
+    """Hydra's word for a mistake in a config is a long chain; the last link is the sentence."""
+    try:
+        return make()
+    except hydra.errors.InstantiationException as error:
+        cause = error.__cause__ or error
+        raise ConfigError(f"{key}: {cause}") from error
+

@@ -1,0 +1,149 @@
+"""Checkpoints as files from elsewhere: read without running any code, then built from.
+
+A checkpoint says what the network and the losses are; only these are instantiated, and only where
+they are classes of ``src.models`` or ``torch.nn``. Trainer, callbacks, loggers and optimiser come
+from our own configs, and no path in a checkpoint is followed.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from src.build import PREPARATION_KEYS, build_model
+from src.data.preparation import Preparation
+from src.models.multihead_module import MultiheadLitModule
+from src.utils.errors import ConfigError
+from src.vimh.metadata import Metadata
+
+ALLOWED_PACKAGES = ("src.models.", "torch.nn.")
+# What a checkpoint's config may decide of the module; the rest is ours.
+MODEL_KEYS = ("net", "loss_weights", "head_margin", "output_mode")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint file, read and looked through but not acted on.
+
+    Attributes:
+        path: Where it lies.
+        config: Its ``data``, ``model`` and ``loss``, plain containers.
+        metadata: The description of the data set it was trained on.
+        state_dict: The module's tensors.
+        epoch: The epoch it was saved in, from 0.
+        global_step: The optimiser steps taken.
+    """
+
+    path: Path
+    config: DictConfig
+    metadata: Metadata
+    state_dict: dict[str, torch.Tensor]
+    epoch: int
+    global_step: int
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Reads a checkpoint with ``weights_only=True``: plain data and tensors, no code.
+
+    Raises:
+        ConfigError: If there is no such file, or it is not a checkpoint of this project.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(
+            f"ckpt_path={path}: there is no such file. Checkpoints lie in "
+            "logs/train/runs/<time>/checkpoints/; quote a path that has a '=' in it."
+        )
+    try:
+        raw = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError) as e:
+        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+        raise ConfigError(f"{path} cannot be read as a checkpoint: {reason}") from e
+    needed = ("avix", "state_dict", "epoch", "global_step")
+    if not isinstance(raw, Mapping) or any(key not in raw for key in needed):
+        raise ConfigError(
+            f"{path} is not a checkpoint of this project: it needs the keys {', '.join(needed)}."
+        )
+    described = raw["avix"]
+    if not isinstance(described, Mapping) or not {"config", "metadata"} <= described.keys():
+        raise ConfigError(f"{path} does not describe its model: avix.config or avix.metadata lacks.")
+    return Checkpoint(
+        path=path,
+        config=OmegaConf.create(described["config"]),
+        metadata=Metadata.from_json(described["metadata"], where=str(path)),
+        state_dict=dict(raw["state_dict"]),
+        epoch=int(raw["epoch"]),
+        global_step=int(raw["global_step"]),
+    )
+
+
+def load_model(checkpoint: Checkpoint) -> MultiheadLitModule:
+    """Builds the module that a checkpoint describes and loads its weights, in eval mode.
+
+    Raises:
+        ConfigError: If its config names a class that a checkpoint must not name, or the weights
+            do not fit the network it describes.
+    """
+    config = checkpoint.config
+    for key in ("model.net", "loss"):
+        if OmegaConf.select(config, key) is None:
+            raise ConfigError(f"{checkpoint.path}: its config has no {key}.")
+        _check_targets(OmegaConf.select(config, key), f"{checkpoint.path}: {key}")
+    trusted = OmegaConf.create(
+        {
+            "model": {key: config.model.get(key) for key in MODEL_KEYS},
+            "loss": config.loss,
+            "data": config.data,
+        }
+    )
+    preparation = Preparation(
+        checkpoint.metadata, **{key: config.data.get(key) for key in PREPARATION_KEYS}
+    )
+    model = build_model(trusted, checkpoint.metadata, preparation)
+    try:
+        model.load_state_dict(checkpoint.state_dict)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{checkpoint.path}: its weights do not fit the network it describes: {error}"
+        ) from error
+    return model.eval()
+
+
+def _check_targets(node: Any, where: str) -> None:
+    """Every ``_target_`` in the node, however deep, has to be an allowed module class."""
+    if isinstance(node, DictConfig | dict):
+        for key, value in node.items():
+            if key == "_target_":
+                _check_target(value, where)
+            elif isinstance(key, str) and key.startswith("_"):
+                raise ConfigError(f"{where}.{key} is not admitted in a checkpoint.")
+            else:
+                _check_targets(value, f"{where}.{key}")
+    elif OmegaConf.is_list(node) or isinstance(node, list):
+        for item in node:
+            _check_targets(item, where)
+
+
+def _check_target(target: Any, where: str) -> None:
+    refusal = ConfigError(
+        f"{where}._target_ is {target!r}; a checkpoint may name only network and loss classes of "
+        f"{' and '.join(package.rstrip('.') for package in ALLOWED_PACKAGES)}. Not loaded."
+    )
+    if not isinstance(target, str) or not target.startswith(ALLOWED_PACKAGES):
+        raise refusal
+    try:
+        found = hydra.utils.get_class(target)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise refusal from error
+    # A dotted path can lead out of the package through an import inside it.
+    if not issubclass(found, nn.Module) or not f"{found.__module__}.".startswith(ALLOWED_PACKAGES):
+        raise refusal

@@ -1,0 +1,38 @@
+"""What the command lines share: a user's mistake is one sentence, not a traceback."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from src.utils.errors import ConfigError
+from src.vimh.errors import VIMHError
+
+Result = TypeVar("Result")
+
+
+def entry_point(main: Callable[[DictConfig], Result]) -> Callable[[DictConfig], Result]:
+    """Ends the process with one sentence and exit code 1 where the user can mend the cause.
+
+    In a multirun the error is raised on: what becomes of the other jobs is the sweeper's business.
+
+    Args:
+        main: The function under ``hydra.main``.
+    """
+
+    @functools.wraps(main)
+    def wrapped(cfg: DictConfig) -> Result:
+        try:
+            return main(cfg)
+        except (ConfigError, VIMHError) as error:
+            if HydraConfig.get().mode is RunMode.MULTIRUN:
+                raise
+            sys.exit(f"error: {error}")
+
+    return wrapped

@@ -1,0 +1,62 @@
+"""Evaluates a checkpoint: ``python src/eval.py ckpt_path=...``; no other argument is needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hydra
+import rootutils
+from omegaconf import DictConfig
+
+rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
+
+from src.build import Built, build_evaluation_data  # noqa: E402
+from src.checkpoint import load_model, read_checkpoint  # noqa: E402
+from src.cli import entry_point  # noqa: E402
+from src.evaluation.run_report import report_run  # noqa: E402
+from src.utils import extras, instantiate_loggers, task_wrapper  # noqa: E402
+from src.utils.errors import ConfigError  # noqa: E402
+
+
+@task_wrapper
+def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Measures a checkpoint on the validation or test split of its data set, or of another.
+
+    Args:
+        cfg: The composed config; ``ckpt_path``, ``split`` and ``data`` are read.
+
+    Returns:
+        All metrics by name, and all instantiated objects.
+    """
+    import lightning.pytorch as pl
+
+    if cfg.split not in ("val", "test"):
+        raise ConfigError(f"split is {cfg.split!r}; it has to be val or test.")
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    checkpoint = read_checkpoint(cfg.ckpt_path)
+    model = load_model(checkpoint)
+    datamodule = build_evaluation_data(cfg, checkpoint.config.data, model)
+    loggers = instantiate_loggers(cfg.get("logger"))
+    trainer = hydra.utils.instantiate(cfg.trainer, logger=loggers, enable_checkpointing=False)
+    run = trainer.validate if cfg.split == "val" else trainer.test
+    run(model, datamodule=datamodule, verbose=False)
+    metrics = dict(trainer.callback_metrics)
+    report_run(cfg, Built(datamodule, model), metrics, str(cfg.ckpt_path), loggers)
+    objects = {"cfg": cfg, "datamodule": datamodule, "model": model, "trainer": trainer}
+    return metrics, objects
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="eval.yaml")
+@entry_point
+def main(cfg: DictConfig) -> None:
+    """The command line.
+
+    Args:
+        cfg: The config that Hydra composed.
+    """
+    extras(cfg)
+    evaluate(cfg)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""What a run ends with: a table for people, ``metrics.json`` for scripts."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from rich.table import Table
+
+from src.models.metrics import ParameterMetrics
+from src.vimh.parameters import Parameter
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the report: a method and its metrics by name, without the stage."""
+
+    method: str
+    metrics: Mapping[str, float]
+
+
+def row_of(method: str, predicted: np.ndarray, true: np.ndarray, parameters: Sequence[Parameter]):
+    """The metrics of predictions (N, P) in parameter units, by the metric that training uses."""
+    metrics = ParameterMetrics(parameters, with_accuracy=False)
+    metrics.update(
+        torch.as_tensor(predicted, dtype=torch.float32),
+        torch.as_tensor(true, dtype=torch.float32),
+    )
+    return Row(method, {name: float(value) for name, value in metrics.compute().items()})
+
+
+def comparison_table(
+    rows: Iterable[Row], parameters: Sequence[Parameter], title: str, caption: str | None = None
+) -> Table:
+    """Rows of methods against, for each parameter, its errors and the share within one JND.
+
+    Args:
+        rows: The network first, then the baselines.
+        parameters: The parameters in the heads' order.
+        title: What the table shows, with the number of samples.
+        caption: A sentence below it.
+    """
+    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    table.add_column("parameter")
+    table.add_column("method")
+    for heading in ("MAE", "MAE, % of range", "within 1 JND", "accuracy"):
+        table.add_column(heading, justify="right")
+    rows = list(rows)
+    for parameter in parameters:
+        for position, row in enumerate(rows):
+            get, name = row.metrics.get, parameter.name
+            mae = get(f"{name}_mae")
+            table.add_row(
+                name if position == 0 else "",
+                row.method,
+                "" if mae is None else f"{mae:.4g} {parameter.unit}".rstrip(),
+                _percent(get(f"{name}_mae_percent"), factor=1.0, digits=2),
+                _percent(get(f"{name}_jnd")),
+                _percent(get(f"{name}_acc")),
+                end_section=position == len(rows) - 1,
+            )
+    for position, row in enumerate(rows):
+        table.add_row(
+            "all heads at once" if position == 0 else "",
+            row.method,
+            "" if "mae_jnd" not in row.metrics else f"{row.metrics['mae_jnd']:.3f} JND",
+            "",
+            _percent(row.metrics.get("jnd")),
+            _percent(row.metrics.get("acc")),
+        )
+    return table
+
+
+def not_beaten(network: Row, others: Iterable[Row]) -> list[str]:
+    """Baselines that are at least as good as the network in the overall measure."""
+    key, sign = ("jnd", -1.0) if "jnd" in network.metrics else ("mae_percent", 1.0)
+    if key not in network.metrics:
+        return []
+    own = sign * network.metrics[key]
+    return [row.method for row in others if sign * row.metrics[key] <= own]
+
+
+def write_metrics(
+    path: Path,
+    metrics: Mapping[str, float],
+    parameters: Sequence[Parameter],
+    num_samples: Mapping[str, int],
+    seed: int,
+    **more: Any,
+) -> None:
+    """Writes ``metrics.json``: every final metric by its logged name, and what it was made with.
+
+    Args:
+        path: The file; replaced if it is there.
+        metrics: Values by logged name.
+        parameters: Their units, ranges and steps are noted.
+        num_samples: Samples in each split.
+        seed: The seed of weights and order.
+        more: Further entries (the baselines, the checkpoint).
+    """
+    content = {
+        "metrics": {name: float(value) for name, value in sorted(metrics.items())},
+        "parameters": {
+            p.name: {"unit": p.unit, "min": p.min, "max": p.max, "step": p.step}
+            for p in parameters
+        },
+        "num_samples": dict(num_samples),
+        "seed": seed,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "lightning": lightning.__version__,
+        },
+        "commit": _commit(),
+        **more,
+    }
+    temporary = path.with_suffix(".json.tmp")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    temporary.replace(path)
+
+
+def rows_as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """The rows as plain containers."""
+    return [asdict(row) for row in rows]
+
+
+def _percent(value: float | None, factor: float = 100.0, digits: int = 1) -> str:
+    return "" if value is None else f"{factor * value:.{digits}f} %"
+
+
+def _commit() -> str | None:
+    """The commit of the code, with ``-dirty`` where files differ; None outside git."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        return None
+    return found.stdout.strip() or None

@@ -1,0 +1,321 @@
+"""The one LightningModule: any network, any number of heads, any mixture of losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torchmetrics import MaxMetric, MeanMetric, MinMetric
+
+from src.models.losses import derive_loss_weights, head_loss
+from src.models.metrics import ParameterMetrics
+from src.models.parameter_head import ParameterHead
+from src.vimh.parameters import Parameter
+
+STAGES = ("train", "val", "test")
+# What is best over the epochs: the name it is logged under, the metric it follows, its kind.
+BEST_METRICS: dict[str, tuple[str, type[MaxMetric] | type[MinMetric]]] = {
+    "val/acc_best": ("acc", MaxMetric),
+    "val/jnd_best": ("jnd", MaxMetric),
+    "val/mae_best": ("mae_jnd", MinMetric),
+}
+
+
+class StepResult(NamedTuple):
+    """What :meth:`MultiheadLitModule.model_step` returns; both dicts by head, in units."""
+
+    loss: Tensor
+    predictions: dict[str, Tensor]
+    targets: dict[str, Tensor]
+
+
+class MultiheadLitModule(LightningModule):
+    """Learns the parameters of a sound (or of anything else) from its image, one head each.
+
+    The module only loops over its heads; what a head's output means is the business of the
+    head's loss. The data set decides the heads *before* the network is built: see
+    :func:`src.build.build`, which gives ``parameters`` and ``criteria``. By hand, for a single
+    head, a network, an optimiser and a criterion are enough::
+
+        MultiheadLitModule(
+            net=SimpleCNN(output_size=10), optimizer=partial(Adam, lr=1e-3),
+            criterion=nn.CrossEntropyLoss(),
+        )
+
+    Args:
+        net: The network; it maps ``(images, auxiliary)`` to a dict of outputs by head, or to a
+            tensor where there is one head.
+        optimizer: Makes the optimiser: ``optimizer(params=...)``.
+        scheduler: Makes the learning-rate scheduler: ``scheduler(optimizer=...)``, or None.
+        criterion: The loss of a single head.
+        criteria: A loss for each head, by name.
+        loss: Makes the loss of a head from its parameter (needs ``parameters``).
+        loss_weights: The factor of each head's loss; None for a head: proportional to its number
+            of JND steps, the largest 1. None for all: every head counts 1.
+        compile: Whether to compile the network with ``torch.compile`` when training starts.
+        auto_configure_from_dataset: Whether losses and heads come from the data set
+            (``loss`` with ``parameters``); without it, ``criterion`` or ``criteria`` is needed.
+        output_mode: "classification" or "regression": what the network was built for. It has to
+            agree with every head's loss.
+        head_margin: Spread of sigmoid outputs; see :class:`ParameterHead`.
+        parameters: The parameters of the heads. None: classes 0...K-1 as the network has them.
+        preparation: Bytes to float images and auxiliary features, on the device
+            (``src.data.preparation.Preparation``). None: batches come ready.
+        scheduler_monitor: The metric a plateau scheduler looks at.
+        provenance: Plain containers that say how the module was built; saved in checkpoints, so
+            that prediction needs nothing else.
+
+    Raises:
+        ValueError: If there is no way to a loss, or heads, losses and network disagree.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: Callable[..., torch.optim.Optimizer] | None = None,
+        scheduler: Callable[..., Any] | None = None,
+        criterion: nn.Module | None = None,
+        criteria: Mapping[str, nn.Module] | None = None,
+        loss: Callable[[Parameter], nn.Module] | None = None,
+        loss_weights: Mapping[str, float | None] | None = None,
+        compile: bool = False,
+        auto_configure_from_dataset: bool = True,
+        output_mode: str = "classification",
+        *,
+        head_margin: float = 0.0,
+        parameters: Sequence[Parameter] | None = None,
+        preparation: nn.Module | None = None,
+        scheduler_monitor: str = "val/loss",
+        provenance: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.scheduler_monitor = scheduler_monitor
+        self.compile_net = compile
+        self.preparation = preparation
+        self.provenance = provenance or {}
+
+        if parameters is None:
+            parameters = _classes_of(net)
+        if criterion is not None:
+            if criteria is not None or len(parameters) != 1:
+                raise ValueError(
+                    f"criterion is for a single head; there are {len(parameters)} "
+                    f"({', '.join(p.name for p in parameters)}): give criteria, a dict by head."
+                )
+            criteria = {parameters[0].name: criterion}
+        if criteria is None and auto_configure_from_dataset and loss is not None:
+            criteria = {p.name: loss(p) for p in parameters}
+        if criteria is None:
+            raise ValueError(
+                "Must provide either criterion (one head), criteria (a dict by head), or loss with "
+                "auto_configure_from_dataset=True."
+            )
+        self.heads = nn.ModuleDict(
+            _build_heads(parameters, criteria, loss_weights, head_margin, output_mode)
+        )
+        metrics = ParameterMetrics(parameters, with_accuracy=output_mode == "classification")
+        self.metrics = nn.ModuleDict({f"{s}_metrics": metrics.clone() for s in STAGES})
+        self.losses = nn.ModuleDict({f"{s}_loss": MeanMetric() for s in STAGES})
+        self.best = nn.ModuleDict(
+            {
+                logged.replace("/", "_"): kind()
+                for logged, (followed, kind) in BEST_METRICS.items()
+                if followed in metrics.names
+            }
+        )
+        # Kept in checkpoints: a run resumed in the middle of an epoch goes on counting.
+        for metric in (*self.metrics.values(), *self.losses.values(), *self.best.values()):
+            metric.persistent(True)
+
+    @property
+    def parameters_by_head(self) -> dict[str, Parameter]:
+        """The parameter of each head, in the heads' order."""
+        return {name: head.parameter for name, head in self.heads.items()}
+
+    @property
+    def logged_names(self) -> list[str]:
+        """Every metric that fitting and testing will log, by its full name."""
+        names = ["train/loss_step"]
+        for stage in STAGES:
+            names.append(f"{stage}/loss")
+            names.extend(f"{stage}/{name}" for name in self.metrics[f"{stage}_metrics"].names)
+        names.extend(logged for logged in BEST_METRICS if logged.replace("/", "_") in self.best)
+        return names
+
+    def forward(self, images: Tensor, auxiliary: Tensor | None = None) -> dict[str, Tensor]:
+        """The network's outputs by head, not yet decoded.
+
+        Args:
+            images: float32 (B, C, H, W) in 0...1.
+            auxiliary: Standardised auxiliary features, float32 (B, A), or None.
+        """
+        outputs = self.net(images) if auxiliary is None else self.net(images, auxiliary)
+        if isinstance(outputs, Tensor):
+            (name,) = self.heads
+            return {name: outputs}
+        return outputs
+
+    def decode(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Outputs by head → values in the parameters' units, (B,) each."""
+        return {name: head.decode(outputs[name]) for name, head in self.heads.items()}
+
+    def predict(self, images: Tensor, auxiliary: Tensor | None = None) -> dict[str, Tensor]:
+        """Images (B, C, H, W) in 0...1 → parameter values in units, (B,) each."""
+        return self.decode(self(images, auxiliary))
+
+    def model_step(self, batch: Sequence[Any]) -> StepResult:
+        """Forward, loss and decoding of one batch.
+
+        Args:
+            batch: ``(images, labels, auxiliary, values)``, or a plain ``(images, labels)`` or
+                ``(images, labels, auxiliary)``, whose values are the class centres. ``labels`` is
+                a dict by head, or a tensor where there is one head; ``values`` (B, P) is
+                normalised to 0...1 in the heads' order.
+        """
+        images, labels, auxiliary, values = (*batch, None, None)[:4]
+        if isinstance(labels, Tensor):
+            (name,) = self.heads
+            labels = {name: labels}
+        outputs = self(images, auxiliary)
+        losses = [head(outputs[name], labels[name]) for name, head in self.heads.items()]
+        loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+        predictions = self.decode(outputs)
+        targets = {
+            name: head.values_of(labels[name])
+            if values is None
+            else head.parameter.min + head.parameter.range * values[:, column]
+            for column, (name, head) in enumerate(self.heads.items())
+        }
+        return StepResult(loss, predictions, targets)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Bytes become float and features are derived here: per batch, on the device."""
+        return batch if self.preparation is None else self.preparation.prepare_batch(batch)
+
+    def setup(self, stage: str) -> None:
+        """Compiles the network in place, so that checkpoints keep their names."""
+        if self.compile_net and stage == "fit":
+            self.net.compile()
+
+    def training_step(self, batch: Sequence[Any], batch_idx: int) -> Tensor:
+        """One step; the loss is logged every ``trainer.log_every_n_steps`` steps."""
+        loss = self._step(batch, "train")
+        # Lightning drops what is logged on the other steps anyway, after having paid for it.
+        if (self.trainer.global_step + 1) % max(self.trainer.log_every_n_steps, 1) == 0:
+            self.log("train/loss_step", loss.detach(), on_step=True, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Sequence[Any], batch_idx: int) -> None:
+        """One batch of the validation split."""
+        self._step(batch, "val")
+
+    def test_step(self, batch: Sequence[Any], batch_idx: int) -> None:
+        """One batch of the test split."""
+        self._step(batch, "test")
+
+    def on_train_epoch_end(self) -> None:
+        """Logs the epoch's training metrics."""
+        self._log_epoch("train")
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the validation metrics and the best so far."""
+        values = self._log_epoch("val")
+        if self.trainer.sanity_checking:
+            return
+        for logged, (followed, _) in BEST_METRICS.items():
+            if followed in values:
+                best = self.best[logged.replace("/", "_")]
+                best.update(values[followed])
+                self.log(logged, best.compute(), sync_dist=False)
+
+    def on_test_epoch_end(self) -> None:
+        """Logs the test metrics."""
+        self._log_epoch("test")
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """The optimiser, and the scheduler stepped once an epoch."""
+        if self.optimizer is None:
+            raise ValueError("This module was built for prediction: it has no optimizer.")
+        optimizer = self.optimizer(params=self.net.parameters())
+        if self.scheduler is None:
+            return {"optimizer": optimizer}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {
+                "scheduler": self.scheduler(optimizer=optimizer),
+                "monitor": self.scheduler_monitor,
+                "interval": "epoch",
+                "frequency": 1,
+            },
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what prediction needs: the config, the parameters, the data set's description."""
+        checkpoint["avix"] = self.provenance
+
+    def _step(self, batch: Sequence[Any], stage: str) -> Tensor:
+        loss, predictions, targets = self.model_step(batch)
+        self.losses[f"{stage}_loss"].update(loss.detach(), len(batch[0]))
+        self.metrics[f"{stage}_metrics"].update(
+            torch.stack(list(predictions.values()), dim=1),
+            torch.stack(list(targets.values()), dim=1),
+        )
+        return loss
+
+    def _log_epoch(self, stage: str) -> dict[str, Tensor]:
+        metrics, loss = self.metrics[f"{stage}_metrics"], self.losses[f"{stage}_loss"]
+        values = metrics.compute() | {"loss": loss.compute()}
+        metrics.reset()
+        loss.reset()
+        on_bar = {"loss", "jnd", "mae_jnd", "acc"}
+        for shown in (True, False):
+            self.log_dict(
+                {f"{stage}/{k}": v for k, v in values.items() if (k in on_bar) is shown},
+                prog_bar=shown,
+                sync_dist=False,  # the metrics have summed over the ranks already
+            )
+        return values
+
+
+def _classes_of(net: nn.Module) -> list[Parameter]:
+    """Parameters that are just classes, for a network that was built without a data set."""
+    return [
+        Parameter(name=name, min=0.0, max=float(max(size - 1, 1)), step=1.0)
+        for name, size in net.heads_config.items()
+    ]
+
+
+def _build_heads(
+    parameters: Sequence[Parameter],
+    criteria: Mapping[str, nn.Module],
+    weights: Mapping[str, float | None] | None,
+    margin: float,
+    output_mode: str,
+) -> dict[str, ParameterHead]:
+    names = [p.name for p in parameters]
+    if set(criteria) != set(names):
+        raise ValueError(
+            f"criteria are for {sorted(criteria)}, but the heads are {sorted(names)}."
+        )
+    given = {name: weight for name, weight in (weights or {}).items() if weight is not None}
+    if unknown := sorted(set(given) - set(names)):
+        raise ValueError(f"loss_weights names {unknown}, but the heads are {sorted(names)}.")
+    derived = dict.fromkeys(names, 1.0) if weights is None else derive_loss_weights(parameters)
+    heads = {}
+    for parameter in parameters:
+        loss = head_loss(criteria[parameter.name], parameter)
+        if loss.output_mode != output_mode:
+            raise ValueError(
+                f"output_mode is {output_mode!r}, but {type(loss).__name__} of head "
+                f"{parameter.name!r} is for {loss.output_mode}: change output_mode (null derives "
+                "it) or the loss."
+            )
+        weight = given.get(parameter.name, derived[parameter.name])
+        heads[parameter.name] = ParameterHead(parameter, loss, weight, margin)
+    return heads

@@ -1,0 +1,93 @@
+"""A head as an object: its parameter, its loss, its decoding."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from src.models.losses import HeadLoss
+from src.vimh.parameters import Parameter
+
+
+class ParameterHead(nn.Module):
+    """What the module knows of one parameter: how it is learnt and how it is read back.
+
+    Everything that depends on the loss is asked of the loss; the head adds the weight in the
+    total loss and the margin of sigmoid outputs. A sigmoid reaches 0 and 1 only in the limit,
+    where the lowest and the highest class lie; a margin ``m`` spreads it to
+    ``y * (1 + 2m) - m``, so that both ends are ordinary outputs.
+
+    Args:
+        parameter: What is read; its range, step and kind.
+        loss: The loss of this head alone (losses may hold buffers that fit one parameter).
+        weight: The factor of this head's loss in the total loss.
+        margin: The spread ``m`` of a sigmoid output; 0 leaves it as it is. Heads without a
+            sigmoid have no use for it and ignore it.
+
+    Raises:
+        ValueError: If the weight is not positive and finite or the margin is negative.
+    """
+
+    def __init__(
+        self, parameter: Parameter, loss: HeadLoss, weight: float = 1.0, margin: float = 0.0
+    ) -> None:
+        super().__init__()
+        if not 0 <= weight < float("inf"):
+            raise ValueError(
+                f"The loss weight of head {parameter.name!r} is {weight}; it has to be 0 or more."
+            )
+        if not 0 <= margin < 1:
+            raise ValueError(f"head_margin is {margin}; it has to be in 0...1 (0.05 is usual).")
+        self.parameter = parameter
+        self.loss = loss
+        self.weight = float(weight)
+        self.margin = float(margin) if loss.activation == "sigmoid" else 0.0
+
+    @property
+    def num_outputs(self) -> int:
+        """How many columns the network has to give this head."""
+        return self.loss.outputs(self.parameter)
+
+    def forward(self, outputs: Float[Tensor, "B K"], target: Tensor) -> Float[Tensor, ""]:
+        """The weighted loss.
+
+        Args:
+            outputs: The network's output for this head.
+            target: Class indices (B,), distributions (B, K) or normalised values (B,),
+                whichever ``loss.target`` asks for.
+        """
+        loss = self.loss(self._spread(outputs), target)
+        return loss if self.weight == 1.0 else self.weight * loss
+
+    @torch.no_grad()
+    def decode(self, outputs: Float[Tensor, "B K"]) -> Float[Tensor, " B"]:
+        """The parameter's value in its own unit, within its range."""
+        return self.loss.decode(self._spread(outputs), self.parameter)
+
+    @torch.no_grad()
+    def values_of(self, labels: Tensor) -> Float[Tensor, " B"]:
+        """What labels stand for in the parameter's unit: the centre of the class, or the value.
+
+        Only for batches that bring no values of their own (plain pairs and triples).
+
+        Args:
+            labels: Class indices (B,), distributions (B, K) or normalised values (B,).
+        """
+        parameter = self.parameter
+        if labels.ndim == 2:
+            labels = labels.argmax(dim=1)
+        if labels.is_floating_point():
+            return parameter.min + labels.float() * parameter.range
+        if parameter.step is None or parameter.is_categorical:
+            return parameter.min + labels.float() / 255 * parameter.range
+        return parameter.lo + labels.float() * parameter.step
+
+    def extra_repr(self) -> str:
+        """The parameter and the weight, for ``print(model)``."""
+        return f"{self.parameter.name}, weight={self.weight:g}, margin={self.margin:g}"
+
+    def _spread(self, outputs: Tensor) -> Tensor:
+        if self.margin == 0.0:
+            return outputs
+        return outputs * (1 + 2 * self.margin) - self.margin

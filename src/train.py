@@ -1,0 +1,93 @@
+"""Trains a model and tests its best checkpoint: ``python src/train.py experiment=...``.
+
+compose → build → run → report; docs/configuration.md says how the config composes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hydra
+import rootutils
+from omegaconf import DictConfig
+
+rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
+
+from src.build import build, resolve_monitor  # noqa: E402
+from src.cli import entry_point  # noqa: E402
+from src.evaluation.run_report import report_run  # noqa: E402
+from src.utils import (  # noqa: E402
+    extras,
+    get_metric_value,
+    instantiate_callbacks,
+    instantiate_loggers,
+    log_hyperparameters,
+    task_wrapper,
+)
+
+
+@task_wrapper
+def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Trains, and tests the best checkpoint.
+
+    Args:
+        cfg: The composed config.
+
+    Returns:
+        All metrics by name, and all instantiated objects.
+    """
+    import lightning.pytorch as pl
+
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    built = build(cfg)
+    resolve_monitor(cfg, built.model)
+    callbacks = instantiate_callbacks(cfg.get("callbacks"))
+    loggers = instantiate_loggers(cfg.get("logger"))
+    trainer = hydra.utils.instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
+    objects = {
+        "cfg": cfg,
+        "datamodule": built.datamodule,
+        "model": built.model,
+        "callbacks": callbacks,
+        "logger": loggers,
+        "trainer": trainer,
+    }
+    if loggers:
+        log_hyperparameters(objects)
+
+    metrics: dict[str, Any] = {}
+    if cfg.train:
+        trainer.fit(built.model, datamodule=built.datamodule, ckpt_path=cfg.ckpt_path)
+        metrics |= trainer.callback_metrics
+    best = trainer.checkpoint_callback.best_model_path if trainer.checkpoint_callback else ""
+    if cfg.test:
+        # The best of this run, never the one that it went on from.
+        trainer.test(
+            built.model,
+            datamodule=built.datamodule,
+            ckpt_path=(best or None) if cfg.train else cfg.ckpt_path,
+            verbose=False,
+        )
+        metrics |= trainer.callback_metrics
+    report_run(cfg, built, metrics, checkpoint=best, loggers=loggers)
+    return metrics, objects
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="train.yaml")
+@entry_point
+def main(cfg: DictConfig) -> float | None:
+    """The command line.
+
+    Args:
+        cfg: The config that Hydra composed.
+
+    Returns:
+        The metric that a sweep optimises, or None.
+    """
+    extras(cfg)
+    metrics, _ = train(cfg)
+    return get_metric_value(metrics, cfg.get("optimized_metric"))
+
+
+if __name__ == "__main__":
+    main()
