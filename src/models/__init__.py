@@ -1,0 +1,1 @@
+"""Networks, losses, decoding, metrics and the LightningModule."""
