@@ -116,7 +116,8 @@ class MultiheadLitModule(LightningModule):
                 "Must provide either criterion (one head), criteria (a dict by head), or loss with "
                 "auto_configure_from_dataset=True."
             )
-        self.heads = nn.ModuleDict(
+        # A list, since a ModuleDict admits neither dots nor names of its own as keys.
+        self.head_list = nn.ModuleList(
             _build_heads(parameters, criteria, loss_weights, head_margin, output_mode)
         )
         metrics = ParameterMetrics(parameters, with_accuracy=output_mode == "classification")
@@ -132,6 +133,11 @@ class MultiheadLitModule(LightningModule):
         # Kept in checkpoints: a run resumed in the middle of an epoch goes on counting.
         for metric in (*self.metrics.values(), *self.losses.values(), *self.best.values()):
             metric.persistent(True)
+
+    @property
+    def heads(self) -> dict[str, ParameterHead]:
+        """The heads by name, in order."""
+        return {head.parameter.name: head for head in self.head_list}
 
     @property
     def parameters_by_head(self) -> dict[str, Parameter]:
@@ -297,7 +303,7 @@ def _build_heads(
     weights: Mapping[str, float | None] | None,
     margin: float,
     output_mode: str,
-) -> dict[str, ParameterHead]:
+) -> list[ParameterHead]:
     names = [p.name for p in parameters]
     if set(criteria) != set(names):
         raise ValueError(
@@ -307,7 +313,7 @@ def _build_heads(
     if unknown := sorted(set(given) - set(names)):
         raise ValueError(f"loss_weights names {unknown}, but the heads are {sorted(names)}.")
     derived = dict.fromkeys(names, 1.0) if weights is None else derive_loss_weights(parameters)
-    heads = {}
+    heads = []
     for parameter in parameters:
         loss = head_loss(criteria[parameter.name], parameter)
         if loss.output_mode != output_mode:
@@ -317,5 +323,5 @@ def _build_heads(
                 "it) or the loss."
             )
         weight = given.get(parameter.name, derived[parameter.name])
-        heads[parameter.name] = ParameterHead(parameter, loss, weight, margin)
+        heads.append(ParameterHead(parameter, loss, weight, margin))
     return heads

@@ -1,0 +1,86 @@
+"""Configs that do not fit their data set are errors before training, and say what to change."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import open_dict
+
+from src.build import build, resolve_monitor
+from src.utils.errors import ConfigError
+from tests.helpers import shrink
+
+
+@pytest.fixture
+def config(compose_config, data_root: Path):
+    def composed(*overrides: str):
+        return shrink(compose_config("train", *overrides), data_root)
+
+    return composed
+
+
+def test_data_set_decides_heads_shapes_and_weights(config) -> None:
+    built = build(config("experiment=avix_cnn_72dss_jnd_dg_hybrid"))
+    model = built.model
+    assert list(model.heads) == ["note_velocity", "log10_decay_time"]
+    assert model.net.image_shape == (3, 32, 32)
+    assert model.net.output_mode == "regression"
+    assert model.net.heads_config == {"note_velocity": 1, "log10_decay_time": 1}
+    # 2 and 23 JND steps, the largest counts 1
+    weights = {name: head.weight for name, head in model.heads.items()}
+    assert weights == pytest.approx({"note_velocity": 2 / 23, "log10_decay_time": 1.0})
+    assert built.datamodule.target_kinds == {"note_velocity": "value", "log10_decay_time": "value"}
+
+
+def test_loss_on_the_command_line_follows_through_to_network_and_labels(config) -> None:
+    built = build(config("experiment=avix_cnn_72dss_jnd_dg_hybrid", "loss=ce"))
+    assert built.model.net.heads_config == {"note_velocity": 3, "log10_decay_time": 24}
+    assert built.datamodule.target_kinds["note_velocity"] == "index"
+
+
+def test_one_loss_weight_can_be_set(config) -> None:
+    built = build(
+        config("experiment=avix_cnn_72dss_jnd_dg_hybrid", "model.loss_weights.log10_decay_time=3.0")
+    )
+    assert built.model.heads["log10_decay_time"].weight == 3.0
+    assert built.model.heads["note_velocity"].weight == pytest.approx(2 / 23)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.output_mode=classification"], "model.output_mode is 'classification'"),
+        (["data.target_width=1.0"], "data.target_width is 1.0"),
+        (["model.net.input_channels=1"], "model.net.input_channels is 1, but the data set"),
+        (["+model.loss_weights.resonance=2.0"], r"loss_weights names \['resonance'\]"),
+        (["+model.net.no_such_argument=1"], "no_such_argument"),
+        (["loss=soft_target"], "data.target_width"),
+        (["data.channel_selection=[Gray*,Blue]"], "Blue"),
+        (["data.auxiliary_features=[loudness]"], "loudness"),
+    ],
+)
+def test_misfit_is_one_clear_error(config, overrides: list[str], message: str) -> None:
+    cfg = config("experiment=avix_cnn_72dss_jnd_dg_hybrid", *overrides)
+    with pytest.raises(ConfigError, match=message):
+        build(cfg)
+
+
+def test_monitor_is_derived_and_names_are_checked(config) -> None:
+    cfg = config("experiment=avix_cnn_72dss_jnd_dg_hybrid")
+    model = build(cfg).model
+    resolve_monitor(cfg, model)
+    assert (cfg.monitor.metric, cfg.monitor.mode) == ("val/mae_jnd", "min")
+
+    with open_dict(cfg):
+        cfg.optimized_metric = "val/accuracy"
+    with pytest.raises(ConfigError, match="optimized_metric is 'val/accuracy'.*val/mae_jnd"):
+        resolve_monitor(cfg, model)
+
+
+def test_same_seed_gives_the_same_weights(config) -> None:
+    weights = []
+    for _ in range(2):
+        torch.manual_seed(7)
+        model = build(config("experiment=avix_cnn_72dss")).model
+        weights.append(torch.cat([p.flatten() for p in model.net.parameters()]))
+    assert torch.equal(*weights)

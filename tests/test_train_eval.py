@@ -1,0 +1,154 @@
+"""One tiny real run: train, kill, resume, evaluate."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import open_dict
+
+from src.checkpoint import load_model, read_checkpoint
+from src.eval import evaluate
+from src.train import train
+from src.utils.errors import ConfigError
+from tests.helpers import shrink
+
+
+@pytest.fixture
+def run(compose_config, data_root: Path, tmp_path: Path):
+    def trained(name: str, max_epochs: int, *overrides: str, ckpt_path: str | None = None):
+        cfg = shrink(
+            compose_config("train", "experiment=avix_cnn_72dss_jnd_dg_hybrid", *overrides), data_root
+        )
+        with open_dict(cfg):
+            cfg.trainer.max_epochs = max_epochs
+            cfg.ckpt_path = ckpt_path
+            cfg.paths.output_dir = str(tmp_path / name)
+            Path(cfg.paths.output_dir).mkdir()
+        return train(cfg)
+
+    return trained
+
+
+@pytest.fixture
+def evaluation(compose_config, data_root: Path):
+    def evaluated(ckpt_path: str, *overrides: str):
+        cfg = compose_config("eval", f"ckpt_path='{ckpt_path}'", *overrides)
+        with open_dict(cfg):
+            cfg.paths.vimh_dir = str(data_root)
+            cfg.trainer.accelerator = "cpu"
+            cfg.trainer.enable_progress_bar = False
+            cfg.extras.print_config = False
+        return evaluate(cfg)
+
+    return evaluated
+
+
+def _best(objects) -> str:
+    return objects["trainer"].checkpoint_callback.best_model_path
+
+
+def test_evaluation_of_a_checkpoint_alone_gives_the_test_metrics(run, evaluation) -> None:
+    metrics, objects = run("first", 2)
+    found, _ = evaluation(_best(objects))
+    tested = {name: value for name, value in metrics.items() if name.startswith("test/")}
+    assert tested
+    for name, value in tested.items():
+        assert found[name] == pytest.approx(float(value), abs=1e-7), name
+
+
+def test_checkpoint_loads_as_plain_data(run) -> None:
+    _, objects = run("plain", 1)
+    content = torch.load(_best(objects), weights_only=True)
+    assert content["avix"]["metadata"]["parameter_names"]
+    assert content["avix"]["config"]["loss"]["_target_"].endswith("DirectParameterGradientLoss")
+
+
+def test_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(run) -> None:
+    _, whole = run("whole", 4)
+    _, half = run("half", 2)
+    last = Path(half["trainer"].checkpoint_callback.last_model_path)
+    _, resumed = run("resumed", 4, ckpt_path=str(last))
+    assert resumed["trainer"].global_step == whole["trainer"].global_step
+    expected, found = (o["model"].net.state_dict() for o in (whole, resumed))
+    for name, tensor in expected.items():
+        assert torch.equal(tensor, found[name]), name
+
+
+def test_metrics_json_names_units_and_versions(run, tmp_path: Path) -> None:
+    metrics, _ = run("json", 1)
+    content = json.loads((tmp_path / "json" / "metrics.json").read_text())
+    assert content["metrics"]["test/mae_jnd"] == pytest.approx(float(metrics["test/mae_jnd"]))
+    assert content["parameters"]["log10_decay_time"]["step"] == 0.1
+    assert content["num_samples"] == {"train": 50, "val": 14, "test": 8}
+    assert content["baselines"][0]["method"] == "always the mean"
+
+
+@pytest.mark.parametrize(
+    "tampered",
+    [
+        {"_target_": "os.system", "command": "true"},
+        {"_target_": "builtins.eval"},
+        {"_target_": "src.models.multihead_module.partial"},
+        {"_target_": "torch.nn.functional.torch.hub.load"},
+        {"_target_": "torch.optim.Adam"},
+        {"_target_": "src.models.components.SimpleCNN", "dropout": {"_target_": "os.getcwd"}},
+        {"_target_": "src.models.components.SimpleCNN", "_args_": [1]},
+    ],
+)
+@pytest.mark.parametrize("key", ["net", "loss"])
+def test_hostile_checkpoint_is_refused(run, tmp_path: Path, tampered: dict, key: str) -> None:
+    path = _checkpoint(run, tmp_path)
+    content = torch.load(path, weights_only=True)
+    config = content["avix"]["config"]
+    if key == "net":
+        config["model"]["net"] = tampered
+    else:
+        config["loss"] = tampered
+    torch.save(content, path)
+    with pytest.raises(ConfigError, match=r"checkpoint may name only|not admitted"):
+        load_model(read_checkpoint(path))
+
+
+def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        read_checkpoint(tmp_path / "none.ckpt")
+    text = tmp_path / "text.ckpt"
+    text.write_text("hello")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_checkpoint(text)
+    torch.save({"weights": torch.zeros(1)}, tmp_path / "other.ckpt")
+    with pytest.raises(ConfigError, match="not a checkpoint of this project"):
+        read_checkpoint(tmp_path / "other.ckpt")
+
+
+def test_user_mistake_on_the_command_line_is_a_sentence(project_root: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "src/train.py", "experiment=avix_quick", "monitor.metric=val/typo"),
+            *(f"paths.log_dir={tmp_path}", f"paths.vimh_dir={tmp_path}"),
+            "extras.print_config=false",
+        ],
+        cwd=project_root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "error: monitor.metric is 'val/typo'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+_CHECKPOINT: list[bytes] = []
+
+
+def _checkpoint(run, tmp_path: Path) -> Path:
+    """One trained checkpoint for all cases, as bytes, so that a case may spoil its own copy."""
+    if not _CHECKPOINT:
+        _, objects = run("hostile", 1)
+        _CHECKPOINT.append(Path(_best(objects)).read_bytes())
+    path = tmp_path / "copy.ckpt"
+    path.write_bytes(_CHECKPOINT[0])
+    return path
