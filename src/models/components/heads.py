@@ -137,9 +137,11 @@ class HeadLayers(nn.Module):
         return outputs[SINGLE_HEAD] if self.is_single else outputs
 
     def _checked(self, auxiliary: Tensor | None) -> Tensor:
-        found = "none" if auxiliary is None else f"shape {tuple(auxiliary.shape)}"
+        if auxiliary is not None and torch.jit.is_tracing():  # sizes cannot be compared then
+            return auxiliary
         expected = self.auxiliary_input_size
         if auxiliary is None or auxiliary.ndim != 2 or auxiliary.shape[1] != expected:
+            found = "none" if auxiliary is None else f"shape {tuple(auxiliary.shape)}"
             raise ValueError(
                 f"Expected auxiliary features of shape (B, {expected}), found {found}: "
                 "data.auxiliary_features must be what the network was built for"

@@ -1,6 +1,7 @@
 """Vision transformer: the image as a row of patches that look at each other."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any, Unpack
 
@@ -31,6 +32,7 @@ class SelfAttention(nn.Module):
     def __init__(self, embed_dim: int, n_attention_heads: int, dropout: float) -> None:
         super().__init__()
         self.n_attention_heads = n_attention_heads
+        self.scale = 1 / math.sqrt(embed_dim / n_attention_heads)
         self.in_proj_weight = nn.Parameter(torch.empty(3 * embed_dim, embed_dim))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * embed_dim))
         self.dropout = nn.Dropout(dropout)
@@ -44,7 +46,7 @@ class SelfAttention(nn.Module):
             part.unflatten(2, (self.n_attention_heads, -1)).transpose(1, 2)
             for part in projected.chunk(3, dim=2)
         )
-        scores_BNTT = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1])
+        scores_BNTT = query @ key.transpose(2, 3) * self.scale
         mixed_BNTE = self.dropout(scores_BNTT.softmax(dim=-1)) @ value
         return self.out_proj(mixed_BNTE.transpose(1, 2).flatten(2))
 
@@ -91,6 +93,42 @@ class TransformerLayers(nn.Module):
         for layer in self.layers:
             tokens_BTD = layer(tokens_BTD)
         return tokens_BTD
+
+
+class FusedTransformerLayers(nn.TransformerEncoder):
+    """PyTorch's stack of layers, with the arguments and parameter names of `TransformerLayers`.
+
+    In eval mode without gradients, each layer runs as one fused operation.
+    """
+
+    def __init__(
+        self, n_layers: int, embed_dim: int, n_attention_heads: int, hidden_dim: int, dropout: float
+    ) -> None:
+        layer = nn.TransformerEncoderLayer(
+            d_model=embed_dim,
+            nhead=n_attention_heads,
+            dim_feedforward=hidden_dim,
+            dropout=dropout,
+            activation="gelu",
+            batch_first=True,
+            norm_first=True,
+        )
+        super().__init__(layer, n_layers, enable_nested_tensor=False)
+
+    def forward(self, tokens_BTD: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:  # type: ignore[override] # no masks here
+        """Apply one layer after the other."""
+        if not torch.jit.is_tracing():
+            return super().forward(tokens_BTD)
+        # The tracer runs twice, with and without gradients, and wants the same graph from both;
+        # its warnings here are about PyTorch's own comparisons of sizes.
+        fused = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", torch.jit.TracerWarning)
+                return super().forward(tokens_BTD)
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fused)
 
 
 class VisionTransformer(MultiheadNetwork):
@@ -152,7 +190,7 @@ class VisionTransformer(MultiheadNetwork):
         self.patches = nn.Conv2d(n_channels, embed_dim, kernel_size=patch, stride=patch)
         self.positions = nn.Parameter(torch.empty(1, num_tokens, embed_dim))
         hidden_dim = round(forward_mul * embed_dim)
-        make_layers = _torch_layers if use_torch_layers else TransformerLayers
+        make_layers = FusedTransformerLayers if use_torch_layers else TransformerLayers
         self.encoder = make_layers(
             n_layers=n_layers,
             embed_dim=embed_dim,
@@ -187,19 +225,3 @@ class VisionTransformer(MultiheadNetwork):
         for name, parameter in self.encoder.named_parameters():
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
-
-
-def _torch_layers(
-    n_layers: int, embed_dim: int, n_attention_heads: int, hidden_dim: int, dropout: float
-) -> nn.TransformerEncoder:
-    """Make PyTorch's stack with the arguments of `TransformerLayers`."""
-    layer = nn.TransformerEncoderLayer(
-        d_model=embed_dim,
-        nhead=n_attention_heads,
-        dim_feedforward=hidden_dim,
-        dropout=dropout,
-        activation="gelu",
-        batch_first=True,
-        norm_first=True,
-    )
-    return nn.TransformerEncoder(layer, n_layers, enable_nested_tensor=False)
