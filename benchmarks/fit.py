@@ -1,0 +1,169 @@
+"""What the training rows share: an experiment, a bare loop, callbacks that time epochs."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+import lightning.pytorch as pl
+import rootutils
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from src.build import Built, build_model
+from src.utils import instantiate_callbacks, instantiate_loggers
+
+ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
+MANY_EPOCHS = 1000  # the timing callbacks stop before
+
+
+def compose_training(work: Path, samples: int, *overrides: str) -> DictConfig:
+    """CNN 64k on random samples, with the default callbacks and logger; it writes under `work`."""
+    lines = [
+        "experiment=avix_cnn_16kdss",
+        "model=avix_cnn_64k",
+        f"data.source.recipe.dataset.size={samples}",
+        f"trainer.max_epochs={MANY_EPOCHS}",
+        "trainer.accelerator=cpu",
+        f"paths.log_dir={work}/logs",
+        f"paths.data_dir={work}/data",
+        f"paths.output_dir={work}/run",
+        *overrides,
+    ]
+    with initialize_config_dir(version_base="1.3", config_dir=str(ROOT / "configs")):
+        cfg = compose("train", lines)
+    torch.manual_seed(cfg.seed)
+    return cfg
+
+
+def fit(cfg: DictConfig, built: Built, first: pl.Callback) -> None:
+    """`Trainer.fit` as train.py runs it, with one more callback before all others."""
+    callbacks = [first, *instantiate_callbacks(cfg.callbacks)]
+    loggers = instantiate_loggers(cfg.logger)
+    trainer = hydra.utils.instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
+    trainer.fit(built.model, datamodule=built.datamodule)
+
+
+class BareLoop:
+    """The same network, losses and optimiser over tensors in memory, without any framework."""
+
+    def __init__(self, cfg: DictConfig, built: Built) -> None:
+        preparation = built.datamodule.build_preparation()
+        self.model = build_model(cfg, built.datamodule.metadata, preparation)
+        built.datamodule.setup("fit")
+        batches = [preparation.prepare_batch(raw) for raw in built.datamodule.train_dataloader()]
+        self.images = torch.cat([batch.images for batch in batches])
+        self.labels = {
+            name: torch.cat([batch.labels[name] for batch in batches]) for name in self.model.heads
+        }
+        self.optimizer = self.model.optimizer(params=self.model.net.parameters())
+        self.batch_size: int = cfg.data.batch_size
+
+    @property
+    def samples_per_epoch(self) -> int:
+        """Samples in an epoch's whole batches."""
+        return len(self.images) // self.batch_size * self.batch_size
+
+    def epoch(self) -> None:
+        """One epoch in a new order; the last small batch is dropped, as the data module does."""
+        self.model.net.train()
+        order = torch.randperm(len(self.images))[: self.samples_per_epoch]
+        for indices in order.split(self.batch_size):
+            self.optimizer.zero_grad()
+            outputs = self.model.net(self.images[indices])
+            loss = torch.stack(
+                [head(outputs[n], self.labels[n][indices]) for n, head in self.model.heads.items()]
+            ).sum()
+            loss.backward()
+            self.optimizer.step()
+
+
+class TimedEpochs(pl.Callback):
+    """Times each training epoch from its start to the next one's, without the validation.
+
+    What validation causes (checkpoints, logging) and every other callback's work is counted. The
+    first epoch warms up. Subclasses say what happens between epochs, which is not counted.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+        self.started = 0.0
+        self.validation_started = 0.0
+        self.validation_seconds = 0.0
+
+    def between(self, trainer: pl.Trainer, seconds: float | None) -> None:
+        """Called between epochs with the last one's seconds; None after none or the warm-up."""
+        raise NotImplementedError
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Ends one timing and starts the next."""
+        seconds = time.perf_counter() - self.started - self.validation_seconds
+        self.between(trainer, seconds if trainer.current_epoch >= 2 else None)
+        if trainer.current_epoch >= self.epochs + 1:
+            trainer.should_stop = True
+            trainer.limit_val_batches = 0
+        self.validation_seconds = 0.0
+        self.started = time.perf_counter()
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Validation is no training."""
+        self.validation_started = time.perf_counter()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The other callbacks' part of this hook comes after, and is counted."""
+        self.validation_seconds += time.perf_counter() - self.validation_started
+
+
+class EpochPairs(TimedEpochs):
+    """Runs something else between the epochs of a fit, so that both are timed in turns."""
+
+    def __init__(self, other: Callable[[], None], epochs: int) -> None:
+        super().__init__(epochs)
+        self.other = other
+        self.fit_seconds: list[float] = []
+        self.other_seconds: list[float] = []
+
+    def between(self, trainer: pl.Trainer, seconds: float | None) -> None:
+        """One epoch of the other after each of the fit."""
+        start = time.perf_counter()
+        self.other()
+        if seconds is not None:
+            self.fit_seconds.append(seconds)
+            self.other_seconds.append(time.perf_counter() - start)
+
+
+class ToggledCallback(TimedEpochs):
+    """Takes a callback out of every other epoch of a fit: with and without, in turns."""
+
+    def __init__(self, kind: type[pl.Callback], pairs: int) -> None:
+        super().__init__(2 * pairs)
+        self.kind = kind
+        self.present = True
+        self.everyone: list[pl.Callback] = []
+        self.seconds_with: list[float] = []
+        self.seconds_without: list[float] = []
+
+    def between(self, trainer: pl.Trainer, seconds: float | None) -> None:
+        """A new list each time: Lightning may be going through the old one."""
+        if not self.everyone:
+            self.everyone = list(trainer.callbacks)
+            assert any(isinstance(callback, self.kind) for callback in self.everyone)
+        if seconds is not None:
+            (self.seconds_with if self.present else self.seconds_without).append(seconds)
+        self.present = not self.present
+        trainer.callbacks = [
+            callback
+            for callback in self.everyone
+            if self.present or not isinstance(callback, self.kind)
+        ]
+
+
+class ExitAfterFirstStep(pl.Callback):
+    """Ends the process after the first training step."""
+
+    def on_train_batch_end(self, *_args: Any, **_kwargs: Any) -> None:
+        """Without any farewell: only the way to the first step is measured."""
+        os._exit(0)
