@@ -29,6 +29,7 @@ class SimpleCNN(MultiheadNetwork):
         **heads: What the heads are, see `HeadLayers`.
 
     Example:
+        >>> import torch
         >>> network = SimpleCNN(heads_config={"note_velocity": 3, "log10_decay_time": 24})
         >>> outputs = network(torch.zeros(5, 1, 32, 32))
         >>> {name: tuple(output.shape) for name, output in outputs.items()}

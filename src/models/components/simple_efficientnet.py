@@ -98,6 +98,7 @@ class SimpleEfficientNet(MultiheadNetwork):
         ValueError: `channels` and `depths` are of different length.
 
     Example:
+        >>> import torch
         >>> network = SimpleEfficientNet(channels=(8, 16), depths=(1, 1), output_size=10)
         >>> tuple(network(torch.zeros(5, 1, 32, 32)).shape)
         (5, 10)
