@@ -1,0 +1,114 @@
+"""Losses of heads, and how the output of a head trained with one becomes a parameter value.
+
+A loss is a pure function under a thin :class:`HeadLoss`, which adds what the function cannot say:
+how many outputs the head has, which labels it wants, and the decoding. See
+``docs/vimh_loss_functions.md`` for which to choose.
+"""
+
+from torch import nn
+
+from src.models.losses.base import (
+    Activation,
+    ClassLoss,
+    HeadLoss,
+    OutputMode,
+    TargetKind,
+    ValueLoss,
+    derive_loss_weights,
+)
+from src.models.losses.classification import (
+    CrossEntropyHead,
+    SoftTargetLoss,
+    WeightedCrossEntropyLoss,
+    soft_target_loss,
+    weighted_cross_entropy,
+)
+from src.models.losses.distances import distance, inward_clamp
+from src.models.losses.histogram import HLGaussLoss, best_window, gaussian_histogram, hl_gauss_loss
+from src.models.losses.index import IndexLoss, index_loss
+from src.models.losses.jnd import JNDLoss, jnd_loss
+from src.models.losses.ordinal import (
+    CORNLoss,
+    EMDLoss,
+    OrdinalRegressionLoss,
+    QuantizedRegressionLoss,
+    corn_index,
+    corn_loss,
+    emd_loss,
+    expected_index,
+    ordinal_regression_loss,
+)
+from src.models.losses.regression import (
+    DirectParameterGradientLoss,
+    DirectRegressionLoss,
+    NormalizedRegressionLoss,
+    direct_gradient_loss,
+    normalized_regression_loss,
+)
+from src.models.losses.uncertainty import BetaNLLLoss, beta_nll_loss
+from src.vimh.parameters import Parameter
+
+
+def head_loss(criterion: nn.Module, parameter: Parameter) -> HeadLoss:
+    """The loss of a head: a :class:`HeadLoss` as it is, a plain cross-entropy in its adapter.
+
+    Raises:
+        ValueError: If the loss does not fit the parameter, or is of another kind.
+
+    Example:
+        >>> velocity = Parameter("note_velocity", 126.0, 127.0, 0.5)
+        >>> head_loss(nn.CrossEntropyLoss(), velocity).outputs(velocity)
+        3
+    """
+    if isinstance(criterion, nn.CrossEntropyLoss):
+        criterion = CrossEntropyHead(criterion, parameter)
+    if not isinstance(criterion, HeadLoss):
+        raise ValueError(
+            f"{type(criterion).__name__} cannot be the loss of head {parameter.name!r}: use "
+            "torch.nn.CrossEntropyLoss or a class of src.models.losses (configs/loss lists them)."
+        )
+    criterion.check_fits(parameter)
+    return criterion
+
+
+__all__ = [
+    "Activation",
+    "BetaNLLLoss",
+    "CORNLoss",
+    "ClassLoss",
+    "CrossEntropyHead",
+    "DirectParameterGradientLoss",
+    "DirectRegressionLoss",
+    "EMDLoss",
+    "HLGaussLoss",
+    "HeadLoss",
+    "IndexLoss",
+    "JNDLoss",
+    "NormalizedRegressionLoss",
+    "OrdinalRegressionLoss",
+    "OutputMode",
+    "QuantizedRegressionLoss",
+    "SoftTargetLoss",
+    "TargetKind",
+    "ValueLoss",
+    "WeightedCrossEntropyLoss",
+    "best_window",
+    "beta_nll_loss",
+    "corn_index",
+    "corn_loss",
+    "derive_loss_weights",
+    "direct_gradient_loss",
+    "distance",
+    "emd_loss",
+    "expected_index",
+    "gaussian_histogram",
+    "head_loss",
+    "hl_gauss_loss",
+    "index_loss",
+    "inward_clamp",
+    "jnd_loss",
+    "normalized_regression_loss",
+    "ordinal_regression_loss",
+    "soft_target_loss",
+    "weighted_cross_entropy",
+]

@@ -1,0 +1,223 @@
+"""What every loss of a head has in common: the contract, the checks, the two usual decodings."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from src.vimh.parameters import Parameter
+
+TargetKind = Literal["index", "distribution", "value"]
+Activation = Literal["none", "sigmoid"]
+OutputMode = Literal["classification", "regression"]
+# Configs and command lines write 1 where 1.0 is meant, and beartype tells them apart.
+Real = float | int
+
+
+class HeadLoss(nn.Module, ABC):
+    """The loss of one head: what the network puts out for it, what that costs, what it means.
+
+    Attributes:
+        target: What the labels have to be: class indices int64 (B,), distributions float (B, K),
+            or values float (B,) normalised to 0...1 by the parameter's min...max.
+        activation: What the network applies to the head's output. Sigmoid outputs may come spread
+            over 0 and 1 (``head_margin``); both ``forward`` and ``decode`` take them so.
+        output_mode: "classification" for class logits, "regression" for numbers.
+        accepts_soft_targets: Whether distributions (B, K) do instead of ``target``.
+        needs_order: Whether the loss makes no sense for categorical parameters.
+        needs_step: Whether it counts in JND steps.
+    """
+
+    target: TargetKind
+    activation: Activation
+    output_mode: OutputMode
+    accepts_soft_targets: bool = False
+    needs_order: ClassVar[bool] = True
+    needs_step: ClassVar[bool] = False
+
+    @classmethod
+    def check_fits(cls, parameter: Parameter) -> None:
+        """Refuses a parameter that this loss cannot learn.
+
+        Raises:
+            ValueError: If an ordered loss meets a categorical parameter, if the parameter has a
+                single class, or no step where one is needed. Names the head and what to choose.
+        """
+        name = f"head {parameter.name!r}"
+        if parameter.num_classes < 2:
+            raise ValueError(
+                f"{name} has a single class ({parameter.min:g}...{parameter.max:g}, step "
+                f"{parameter.step}): there is nothing to learn. Give it a smaller step, or make "
+                "min equal max, so that it is fixed and no head."
+            )
+        if cls.needs_order and parameter.is_categorical:
+            raise ValueError(
+                f"{cls.__name__} needs ordered classes, but {name} is categorical: choose loss=ce."
+            )
+        if cls.needs_step and parameter.step is None:
+            raise ValueError(
+                f"{cls.__name__} counts in JND steps, but {name} has no step: give the parameter "
+                "a step, or choose a loss without one (loss=dg, loss=ordinal, loss=ce)."
+            )
+
+    @classmethod
+    def arguments_from(cls, parameter: Parameter) -> dict[str, Any]:
+        """Constructor arguments that the data set decides; a config's own come before them.
+
+        Raises:
+            ValueError: If the loss does not fit the parameter; see :meth:`check_fits`.
+        """
+        cls.check_fits(parameter)
+        return {}
+
+    @abstractmethod
+    def outputs(self, parameter: Parameter) -> int:
+        """How many columns the network has to give this head."""
+
+    def initial_bias(self, parameter: Parameter) -> float | None:
+        """What the bias of the head's last layer starts at; None: as the layer makes it."""
+        return None
+
+    @abstractmethod
+    def forward(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """The loss of a batch, a scalar."""
+
+    @abstractmethod
+    def decode(self, outputs: Tensor, parameter: Parameter) -> Tensor:
+        """Outputs (B, K) to values in the parameter's unit, float32 (B,), in min...max."""
+
+
+class ValueLoss(HeadLoss):
+    """Base of losses on one number a head that stands for the value normalised to 0...1.
+
+    Attributes:
+        bounds: What 0 and 1 stand for, in the parameter's unit; None: its min and max.
+    """
+
+    target: TargetKind = "value"
+    activation: Activation = "sigmoid"
+    output_mode: OutputMode = "regression"
+    bounds: tuple[float, float] | None = None
+
+    def outputs(self, parameter: Parameter) -> int:
+        """One column."""
+        return 1
+
+    def decode(self, outputs: Float[Tensor, "B *k"], parameter: Parameter) -> Float[Tensor, " B"]:
+        """The affine map of 0...1 to ``bounds``, clipped to min...max."""
+        low, high = self.bounds or (parameter.min, parameter.max)
+        values = low + (high - low) * single_column(outputs, self).float()
+        return values.clamp(parameter.min, parameter.max)
+
+
+class ClassLoss(HeadLoss):
+    """Base of losses on one logit a class, decoded by arg-max unless a subclass knows better."""
+
+    target: TargetKind = "index"
+    activation: Activation = "none"
+    output_mode: OutputMode = "classification"
+
+    def outputs(self, parameter: Parameter) -> int:
+        """One column a class."""
+        return parameter.num_classes
+
+    def decode(self, outputs: Float[Tensor, "B K"], parameter: Parameter) -> Float[Tensor, " B"]:
+        """The centre of the most probable class."""
+        return values_from_index(outputs.argmax(dim=1), parameter)
+
+
+def full_precision(x: Tensor) -> Tensor:
+    """Half-precision numbers as float32, others as they are: a loss sums many small terms."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def single_column(outputs: Tensor, loss: nn.Module) -> Tensor:
+    """(B, 1) or (B,) to (B,).
+
+    Raises:
+        ValueError: If there are more columns, that is, class logits.
+    """
+    if outputs.ndim == 1:
+        return outputs
+    if outputs.ndim != 2 or outputs.shape[1] != 1:
+        raise ValueError(
+            f"{type(loss).__name__} takes one number a sample, (B, 1), but got outputs of shape "
+            f"{tuple(outputs.shape)}: these look like class logits. Use regression heads "
+            "(output_mode: regression, one output a head), or a loss for logits such as loss=ce."
+        )
+    return outputs[:, 0]
+
+
+def check_target(outputs: Tensor, target: Tensor, loss: nn.Module) -> None:
+    """Refuses targets whose shape would broadcast against (B,) instead of matching it."""
+    if target.shape != outputs.shape[:1]:
+        raise ValueError(
+            f"{type(loss).__name__} takes one target a sample, ({len(outputs)},), but got shape "
+            f"{tuple(target.shape)}."
+        )
+
+
+def check_columns(outputs: Tensor, expected: int, what: str, loss: nn.Module) -> None:
+    """Refuses outputs that have not the columns that the loss was made for."""
+    if outputs.ndim != 2 or outputs.shape[1] != expected:
+        raise ValueError(
+            f"{type(loss).__name__} takes {what}, (B, {expected}), but got outputs of shape "
+            f"{tuple(outputs.shape)}: build the network's heads from the loss "
+            "(heads_config = loss.outputs(parameter))."
+        )
+
+
+def check_choice(key: str, value: str, allowed: Collection[str]) -> None:
+    """Refuses a word that is not allowed, listing those that are."""
+    if value not in allowed:
+        raise ValueError(f"{key} is {value!r}; allowed are {', '.join(allowed)}.")
+
+
+def check_positive(key: str, value: Real) -> None:
+    """Refuses what is not positive and finite."""
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{key} is {value}; it has to be positive and finite.")
+
+
+def check_at_least(key: str, value: Real, least: Real) -> None:
+    """Refuses what is below a bound or not finite."""
+    if not least <= value < float("inf"):
+        raise ValueError(f"{key} is {value}; it has to be {least} or more, and finite.")
+
+
+def class_scale(parameter: Parameter) -> tuple[float, float]:
+    """The value of class 0 and the width of a class, in the parameter's unit."""
+    if parameter.step is None or parameter.is_categorical:
+        return parameter.min, parameter.range / 255
+    return parameter.lo, parameter.step
+
+
+def values_from_index(index: Tensor, parameter: Parameter) -> Float[Tensor, " B"]:
+    """Class indices, also fractional ones, to values in units, clipped to min...max."""
+    first, width = class_scale(parameter)
+    return (first + width * index.float()).clamp(parameter.min, parameter.max)
+
+
+def derive_loss_weights(
+    parameters: Collection[Parameter] | Mapping[str, Parameter],
+) -> dict[str, float]:
+    """Loss weights by head, proportional to the number of JND steps ``(max - min) / step``.
+
+    A head with many steps has to be known more exactly than one with few, relative to its range.
+    The largest weight is 1; heads without a step get 1.
+
+    Example:
+        >>> velocity = Parameter("note_velocity", 126.0, 127.0, 0.5)
+        >>> decay = Parameter("log10_decay_time", -2.0, 0.0, 0.1)
+        >>> derive_loss_weights([velocity, decay])
+        {'note_velocity': 0.1, 'log10_decay_time': 1.0}
+    """
+    all_of = parameters.values() if isinstance(parameters, Mapping) else parameters
+    stepped = {p.name: p.range / p.step for p in all_of if p.step and not p.is_categorical}
+    most = max(stepped.values(), default=1.0)
+    return {p.name: stepped.get(p.name, most) / most for p in all_of}

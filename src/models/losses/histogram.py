@@ -1,0 +1,163 @@
+"""Regression by classification over bins finer than a JND."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from src.models.losses.base import (
+    ClassLoss,
+    Real,
+    TargetKind,
+    check_at_least,
+    check_choice,
+    check_columns,
+    check_positive,
+    check_target,
+    full_precision,
+)
+from src.vimh.parameters import Parameter
+
+DECODINGS = ("jnd_window", "expectation")
+# Windows whose probabilities differ by less are tied: float32 sums are no better.
+TIE = 1e-6
+
+
+def gaussian_histogram(
+    target: Float[Tensor, " B"], edges: Float[Tensor, " E"], sigma: Real
+) -> Float[Tensor, "B E-1"]:
+    """Probability of each bin under a Gaussian around the target, renormalised to sum 1.
+
+    ``q_k ∝ Φ((e_{k+1} − y)/σ) − Φ((e_k − y)/σ)``: the target of HL-Gauss (Imani & White 2018,
+    "Improving regression performance with distributional losses").
+
+    Args:
+        target: y.
+        edges: The E = K + 1 edges of the bins, rising, in the same unit.
+        sigma: σ, in the same unit.
+
+    Example:
+        >>> gaussian_histogram(torch.tensor([0.0]), torch.tensor([-1.0, 0.0, 1.0]), sigma=1.0)
+        tensor([[0.5000, 0.5000]])
+    """
+    z = (edges - target[:, None]) / (sigma * math.sqrt(2.0))
+    mass = torch.erf(z).diff(dim=1)
+    return mass / mass.sum(dim=1, keepdim=True)
+
+
+def hl_gauss_loss(
+    logits: Float[Tensor, "B K"],
+    target: Float[Tensor, " B"],
+    edges: Float[Tensor, " E"],
+    sigma: Real,
+) -> Float[Tensor, ""]:
+    """Cross-entropy to the Gaussian histogram of the target: ``−mean_B Σ_k q_k log p_k``.
+
+    Farebrother et al. (2024, "Stop regressing: training value functions via classification for
+    scalable deep RL") name it HL-Gauss.
+
+    Args:
+        logits: One logit a bin.
+        target: y.
+        edges: The E = K + 1 edges of the bins, in the same unit.
+        sigma: σ of the targets, in the same unit.
+    """
+    logits = full_precision(logits)
+    q = gaussian_histogram(target.to(logits.dtype), edges.to(logits.dtype), sigma)
+    return F.cross_entropy(logits, q)
+
+
+def best_window(probabilities: Float[Tensor, "B K"], half_width: int) -> Tensor:
+    """Index (B,) of the bin whose window of ``±half_width`` bins holds the most probability.
+
+    Among windows that hold the same (to 1e-6), the one with the highest centre bin.
+
+    Example:
+        >>> best_window(torch.tensor([[0.0, 0.1, 0.6, 0.3, 0.0]]), half_width=1)
+        tensor([2])
+    """
+    width = 2 * half_width + 1
+    held = width * F.avg_pool1d(probabilities[:, None], width, stride=1, padding=half_width)[:, 0]
+    tied = held >= held.amax(dim=1, keepdim=True) - TIE
+    return probabilities.masked_fill(~tied, -1.0).argmax(dim=1)
+
+
+class HLGaussLoss(ClassLoss):
+    """Histogram loss with Gaussian targets; see :func:`hl_gauss_loss`.
+
+    Bins are ``step / bins_per_jnd`` wide; one is centred on the parameter's min, and the range is
+    padded on both sides by ``padding_sigma · σ``, so that targets at the ends are not cut.
+
+    Args:
+        num_steps: The range in JND, ``(max − min) / step``, from the data set.
+        sigma_jnd: σ of the targets, in JND; ½...1 is a good start.
+        bins_per_jnd: Bins in one JND; 2 or more.
+        padding_sigma: Padding on each side, in σ.
+        decode: jnd_window: the centre of the window of ±1 JND that holds the most probability,
+            which is the best guess when being within one JND counts. expectation: the mean, which
+            is the best guess for squared error.
+
+    Raises:
+        ValueError: If a number is not positive or ``decode`` unknown.
+    """
+
+    target: TargetKind = "value"
+    needs_step: ClassVar[bool] = True
+    edges: Tensor
+
+    def __init__(
+        self,
+        num_steps: Real,
+        sigma_jnd: Real = 0.75,
+        bins_per_jnd: int = 2,
+        padding_sigma: Real = 3.0,
+        decode: str = "jnd_window",
+    ) -> None:
+        super().__init__()
+        check_positive("num_steps", num_steps)
+        check_positive("sigma_jnd", sigma_jnd)
+        check_at_least("bins_per_jnd", bins_per_jnd, 1)
+        check_positive("padding_sigma", padding_sigma)
+        check_choice("decode", decode, DECODINGS)
+        self.bins_per_jnd = bins_per_jnd
+        self.decoding = decode
+        # Everything in bins, counted from the bin at min: the edges are then exact in float32.
+        self.bins_in_range = num_steps * bins_per_jnd
+        self.sigma_bins = sigma_jnd * bins_per_jnd
+        self.padding = math.ceil(padding_sigma * self.sigma_bins)
+        self.num_bins = math.ceil(self.bins_in_range - 1e-6) + 1 + 2 * self.padding
+        edges = torch.arange(self.num_bins + 1) - (self.padding + 0.5)
+        self.register_buffer("edges", edges, persistent=False)
+
+    @classmethod
+    def arguments_from(cls, parameter: Parameter) -> dict[str, Any]:
+        """The range in JND."""
+        return super().arguments_from(parameter) | {"num_steps": parameter.num_steps}
+
+    def outputs(self, parameter: Parameter) -> int:
+        """One column a bin."""
+        return self.num_bins
+
+    def forward(self, outputs: Float[Tensor, "B K"], target: Tensor) -> Float[Tensor, ""]:
+        """The loss for values in 0...1 (B,)."""
+        check_columns(outputs, self.num_bins, "one logit a bin", self)
+        check_target(outputs, target, self)
+        in_bins = full_precision(target) * self.bins_in_range
+        return hl_gauss_loss(outputs, in_bins, self.edges, self.sigma_bins)
+
+    def decode(self, outputs: Float[Tensor, "B K"], parameter: Parameter) -> Float[Tensor, " B"]:
+        """The best window's centre, or the expectation, in units and clipped to min...max."""
+        check_columns(outputs, self.num_bins, "one logit a bin", self)
+        probabilities = outputs.float().softmax(dim=1)
+        if self.decoding == "jnd_window":
+            bins = best_window(probabilities, self.bins_per_jnd).float() - self.padding
+        else:
+            # The centres of the bins, counted from the bin at min.
+            bins = (probabilities * (self.edges[:-1] + 0.5)).sum(dim=1)
+        values = parameter.min + bins * (parameter.range / self.bins_in_range)
+        return values.clamp(parameter.min, parameter.max)

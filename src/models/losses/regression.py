@@ -1,0 +1,237 @@
+"""Losses on one number a head, which stands for the value normalised to 0...1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from src.models.losses.base import (
+    Activation,
+    Real,
+    ValueLoss,
+    check_at_least,
+    check_choice,
+    check_positive,
+    check_target,
+    full_precision,
+    single_column,
+)
+from src.models.losses.distances import check_distance, distance, inward_clamp
+from src.vimh.parameters import Parameter
+
+
+def check_bounds(key: str, bounds: Sequence[Real]) -> tuple[float, float]:
+    """A pair (low, high) as floats.
+
+    Raises:
+        ValueError: If there are not two finite numbers, the first the smaller.
+    """
+    if len(bounds) != 2 or not float("-inf") < bounds[0] < bounds[1] < float("inf"):
+        raise ValueError(
+            f"{key} is {list(bounds)}; it has to be two finite numbers (min, max) with min < max."
+        )
+    return float(bounds[0]), float(bounds[1])
+
+
+def direct_gradient_loss(
+    predicted: Float[Tensor, " B"], target: Float[Tensor, " B"], scale_factor: Real = 1.0
+) -> Float[Tensor, ""]:
+    """``½ · s · mean((ŷ − y)²)``, whose gradient at output i is ``s · (ŷ_i − y_i) / B``.
+
+    Args:
+        predicted: ŷ.
+        target: y, in the same unit.
+        scale_factor: s.
+
+    Example:
+        >>> import torch
+        >>> predicted = torch.tensor([0.5, 1.0], requires_grad=True)
+        >>> direct_gradient_loss(predicted, torch.tensor([0.0, 1.0]), scale_factor=4).backward()
+        >>> predicted.grad
+        tensor([1., 0.])
+    """
+    error = full_precision(predicted) - full_precision(target)
+    return 0.5 * scale_factor * error.square().mean()
+
+
+class DirectParameterGradientLoss(ValueLoss):
+    """DG: the gradient that reaches the output is the parameter error itself.
+
+    See :func:`direct_gradient_loss`. Without ``param_range``, outputs and targets are normalised
+    to 0...1. With it, targets are class indices, and both sides are taken to parameter units
+    before they are compared: class k stands for ``min + k · (max − min) / (num_classes − 1)``.
+
+    Args:
+        scale_factor: s, the factor of the gradient.
+        param_range: None, or ``{"min": ..., "max": ..., "num_classes": ...}``.
+
+    Raises:
+        ValueError: If the scale is not positive, or the range has other keys, is empty, or has
+            fewer than two classes.
+    """
+
+    def __init__(
+        self, scale_factor: Real = 1.0, param_range: Mapping[str, Real] | None = None
+    ) -> None:
+        super().__init__()
+        check_positive("scale_factor", scale_factor)
+        self.scale_factor = scale_factor
+        if param_range is not None:
+            if set(param_range) != {"min", "max", "num_classes"}:
+                raise ValueError(
+                    f"param_range has the keys {sorted(param_range)}; it has to have min, max and "
+                    "num_classes."
+                )
+            self.bounds = check_bounds("param_range", [param_range["min"], param_range["max"]])
+            self.num_classes = param_range["num_classes"]
+            check_at_least("param_range.num_classes", self.num_classes, 2)
+            self.target = "index"
+
+    def forward(self, outputs: Float[Tensor, "B *k"], target: Tensor) -> Float[Tensor, ""]:
+        """The loss for values in 0...1 (B,), or for class indices (B,) with ``param_range``.
+
+        Raises:
+            ValueError: If the outputs have more than one column: these are class logits.
+        """
+        predicted = full_precision(single_column(outputs, self))
+        check_target(predicted, target, self)
+        if self.bounds is None:
+            if not target.is_floating_point():
+                raise ValueError(
+                    "DirectParameterGradientLoss got class indices as targets but no param_range; "
+                    "give values in 0...1, or param_range with min, max and num_classes."
+                )
+            return direct_gradient_loss(predicted, target, self.scale_factor)
+        low, high = self.bounds
+        units = low + target.to(predicted.dtype) * ((high - low) / (self.num_classes - 1))
+        return direct_gradient_loss(low + predicted * (high - low), units, self.scale_factor)
+
+
+class DirectRegressionLoss(ValueLoss):
+    """Plain regression on the output: the mean of :func:`~src.models.losses.distances.distance`.
+
+    Args:
+        loss_type: l1, l2 (also written mse) or huber.
+        huber_delta: Where Huber's loss becomes linear, as a share of the range.
+        clamp_range: Outputs are clamped to (low, high) before they are compared; an output outside
+            is still pulled back (see :func:`~src.models.losses.distances.inward_clamp`).
+        activation: sigmoid, or none for a linear output, whose bias then starts mid-range.
+
+    Raises:
+        ValueError: If a word is unknown, δ is not positive or the range is empty.
+    """
+
+    def __init__(
+        self,
+        loss_type: str = "l1",
+        huber_delta: Real = 0.1,
+        clamp_range: Sequence[Real] | None = None,
+        activation: Activation = "sigmoid",
+    ) -> None:
+        super().__init__()
+        check_distance("loss_type", loss_type, huber_delta)
+        check_choice("activation", activation, ("sigmoid", "none"))
+        self.loss_type = loss_type
+        self.huber_delta = huber_delta
+        self.clamp_range = None if clamp_range is None else check_bounds("clamp_range", clamp_range)
+        self.activation = activation
+
+    def initial_bias(self, parameter: Parameter) -> float | None:
+        """Mid-range for linear outputs."""
+        return 0.5 if self.activation == "none" else None
+
+    def forward(self, outputs: Float[Tensor, "B *k"], target: Tensor) -> Float[Tensor, ""]:
+        """The mean distance to values in 0...1 (B,)."""
+        predicted = full_precision(single_column(outputs, self))
+        check_target(predicted, target, self)
+        if self.clamp_range is not None:
+            predicted = inward_clamp(predicted, *self.clamp_range)
+        target = target.to(predicted.dtype)
+        return distance(predicted, target, self.loss_type, self.huber_delta).mean()
+
+
+def normalized_regression_loss(
+    predicted: Float[Tensor, " B"],
+    target: Float[Tensor, " B"],
+    param_range: tuple[float, float],
+    loss_type: str = "mse",
+    huber_delta: Real = 0.1,
+    return_perceptual_units: bool = True,
+) -> Float[Tensor, ""]:
+    """``(max − min) · mean d(ŷ, clip((y − min) / (max − min), 0, 1))``.
+
+    Args:
+        predicted: ŷ, in 0...1.
+        target: y, in parameter units.
+        param_range: (min, max), in parameter units.
+        loss_type: d, see :func:`~src.models.losses.distances.distance`.
+        huber_delta: Where Huber's loss becomes linear, as a share of the range.
+        return_perceptual_units: Whether to multiply by the range.
+
+    Example:
+        >>> import torch
+        >>> predicted, target = torch.tensor([0.5]), torch.tensor([10.0])
+        >>> normalized_regression_loss(predicted, target, (0.0, 10.0), "l1")
+        tensor(5.)
+    """
+    low, high = param_range
+    predicted, target = full_precision(predicted), full_precision(target)
+    normalised = ((target - low) / (high - low)).clamp(0, 1).to(predicted.dtype)
+    loss = distance(predicted, normalised, loss_type, huber_delta).mean()
+    return loss * (high - low) if return_perceptual_units else loss
+
+
+class NormalizedRegressionLoss(ValueLoss):
+    """Regression in 0...1 against targets in parameter units, weighed by the range.
+
+    See :func:`normalized_regression_loss`.
+
+    Args:
+        param_range: (min, max) of the parameter, in its unit, from the data set.
+        loss_type: mse (also written l2), l1 or huber.
+        huber_delta: Where Huber's loss becomes linear, as a share of the range.
+        return_perceptual_units: Whether the loss is multiplied by the range.
+        normalised_targets: Whether targets come in 0...1 already, as the data module makes them,
+            instead of in parameter units.
+
+    Raises:
+        ValueError: If the range is empty, ``loss_type`` unknown or δ not positive.
+    """
+
+    def __init__(
+        self,
+        param_range: Sequence[Real],
+        loss_type: str = "mse",
+        huber_delta: Real = 0.1,
+        return_perceptual_units: bool = True,
+        normalised_targets: bool = False,
+    ) -> None:
+        super().__init__()
+        check_distance("loss_type", loss_type, huber_delta)
+        self.bounds: tuple[float, float] = check_bounds("param_range", param_range)
+        self.loss_type = loss_type
+        self.huber_delta = huber_delta
+        self.return_perceptual_units = return_perceptual_units
+        self.normalised_targets = normalised_targets
+
+    @classmethod
+    def arguments_from(cls, parameter: Parameter) -> dict[str, Any]:
+        """The range, and that targets come normalised."""
+        return super().arguments_from(parameter) | {
+            "param_range": (parameter.min, parameter.max),
+            "normalised_targets": True,
+        }
+
+    def forward(self, outputs: Float[Tensor, "B *k"], target: Tensor) -> Float[Tensor, ""]:
+        """The loss for values (B,), in parameter units unless ``normalised_targets``."""
+        predicted = single_column(outputs, self)
+        check_target(predicted, target, self)
+        # Normalised targets stay as they are: over the units and back would cost digits.
+        low, high = (0.0, 1.0) if self.normalised_targets else self.bounds
+        loss = normalized_regression_loss(
+            predicted, target, (low, high), self.loss_type, self.huber_delta, False
+        )
+        return loss * (self.bounds[1] - self.bounds[0]) if self.return_perceptual_units else loss

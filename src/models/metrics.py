@@ -1,0 +1,139 @@
+"""Every figure that training logs about the heads, in one metric."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torchmetrics import Metric
+
+from src.models.jnd_accuracy import widest_float
+from src.models.losses.base import class_scale
+from src.vimh.parameters import Parameter
+
+
+class ParameterMetrics(Metric):
+    """Errors and shares of all heads, accumulated together.
+
+    By name, with P the number of heads and ``<head>`` a parameter's name:
+
+    - ``<head>_mae``: mean absolute error, in the parameter's unit;
+    - ``<head>_mae_percent``: the same in % of ``max − min``;
+    - ``<head>_mae_jnd``: the same in steps (JND);
+    - ``<head>_jnd``: share of samples within one JND, see :meth:`Parameter.tolerance`;
+    - ``<head>_acc``: share of samples whose value lies in the true class;
+    - ``jnd``: share of samples with *all* heads that have a step within one JND;
+    - ``mae_jnd``, ``acc``: means over the heads that have them.
+
+    Heads without a step have no JND figures, categorical heads have the accuracy alone. One
+    vector of sums is the whole state: an update is a handful of tensor operations for all heads,
+    and the ranks of a distributed run exchange it once. A NaN among the predictions shows as a
+    NaN error, and counts as wrong.
+
+    Args:
+        parameters: The heads' parameters, in the order of the columns.
+        with_accuracy: Whether to give accuracies of ordered heads (categorical ones have theirs
+            always).
+
+    Raises:
+        ValueError: If there are no parameters, or one is fixed.
+
+    Example:
+        >>> metrics = ParameterMetrics([Parameter("decay", -2.0, 0.3, 0.1)])
+        >>> metrics.update(torch.tensor([[-1.0], [-1.0]]), torch.tensor([[-1.1], [-1.3]]))
+        >>> {name: round(float(value), 3) for name, value in metrics.compute().items()}
+        {'decay_mae': 0.2, 'decay_mae_percent': 8.696, 'decay_mae_jnd': 2.0, 'decay_jnd': 0.5,
+         'decay_acc': 0.0, 'jnd': 0.5, 'mae_jnd': 2.0, 'acc': 0.0}
+    """
+
+    is_differentiable = False
+    full_state_update = False
+    sums: Tensor
+    tolerance: Tensor
+    lowest: Tensor
+    highest: Tensor
+    width: Tensor
+
+    def __init__(self, parameters: Sequence[Parameter], with_accuracy: bool = True) -> None:
+        super().__init__()
+        self.parameters_of_heads = tuple(parameters)
+        self.with_accuracy = with_accuracy
+        if not parameters:
+            raise ValueError("ParameterMetrics needs at least one parameter.")
+        if fixed := [p.name for p in parameters if p.is_fixed]:
+            raise ValueError(f"{', '.join(fixed)}: a fixed parameter (min = max) is no head.")
+        # Without a step every error is within, so that the joint share asks the others only.
+        self._buffer("tolerance", [p.tolerance() if _steps(p) else torch.inf for p in parameters])
+        self._buffer("lowest", [p.min if p.is_categorical else p.lo for p in parameters])
+        self._buffer("highest", [p.max if p.is_categorical else p.hi for p in parameters])
+        self._buffer("width", [class_scale(p)[1] for p in parameters])
+        # Per head: absolute errors, within one JND, in the right class; then: all within, samples.
+        sums = torch.zeros(3 * len(parameters) + 2, dtype=torch.float64)
+        self.add_state("sums", sums, dist_reduce_fx="sum")
+
+    @property
+    def names(self) -> list[str]:
+        """The names that :meth:`compute` gives, in its order."""
+        return list(self._figures(torch.ones_like(self.sums)))
+
+    def update(self, predicted: Float[Tensor, "B P"], true: Float[Tensor, "B P"]) -> None:
+        """Adds a batch.
+
+        Args:
+            predicted: Predicted values, in the parameters' units.
+            true: True values ``min + q/255 · (max − min)``; in float64 an error of exactly one
+                step is judged as defined, in float32 to the last digits of the value.
+        """
+        both = torch.stack((predicted, true)).to(self.sums.dtype)
+        error = (both[0] - both[1]).abs()
+        within = error <= self.tolerance
+        classes = ((both.clamp(self.lowest, self.highest) - self.lowest) / self.width).round()
+        correct = classes[0] == classes[1]
+        all_within = within.all(dim=1, keepdim=True)
+        rows = torch.cat((error, within, correct, all_within, torch.ones_like(error[:, :1])), dim=1)
+        # Not in place: a state that was reset under inference mode cannot be changed outside it.
+        self.sums = self.sums + rows.sum(dim=0)
+
+    def compute(self) -> dict[str, Tensor]:
+        """The figures by name, float32 scalars."""
+        return self._figures((self.sums / self.sums[-1]).float())
+
+    def _figures(self, means: Float[Tensor, " S"]) -> dict[str, Tensor]:
+        size = len(self.parameters_of_heads)
+        errors, within, correct = means[: 3 * size].view(3, size)
+        figures: dict[str, Tensor] = {}
+        in_jnd, accuracies = [], []
+        for head, p in enumerate(self.parameters_of_heads):
+            if p.is_ordered:
+                figures[f"{p.name}_mae"] = errors[head]
+                figures[f"{p.name}_mae_percent"] = errors[head] * (100 / p.range)
+            if _steps(p):
+                in_jnd.append(errors[head] * (p.num_steps / p.range))
+                figures[f"{p.name}_mae_jnd"] = in_jnd[-1]
+                figures[f"{p.name}_jnd"] = within[head]
+            if self.with_accuracy or p.is_categorical:
+                accuracies.append(correct[head])
+                figures[f"{p.name}_acc"] = correct[head]
+        if in_jnd:
+            figures["jnd"] = means[-2]
+            figures["mae_jnd"] = torch.stack(in_jnd).mean()
+        if accuracies:
+            figures["acc"] = torch.stack(accuracies).mean()
+        return figures
+
+    def _buffer(self, name: str, values: Sequence[float]) -> None:
+        self.register_buffer(name, torch.tensor(values, dtype=torch.float64), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Any:
+        """Follows moves to a device, but no change of precision (``precision=bf16-true``)."""
+        device = fn(torch.empty(0, device=self.device)).device
+        dtype = widest_float(device)
+        return super()._apply(lambda tensor: tensor.to(device, dtype), exclude_state)
+
+
+def _steps(parameter: Parameter) -> bool:
+    """Whether errors of this parameter can be counted in JND."""
+    return parameter.step is not None and parameter.is_ordered
