@@ -16,7 +16,7 @@ ALLOWED = {
     "data": {"vimh", "synth"},
     "models": {"vimh"},
     "callbacks": {"vimh", "synth", "data", "models"},
-    "evaluation": {"vimh", "synth", "data", "models"},
+    "evaluation": {"vimh", "synth", "data", "models", "build"},
     "utils": set(),
 }
 HEAVY = ("torch", "lightning", "hydra", "omegaconf", "matplotlib", "sklearn")
@@ -82,20 +82,19 @@ def test_the_check_finds_what_it_is_for(package: str, source: str, wrong: set[st
     assert forbidden_rooms(source, package) == wrong
 
 
-@pytest.mark.parametrize("module", ["src.vimh"])
-def test_vimh_is_usable_without_torch_lightning_and_hydra(module: str) -> None:
+def test_vimh_is_usable_without_torch_lightning_and_hydra() -> None:
     """Every module of the room imported in a fresh process: nothing heavy comes with it."""
     names = sorted(
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for path in (ROOT / "src" / "vimh").rglob("*.py")
     )
-    assert module in names
+    assert "src.vimh" in names
     program = (
         "import importlib, sys\n"
         f"for name in {names!r}: importlib.import_module(name)\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert done.stdout.strip() == "[]"
+    assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr

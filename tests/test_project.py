@@ -240,11 +240,8 @@ def test_house_rules_find_what_they_are_for() -> None:
         "try:\n    pass\nexcept BaseException:\n    clean()\n    raise\n"
         "torch.load(p, weights_only=False)\n"
     )
-    assert [fault.split(": ")[1] for fault in broken_rules(source)] == [
-        "hasattr",
-        "weights_only",
-        "except Exception",
-    ]
+    found = {fault.split(": ")[1] for fault in broken_rules(source)}
+    assert found == {"hasattr", "except Exception", "weights_only"}
 
 
 @pytest.mark.parametrize("path", python_sources("src"), ids=lambda path: path.stem)

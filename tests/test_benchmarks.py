@@ -1,0 +1,57 @@
+"""The benchmark harness: figures, budgets and rows. What it measures is no test's business."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import run
+from benchmarks.measure import Budget, Row, interleaved, ratios
+
+
+def test_budget_bounds_from_the_right_side() -> None:
+    assert Budget("at least", 0.9).holds(0.9)
+    assert not Budget("at least", 0.9).holds(0.89)
+    assert Budget("at most", 2.0).holds(2.0)
+    assert not Budget("at most", 2.0).holds(2.1)
+    assert str(Budget("at most", 50.0, "MB")) == "≤ 50 MB"
+
+
+def test_row_has_median_quartiles_and_verdict() -> None:
+    row = Row("a", "b", Budget("at least", 3.0), [1.0, 2.0, 3.0, 4.0, 100.0])
+    assert row.ratio == 3.0
+    assert row.spread == (2.0, 4.0)
+    assert row.within_budget is True
+    assert Row("a", "b", Budget("at least", 3.1), row.figures).within_budget is False
+
+
+def test_row_without_figures_has_no_verdict() -> None:
+    row = Row("a", "b", Budget("at least", 3.0), failure="no disk")
+    assert (row.ratio, row.spread, row.within_budget) == (None, None, None)
+    assert row.to_json()["failure"] == "no disk"
+
+
+def test_row_survives_its_way_through_json() -> None:
+    row = Row("a", "b", Budget("at most", 1.5, "s"), [1.0, 2.0], {"rate": 3})
+    assert Row.from_dict(json.loads(json.dumps(row.to_dict()))) == row
+
+
+def test_interleaved_alternates_and_leaves_the_warmup_out() -> None:
+    calls: list[str] = []
+    first, second = interleaved(lambda: calls.append("a"), lambda: calls.append("b"), pairs=3)
+    assert "".join(calls) == "ba" + "ab" + "ba" + "ab"
+    assert len(first) == len(second) == 3
+    assert ratios([2.0, 9.0], [1.0, 3.0]) == [2.0, 3.0]
+
+
+def test_a_group_that_fails_becomes_a_row_that_says_so(tmp_path: Path) -> None:
+    (row,) = run.measure_apart("there_is_no_such_group", tmp_path, quick=True)
+    assert row.within_budget is None
+    assert "there_is_no_such_group" in (row.failure or "")
+    run.table([row], "title")  # and it can be shown
+
+
+@pytest.mark.parametrize("group", run.GROUPS)
+def test_every_group_has_a_module(group: str) -> None:
+    path = run.ROOT / "benchmarks" / "rows" / f"{group}.py"
+    assert "def measure(quick: bool, work: Path) -> list[Row]:" in path.read_text(encoding="utf-8")
