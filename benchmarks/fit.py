@@ -29,7 +29,7 @@ def compose_training(work: Path, samples: int, *overrides: str) -> DictConfig:
         f"trainer.max_epochs={MANY_EPOCHS}",
         "trainer.accelerator=cpu",
         f"paths.log_dir={work}/logs",
-        f"paths.data_dir={work}/data",
+        f"paths.vimh_dir={work}/data",
         f"paths.output_dir={work}/run",
         *overrides,
     ]

@@ -51,16 +51,29 @@ def _clean_hydra() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for data sets that all tests of a session share; made under a lock, read only."""
+    base = tmp_path_factory.getbasetemp()
+    # An xdist worker has a folder of its own in the session's.
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / "data-vimh"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def _composed() -> dict[tuple[str, ...], DictConfig]:
     return {}
 
 
 @pytest.fixture
-def compose_config(_composed: dict[tuple[str, ...], DictConfig], tmp_path: Path) -> Compose:
+def compose_config(
+    _composed: dict[tuple[str, ...], DictConfig], tmp_path: Path, data_root: Path
+) -> Compose:
     """`compose_config("train", "experiment=…", …)`: composed once a session, a copy for each test.
 
-    Paths that a run writes to (`paths.output_dir`, `paths.log_dir`) point into the test's tmp_path.
-    Overrides that name a tmp_path are composed each time, as their text differs.
+    What a run writes goes to the test's tmp_path, and data sets to `data_root`: nothing of a test
+    lands in the checkout.
     """
 
     def composed(name: str, *overrides: str) -> DictConfig:
@@ -72,6 +85,8 @@ def compose_config(_composed: dict[tuple[str, ...], DictConfig], tmp_path: Path)
         if "paths" in cfg:
             with open_dict(cfg):
                 cfg.paths.root_dir = str(ROOT)
+                cfg.paths.work_dir = str(ROOT)
+                cfg.paths.vimh_dir = str(data_root)
                 cfg.paths.output_dir = str(tmp_path)
                 cfg.paths.log_dir = str(tmp_path)
         return cfg

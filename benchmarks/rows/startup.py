@@ -25,7 +25,7 @@ def measure(quick: bool, work: Path) -> list[Row]:
         "src/train.py",
         "experiment=avix_quick",
         f"paths.log_dir={work}/logs",
-        f"paths.data_dir={work}/data",
+        f"paths.vimh_dir={work}/data",
         f"hydra.run.dir={work}/logs/startup",
         "+callbacks.first_step._target_=benchmarks.fit.ExitAfterFirstStep",
     )
