@@ -1,0 +1,1 @@
+"""Lightning callbacks and plugins: gradient statistics, progress bar, checkpoint files."""

@@ -1,0 +1,245 @@
+"""Checkpoints that are either whole or not there, and that never run code when read."""
+
+import errno
+import os
+import pickle
+import shutil
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
+
+from src.utils.errors import CheckpointError
+
+_CHUNK_BYTES = 1 << 20
+# What torch.load was seen to raise on files that are not checkpoints, or not safe ones.
+_UNREADABLE = (
+    pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, TypeError,
+    KeyError, IndexError, AttributeError, AssertionError, OverflowError, MemoryError, OSError,
+)  # fmt: skip
+
+MapLocation = str | torch.device | dict[str, str] | Callable[[Any, str], Any] | None
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Writes beside the target, syncs, reads back, and only then replaces what was there.
+
+    Killed at any moment, it leaves the old file or the new one, whole. A full disk or a read-only
+    folder is a :class:`CheckpointError` and loses nothing. Reading is by ``weights_only=True``
+    only, so a checkpoint cannot run code; what could not be read so is refused when it is
+    written, not weeks later.
+
+    A plugin of the trainer: ``configs/trainer/default.yaml`` has it under ``plugins``.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Writes a checkpoint.
+
+        Args:
+            checkpoint: Tensors and plain containers.
+            path: Where to; folders are made.
+            storage_options: Not taken.
+
+        Raises:
+            CheckpointError: If it cannot be written, reads back differently, or holds something
+                that cannot be read without running code. What was at ``path`` is then still there.
+        """
+        if storage_options is not None:
+            raise CheckpointError("storage_options are not taken: checkpoints are local files")
+        target = _local(path)
+        # A fixed name: what a kill leaves behind is overwritten by the next save of this target.
+        temporary = target.with_name(f".{target.name}.tmp")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            written = _write(checkpoint, temporary)
+            if _checksum(temporary) != written:
+                raise CheckpointError(
+                    f"{target}: what was written reads back differently; the disk or its file "
+                    "system is at fault. The checkpoint was not replaced."
+                )
+            _check_loads_safely(temporary, target)
+            temporary.replace(target)
+            _sync_folder(target.parent)
+        except OSError as error:
+            raise CheckpointError(_cannot_write(target, error)) from error
+        finally:
+            _remove_leftover(temporary)
+
+    def load_checkpoint(
+        self,
+        path: str | Path,
+        map_location: MapLocation = "cpu",
+        weights_only: bool | None = None,
+    ) -> dict[str, Any]:
+        """Reads a checkpoint without running any code.
+
+        Args:
+            path: A local file.
+            map_location: Where tensors go, as for :func:`torch.load`.
+            weights_only: None or True; there is no other way here.
+
+        Raises:
+            CheckpointError: If ``weights_only`` is False, or the file is missing, is not a
+                checkpoint, or holds anything but tensors and plain containers.
+        """
+        if weights_only is False:
+            raise CheckpointError(
+                f"{path}: weights_only=False would run code from the file; it is never done here"
+            )
+        return load_checkpoint(path, map_location)
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Removes a checkpoint, file or folder, if it is there."""
+        target = _local(path)
+        try:
+            if target.is_dir() and not target.is_symlink():
+                shutil.rmtree(target)
+            else:
+                target.unlink(missing_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"{target} cannot be removed: {error.strerror}") from error
+
+
+def load_checkpoint(path: str | Path, map_location: MapLocation = "cpu") -> dict[str, Any]:
+    """Reads a checkpoint by ``weights_only=True``: tensors and plain containers, no code.
+
+    Args:
+        path: A local file.
+        map_location: Where tensors go, as for :func:`torch.load`.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        CheckpointError: If the file is missing, is not a checkpoint, or holds anything else.
+    """
+    target = _local(path)
+    if not target.is_file():
+        raise CheckpointError(f"{target}: there is no such checkpoint file")
+    # torch.load would also try two older formats; checkpoints have been zip files since 2020.
+    if not zipfile.is_zipfile(target):
+        raise CheckpointError(
+            f"{target} is not a checkpoint, or a truncated one: expected a zip file as torch.save "
+            f"writes, found {target.stat().st_size} bytes of something else"
+        )
+    try:
+        checkpoint = torch.load(target, map_location=map_location, weights_only=True)
+    except _UNREADABLE as error:
+        raise CheckpointError(
+            f"{target} cannot be read as a checkpoint of tensors and plain containers: "
+            f"{_first_line(error)}"
+        ) from error
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(
+            f"{target} is not a checkpoint: expected a dict, found {type(checkpoint).__name__}"
+        )
+    return checkpoint
+
+
+class _SummingFile:
+    """Passes bytes on to a file, sums them up, and keeps the error that torch would swallow."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.checksum = 0
+        self.num_bytes = 0
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            count = self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+        self.checksum = zlib.crc32(data, self.checksum)
+        self.num_bytes += count
+        return count
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _write(checkpoint: dict[str, Any], path: Path) -> tuple[int, int]:
+    """Writes and syncs; returns the checksum and the number of bytes that went out."""
+    with path.open("wb") as file:
+        summing = _SummingFile(file)
+        try:
+            torch.save(checkpoint, summing)  # type: ignore[arg-type]  # write() is all it uses
+        except RuntimeError as error:
+            # torch wraps a failed write ("unexpected pos 64 vs 0"); the cause says more.
+            if summing.error is not None:
+                raise summing.error from error
+            raise
+        file.flush()
+        os.fsync(file.fileno())
+        return summing.checksum, summing.num_bytes
+
+
+def _checksum(path: Path) -> tuple[int, int]:
+    checksum, num_bytes = 0, 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            checksum = zlib.crc32(chunk, checksum)
+            num_bytes += len(chunk)
+    return checksum, num_bytes
+
+
+def _check_loads_safely(temporary: Path, target: Path) -> None:
+    try:
+        # On "meta" only the structure is read: the bytes were compared already.
+        torch.load(temporary, map_location="meta", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{target}: the checkpoint holds something else than tensors and plain containers, so "
+            f"it could not be resumed from; not written. {_first_line(error)}"
+        ) from error
+
+
+def _remove_leftover(temporary: Path) -> None:
+    try:
+        temporary.unlink(missing_ok=True)
+    except OSError:
+        # Where a folder became read-only, the failed save has been reported already.
+        if temporary.exists() and os.access(temporary.parent, os.W_OK):
+            raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename durable. Windows has no such call, and renames there need none."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _local(path: str | Path) -> Path:
+    if "://" in str(path):
+        raise CheckpointError(f"{path}: checkpoints are local files; give a path, not an address")
+    return Path(path)
+
+
+def _cannot_write(target: Path, error: OSError) -> str:
+    folder = target.parent
+    while not folder.exists():
+        folder = folder.parent
+    free_mb = shutil.disk_usage(folder).free / 1e6
+    advice = "make room" if error.errno == errno.ENOSPC else "check the folder's permissions"
+    return (
+        f"{target}: the checkpoint cannot be written: {error.strerror or error}; "
+        f"{free_mb:,.1f} MB are free in {folder}. An earlier checkpoint there is untouched; "
+        f"{advice}, or choose another folder by paths.log_dir=..."
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,0 +1,330 @@
+"""Gradient norms, their spread, and the real signal-to-noise ratio of the gradient over steps.
+
+docs/gradient_tracking.md says what each number means and what it costs.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import FSDPStrategy
+from torch import Tensor
+
+from src.utils.errors import ConfigError
+from src.utils.pylogger import RankedLogger
+
+log = RankedLogger(__name__, rank_zero_only=True)
+
+PREFIX = "grad_stats"
+_NUM_BINS = 64
+# Sums are float32: variances below this share of the mean square are rounding.
+_RESOLUTION = 1e-6
+
+
+@dataclass
+class _Window:
+    """What is added up on the device over the steps of one window; P parameter tensors."""
+
+    sums: list[Tensor]
+    squares: Float[Tensor, " P"]
+    num_steps: int = 0
+
+    @classmethod
+    def start(cls, parameters: Sequence[Tensor]) -> "_Window":
+        sums = [torch.zeros_like(p, dtype=torch.float32) for p in parameters]
+        return cls(sums, torch.zeros(len(sums), device=parameters[0].device))
+
+    def clear(self) -> None:
+        torch._foreach_zero_(self.sums)
+        self.squares.zero_()
+        self.num_steps = 0
+
+
+@dataclass
+class _Layers:
+    """The parameters that are trained, and which of them belong to which layer."""
+
+    parameters: list[Tensor] = field(default_factory=list)
+    indices: dict[str, list[int]] = field(default_factory=dict)
+
+
+class GradientStats(Callback):
+    """Logs statistics of the gradients, every ``log_every_n_steps`` optimiser steps.
+
+    The gradients are those the optimiser is about to use: after accumulation, averaging over
+    processes and unscaling, before clipping. On other steps they are only added up on the device;
+    a logging step takes one transfer to the host.
+
+    Args:
+        log_every_n_steps: The interval in optimiser steps; None: ``trainer.log_every_n_steps``.
+        layer_depth: How many parts of a parameter's name make a layer: 1 takes
+            ``net.blocks.0.norm.weight`` to ``blocks``, 2 to ``blocks.0``.
+        snr_min_steps: The fewest steps the signal-to-noise ratio is estimated from, at least 2;
+            where the interval is shorter, it is logged less often than the rest.
+        histogram: Whether a histogram of all gradient values goes to TensorBoard.
+
+    Raises:
+        ConfigError: If an argument is out of range.
+
+    Attributes:
+        latest: What was logged last, by name without the prefix.
+    """
+
+    def __init__(
+        self,
+        log_every_n_steps: int | None = None,
+        layer_depth: int = 1,
+        snr_min_steps: int = 2,
+        histogram: bool = True,
+    ) -> None:
+        super().__init__()
+        for key, value, least in (
+            ("log_every_n_steps", log_every_n_steps, 1),
+            ("layer_depth", layer_depth, 1),
+            ("snr_min_steps", snr_min_steps, 2),
+        ):
+            if value is not None and value < least:
+                raise ConfigError(f"gradient_stats.{key}: expected at least {least}, found {value}")
+        self.log_every_n_steps = log_every_n_steps
+        self.layer_depth = layer_depth
+        self.snr_min_steps = snr_min_steps
+        self.histogram = histogram
+        self.latest: dict[str, float] = {}
+        self._interval = 0
+        self._layers = _Layers()
+        self._window: _Window | None = None
+        self._epoch_means: list[float] = []
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Finds the parameters and their layers."""
+        interval = self.log_every_n_steps
+        self._interval = (
+            trainer.log_every_n_steps  # type: ignore[attr-defined]
+            if interval is None
+            else interval
+        )
+        self._window = None
+        self._epoch_means = []
+        # The gradients are the same in every process; the first one's are enough.
+        if not trainer.loggers or not trainer.is_global_zero or self._interval < 1:
+            return
+        if isinstance(trainer.strategy, FSDPStrategy):
+            log.warning("Gradient statistics are off: under FSDP no process has a whole gradient.")
+            return
+        self._layers = _find_layers(pl_module, self.layer_depth)
+        self._window = _Window.start(self._layers.parameters)
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Adds this step's gradients to the sums, and logs on a logging step."""
+        if self._window is None:
+            return
+        gradients = [p.grad for p in self._layers.parameters]
+        norms = _add(self._window, gradients)
+        # The same steps, and the same step numbers, as Lightning's own scalars.
+        step = trainer.global_step
+        if (step + 1) % self._interval == 0:
+            self._log(trainer, gradients, norms, step)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Logs mean, deviation and stability over the epoch's logged steps, from two on."""
+        means, self._epoch_means = self._epoch_means, []
+        if len(means) < 2:
+            return
+        mean, std = _mean_and_std(means)
+        stats = {"epoch_mean": mean, "epoch_std": std}
+        if mean > 0:
+            stats["epoch_stability"] = std / mean
+        self._publish(trainer, stats, trainer.global_step - 1)
+
+    def _log(
+        self,
+        trainer: Trainer,
+        gradients: Sequence[Tensor | None],
+        norms: Float[Tensor, " P"],
+        step: int,
+    ) -> None:
+        window = self._window
+        assert window is not None
+        present = [g for g in gradients if g is not None]
+        if not present:
+            return
+        with_snr = window.num_steps >= self.snr_min_steps
+        with_histogram = self.histogram and any(
+            isinstance(logger, TensorBoardLogger) for logger in trainer.loggers
+        )
+        on_device = [norms]
+        if with_snr:
+            on_device += [window.squares, torch.stack(torch._foreach_norm(window.sums))]
+        if with_histogram:
+            on_device.append(_histogram(present))
+        host = iter(torch.cat(on_device).tolist())  # the one transfer
+
+        def take(count: int) -> list[float]:
+            return [next(host) for _ in range(count)]
+
+        num = len(gradients)
+        all_norms = take(num)
+        has_gradient = [g is not None for g in gradients]
+        stats = _norm_stats(all_norms, has_gradient, self._layers)
+        if with_snr:
+            stats |= _snr_stats(take(num), take(num), window.num_steps, self._layers)
+            window.clear()
+        self._epoch_means.append(stats["norm_mean"])
+        self._publish(trainer, stats, step)
+        if with_histogram:
+            _write_histogram(trainer, take(_NUM_BINS + 2), all_norms, step)
+
+    def _publish(self, trainer: Trainer, stats: dict[str, float], step: int) -> None:
+        # Straight to the loggers: each metric given to Lightning's self.log() costs time on every
+        # later step, logging step or not.
+        self.latest |= stats
+        for logger in trainer.loggers:
+            logger.log_metrics({f"{PREFIX}/{name}": v for name, v in stats.items()}, step=step)
+
+
+def gradient_snr(
+    sum_of_squares: float, square_of_sum: float, num_steps: int
+) -> tuple[float, float, float]:
+    """The signal-to-noise ratio of a gradient over steps, from two sums.
+
+    With gᵢ the gradient of step i (a vector), n steps, ḡ their mean and
+    V = Σᵢ|gᵢ − ḡ|²/(n−1) the total variance, E|ḡ|² = |E g|² + V/n; so |ḡ|² − V/n estimates the
+    signal's power without bias (McCandlish et al. 2018, "An Empirical Model of Large-Batch
+    Training", arXiv:1812.06162, appendix A.1), and ::
+
+        SNR = max(0, |ḡ|² − V/n) / V
+
+    V is taken as at least 1e-6 of the mean of |gᵢ|², the resolution of float32 sums, so the ratio
+    ends near 1e6.
+
+    Args:
+        sum_of_squares: Σᵢ|gᵢ|².
+        square_of_sum: |Σᵢgᵢ|².
+        num_steps: n, at least 2.
+
+    Returns:
+        ``(SNR, max(0, |ḡ|² − V/n), V)``; all 0 where every gradient is 0.
+
+    Example:
+        Two steps with the gradients 1 and 3: the mean is 2, V = 2, and (4 − 2/2)/2 = 1.5.
+
+        >>> gradient_snr(sum_of_squares=10.0, square_of_sum=16.0, num_steps=2)
+        (1.5, 3.0, 2.0)
+    """
+    if sum_of_squares == 0.0:
+        return 0.0, 0.0, 0.0
+    mean_square = square_of_sum / num_steps**2
+    variance = (sum_of_squares - num_steps * mean_square) / (num_steps - 1)
+    variance = max(variance, _RESOLUTION * sum_of_squares / num_steps)
+    signal = max(0.0, mean_square - variance / num_steps)
+    return signal / variance, signal, variance
+
+
+def _find_layers(module: LightningModule, depth: int) -> _Layers:
+    layers = _Layers()
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            # "net." is where the module keeps its network, "_orig_mod." what torch.compile adds.
+            parts = name.replace("_orig_mod.", "").removeprefix("net.").split(".")
+            layer = ".".join(parts[: min(depth, max(len(parts) - 1, 1))])
+            layers.indices.setdefault(layer, []).append(len(layers.parameters))
+            layers.parameters.append(parameter)
+    if not layers.parameters:
+        raise ConfigError("gradient_stats: the model has no parameter that is trained")
+    return layers
+
+
+def _add(window: _Window, gradients: Sequence[Tensor | None]) -> Float[Tensor, " P"]:
+    """Adds one step's gradients to the window; returns their norms, 0 where there is none."""
+    present = [g for g in gradients if g is not None]
+    sums = window.sums
+    if len(present) < len(gradients):  # for example a frozen layer, or a head without a loss
+        sums = [s for s, g in zip(sums, gradients, strict=True) if g is not None]
+    window.num_steps += 1
+    if not present:
+        return torch.zeros_like(window.squares)
+    norms = torch.stack(torch._foreach_norm(present, 2, dtype=torch.float32))
+    torch._foreach_add_(sums, present)
+    if len(present) < len(gradients):
+        has_gradient = torch.tensor([g is not None for g in gradients], device=norms.device)
+        norms = torch.zeros_like(window.squares).masked_scatter_(has_gradient, norms)
+    window.squares.addcmul_(norms, norms)
+    return norms
+
+
+def _norm_stats(
+    norms: Sequence[float], has_gradient: Sequence[bool], layers: _Layers
+) -> dict[str, float]:
+    present = [norm for norm, there in zip(norms, has_gradient, strict=True) if there]
+    mean, std = _mean_and_std(present)
+    stats = {
+        "norm_mean": mean,
+        "norm_std": std,
+        "norm_max": max(present),
+        "norm_min": min(present),
+        "variance": std**2,
+    }
+    if std > 0:
+        stats["signal_noise_ratio"] = mean / std
+    for layer, indices in layers.indices.items():
+        there = [norms[i] for i in indices if has_gradient[i]]
+        if there:
+            stats[f"layer_{layer}_mean"] = math.fsum(there) / len(there)
+    return stats
+
+
+def _snr_stats(
+    squares: Sequence[float], norms_of_sums: Sequence[float], num_steps: int, layers: _Layers
+) -> dict[str, float]:
+    return {
+        f"snr_{layer}": gradient_snr(
+            math.fsum(squares[i] for i in indices),
+            math.fsum(norms_of_sums[i] ** 2 for i in indices),
+            num_steps,
+        )[0]
+        for layer, indices in layers.indices.items()
+    }
+
+
+def _mean_and_std(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and population deviation: of one value the deviation is 0."""
+    mean = math.fsum(values) / len(values)
+    return mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values))
+
+
+def _histogram(gradients: Sequence[Tensor]) -> Float[Tensor, " counts_limit_sum"]:
+    """Counts of the finite values in equal bins of -limit...limit, then limit and sum."""
+    values = torch.cat([g.detach().flatten() for g in gradients]).float()
+    finite = values.isfinite()
+    values = values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+    limit = values.abs().amax().clamp_min(torch.finfo(torch.float32).tiny)
+    bins = ((values / limit + 1) * (_NUM_BINS / 2)).clamp_(0, _NUM_BINS - 1).long()
+    # Not torch.histc: on CUDA it is refused under trainer.deterministic=true.
+    counts = torch.zeros(_NUM_BINS, device=values.device).index_add_(0, bins, finite.float())
+    return torch.cat([counts, limit.view(1), values.sum().view(1)])
+
+
+def _write_histogram(
+    trainer: Trainer, counts_limit_sum: list[float], norms: Sequence[float], step: int
+) -> None:
+    *counts, limit, total = counts_limit_sum
+    width = 2 * limit / _NUM_BINS
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_histogram_raw(
+                f"{PREFIX}/histogram",
+                min=-limit,
+                max=limit,
+                num=int(sum(counts)),
+                sum=total,
+                sum_squares=math.fsum(norm**2 for norm in norms if math.isfinite(norm)),
+                bucket_limits=[-limit + width * (i + 1) for i in range(_NUM_BINS)],
+                bucket_counts=counts,
+                global_step=step,
+            )

@@ -1,0 +1,96 @@
+"""Callbacks and loggers from their configs."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from omegaconf import DictConfig
+
+from src.utils.errors import ConfigError
+from src.utils.pylogger import RankedLogger
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback
+    from lightning.pytorch.loggers import Logger
+
+log = RankedLogger(__name__, rank_zero_only=True)
+
+# Loggers whose package is not installed by default: _target_ -> (module, package).
+OPTIONAL_LOGGERS = {
+    "lightning.pytorch.loggers.wandb.WandbLogger": ("wandb", "wandb"),
+    "lightning.pytorch.loggers.mlflow.MLFlowLogger": ("mlflow", "mlflow"),
+    "lightning.pytorch.loggers.comet.CometLogger": ("comet_ml", "comet-ml"),
+    "aim.pytorch_lightning.AimLogger": ("aim", "aim"),
+}
+NEPTUNE_LOGGER = "lightning.pytorch.loggers.neptune.NeptuneLogger"
+
+
+def instantiate_callbacks(callbacks_cfg: DictConfig | None) -> list[Callback]:
+    """Instantiates every callback of ``cfg.callbacks``.
+
+    Args:
+        callbacks_cfg: Callbacks by name; an entry that is null is left out. None for no callbacks.
+
+    Returns:
+        The callbacks, in the config's order.
+
+    Raises:
+        ConfigError: If an entry is not a config with a ``_target_``.
+    """
+    return [hydra.utils.instantiate(entry) for _, entry in _entries(callbacks_cfg, "callbacks")]
+
+
+def instantiate_loggers(logger_cfg: DictConfig | None) -> list[Logger]:
+    """Instantiates every logger of ``cfg.logger``.
+
+    Args:
+        logger_cfg: Loggers by name; an entry that is null is left out. None for no logger.
+
+    Returns:
+        The loggers, in the config's order.
+
+    Raises:
+        ConfigError: If an entry is not a config with a ``_target_``, or its package is missing.
+    """
+    entries = _entries(logger_cfg, "logger")
+    # All are looked at before the first is made: some start a run on a server.
+    for name, entry in entries:
+        _check_installed(name, entry._target_)
+    return [hydra.utils.instantiate(entry) for _, entry in entries]
+
+
+def _entries(cfg: Any, group: str) -> list[tuple[str, DictConfig]]:
+    if not cfg:
+        return []
+    if not isinstance(cfg, DictConfig):
+        raise ConfigError(
+            f"{group}: expected entries by name, each with a _target_, found {type(cfg).__name__}"
+        )
+    entries = []
+    for name, entry in ((str(name), entry) for name, entry in cfg.items()):
+        if entry is None:
+            continue
+        if not isinstance(entry, DictConfig) or "_target_" not in entry:
+            raise ConfigError(
+                f"{group}.{name}: expected a config with a _target_, found {entry!r}; null leaves "
+                "the entry out"
+            )
+        log.debug("%s.%s: %s", group, name, entry._target_)
+        entries.append((name, entry))
+    return entries
+
+
+def _check_installed(name: str, target: str) -> None:
+    if target == NEPTUNE_LOGGER:
+        raise ConfigError(
+            f"logger.{name}: Neptune's service has ended and Lightning 2.6 can no longer log to "
+            "it; use another logger, for example logger=mlflow"
+        )
+    module, package = OPTIONAL_LOGGERS.get(target, (None, None))
+    if module is not None and importlib.util.find_spec(module) is None:
+        raise ConfigError(
+            f"logger.{name}: the package {package} is not installed; "
+            f'pip install {package}, or all loggers by pip install -e ".[loggers]"'
+        )

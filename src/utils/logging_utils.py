@@ -1,0 +1,67 @@
+"""The hyperparameters of a run, handed to its loggers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from src.utils.errors import ConfigError
+from src.utils.pylogger import rank_zero_only
+
+# What of the config is logged, where it is there. Not paths and hydra: they say where, not what.
+CONFIG_KEYS = (
+    "task_name", "tags", "seed", "ckpt_path", "monitor",
+    "data", "model", "loss", "trainer", "callbacks", "extras",
+)  # fmt: skip
+
+
+@rank_zero_only
+def log_hyperparameters(objects: Mapping[str, Any], metric_names: Sequence[str] = ()) -> None:
+    """Logs what the run was made of, as plain containers, with every logger of the trainer.
+
+    Besides the config, the number of parameters of the network is logged.
+
+    Args:
+        objects: ``cfg`` (the composed config), ``model`` (the LightningModule) and ``trainer``.
+        metric_names: Metrics that will be logged later and that TensorBoard's HParams tab is to
+            show beside the hyperparameters; it needs their names from the start.
+
+    Raises:
+        ConfigError: If ``objects`` lacks one of the three.
+    """
+    if missing := {"cfg", "model", "trainer"} - objects.keys():
+        raise ConfigError(f"log_hyperparameters: objects lacks {', '.join(sorted(missing))}")
+    trainer = objects["trainer"]
+    if not trainer.loggers:
+        return
+    params = plain_hyperparameters(objects["cfg"])
+    sizes = [(p.numel(), p.requires_grad) for p in objects["model"].parameters()]
+    params["num_parameters"] = {
+        "total": sum(size for size, _ in sizes),
+        "trainable": sum(size for size, trainable in sizes if trainable),
+        "frozen": sum(size for size, trainable in sizes if not trainable),
+    }
+    # Not at the top: it imports Lightning, and this package is to be light.
+    from src.utils.tensorboard_logger import TensorBoardLogger
+
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.declare_hyperparameters(params, metric_names)
+        else:
+            logger.log_hyperparams(params)
+
+
+def plain_hyperparameters(cfg: DictConfig) -> dict[str, Any]:
+    """The part of a composed config that says what a run is, as plain resolved containers.
+
+    Example:
+        >>> plain_hyperparameters(OmegaConf.create({"seed": 1, "data": {"n": "${seed}"}}))
+        {'seed': 1, 'data': {'n': 1}}
+    """
+    return {
+        key: OmegaConf.to_container(cfg[key], resolve=True)
+        if OmegaConf.is_config(cfg[key])
+        else cfg[key]
+        for key in CONFIG_KEYS
+        if key in cfg
+    }

@@ -1,0 +1,81 @@
+"""Logging that knows the rank of its process."""
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from lightning_utilities.core.rank_zero import rank_prefixed_message, rank_zero_only
+
+# Where launchers say which process this is; the same, in the same order, as Lightning looks at.
+_RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+
+
+def _rank_of_process() -> int:
+    """The rank, 0 where there is only one process."""
+    rank: int | None = getattr(rank_zero_only, "rank", None)
+    if rank is None:
+        found = [os.environ[name] for name in _RANK_VARIABLES if name in os.environ]
+        rank = int(found[0]) if found else 0
+        # Lightning does this when it is imported, which may be later; rank_zero_only needs it.
+        vars(rank_zero_only)["rank"] = rank
+    return rank
+
+
+_rank_of_process()
+
+
+class RankedLogger(logging.LoggerAdapter):
+    """A logger that puts the rank before each message where there is more than one process.
+
+    Args:
+        name: The logger's name, usually ``__name__``.
+        rank_zero_only: Whether messages of other processes than the first are dropped.
+        extra: Passed on to :class:`logging.LoggerAdapter`.
+
+    Example:
+        >>> log = RankedLogger("example", rank_zero_only=True)
+        >>> log.info("epoch %d", 3)
+    """
+
+    def __init__(
+        self,
+        name: str,
+        rank_zero_only: bool = False,
+        extra: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(logging.getLogger(name), extra)
+        self.rank_zero_only = rank_zero_only
+
+    def log(  # type: ignore[override]  # narrower than the stub's list of keywords
+        self, level: int, msg: object, *args: Any, rank: int | None = None, **kwargs: Any
+    ) -> None:
+        """Logs a message.
+
+        Args:
+            level: The level, such as ``logging.INFO``.
+            msg: The message, with ``%`` fields for ``args``.
+            *args: What fills the fields.
+            rank: Log on this rank only; None: on all, or on the first if ``rank_zero_only``.
+            **kwargs: Passed on to :meth:`logging.Logger.log`.
+        """
+        if not self.isEnabledFor(level):
+            return
+        own_rank = _rank_of_process()
+        wanted = 0 if self.rank_zero_only and rank is None else rank
+        if wanted is not None and own_rank != wanted:
+            return
+        msg, kwargs = self.process(msg, kwargs)  # type: ignore[assignment]
+        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
+        text = rank_prefixed_message(str(msg), own_rank or None)
+        self.logger.log(level, text, *args, **kwargs)
+
+
+class _TipFilter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "Tip:" not in str(record.msg)
+
+
+def silence_lightning_tips() -> None:
+    """Drops Lightning's advertisements ("Tip: ... try installing litlogger") from its log."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_TipFilter("tips"))

@@ -1,0 +1,123 @@
+"""TensorBoard with the network's graph and hyperparameters beside the metrics they led to."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch import loggers as lightning_loggers
+from torch import Tensor, nn
+from torch.utils.tensorboard.summary import hparams
+
+from src.utils.pylogger import rank_zero_only
+
+
+class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
+    """Lightning's TensorBoard logger for networks that return a dict by head.
+
+    Lightning's own raises with ``log_graph=True`` when the network returns a dict, and sends its
+    example input through the hook that takes raw batches. This one traces the network itself
+    (``module.net``), wrapped so that it returns a tuple, with zeros of the shape it was built for.
+
+    The arguments are those of :class:`lightning.pytorch.loggers.TensorBoardLogger`.
+    """
+
+    _graph_logged = False
+
+    @rank_zero_only
+    def log_graph(  # type: ignore[override]
+        self, model: LightningModule, input_array: Tensor | tuple[Tensor, ...] | None = None
+    ) -> None:
+        """Logs the graph of ``model.net``, once; Lightning calls this when a run starts.
+
+        Args:
+            model: The LightningModule. Its ``net`` has ``image_shape`` and
+                ``heads.auxiliary_input_size``, as every network of ``src.models.components``.
+            input_array: What the network is traced with; None: zeros, a batch of one.
+        """
+        if not self._log_graph or self._graph_logged:
+            return
+        self._graph_logged = True
+        network = model.net
+        assert isinstance(network, nn.Module)
+        if input_array is None:
+            input_array = example_inputs(network)
+        trace_graph(self.experiment, network, input_array)
+
+    @rank_zero_only
+    def declare_hyperparameters(
+        self, params: Mapping[str, Any], metric_names: Sequence[str] = ()
+    ) -> None:
+        """Logs hyperparameters and names the metrics that the HParams tab shows beside them.
+
+        ``log_hyperparams(params, metrics)`` would write a value for each metric now, before there
+        is any; this only says their names, and the values come when they are logged.
+
+        Args:
+            params: Plain containers, nested as they like.
+            metric_names: Names that will be logged later, such as ``"test/loss"``.
+        """
+        self.hparams = {**self.hparams, **params}  # saved as hparams.yaml
+        writer = self.experiment._get_file_writer()
+        for summary in hparams(_flat(params), dict.fromkeys(metric_names, 0.0)):
+            writer.add_summary(summary)
+
+
+def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
+    """Nested containers as ``{"model/net/dropout": 0.1}``; what is not a scalar as text."""
+    flat: dict[str, bool | int | float | str] = {}
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}/")
+        else:
+            flat[f"{prefix}{key}"] = (
+                value if isinstance(value, bool | int | float | str) else str(value)
+            )
+    return flat
+
+
+class _TupleOutput(nn.Module):
+    """A network whose dict of outputs becomes a tuple: the tracer takes no dict."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        outputs = self.network(*inputs)
+        return tuple(outputs.values()) if isinstance(outputs, dict) else outputs
+
+
+def example_inputs(network: nn.Module) -> tuple[Tensor, ...]:
+    """Zeros of the shapes a network was built for: one image, and auxiliary features if any.
+
+    Args:
+        network: A network of ``src.models.components``.
+
+    Returns:
+        ``(images (1, C, H, W),)`` or ``(images, auxiliary (1, A))``, on the network's device.
+    """
+    device = next(network.parameters()).device
+    images = torch.zeros(1, *network.image_shape, device=device)  # type: ignore[misc]
+    size: int = network.heads.auxiliary_input_size  # type: ignore[assignment,union-attr]
+    return (images, torch.zeros(1, size, device=device)) if size else (images,)
+
+
+def trace_graph(writer: Any, network: nn.Module, inputs: Tensor | tuple[Tensor, ...]) -> None:
+    """Traces a network and writes its graph; network and random states stay as they were.
+
+    Args:
+        writer: A ``torch.utils.tensorboard.SummaryWriter``.
+        network: Returns a tensor, a tuple or a dict of tensors.
+        inputs: What it is called with.
+    """
+    training = {module: module.training for module in network.modules()}
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        # add_graph still uses torch.jit.trace, which torch itself has deprecated.
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        # The checks of shapes in forward() are constants in a trace, which is right here.
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        writer.add_graph(_TupleOutput(network).eval(), inputs)
+    for module, was_training in training.items():
+        module.training = was_training
