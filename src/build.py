@@ -59,7 +59,7 @@ def build(cfg: DictConfig) -> Built:
         ConfigError: If the config does not fit the data set; names the key to change.
         VIMHError: If the data set is not what it should be.
     """
-    datamodule = hydra.utils.instantiate(cfg.data, _recursive_=True)
+    datamodule = _call(partial(hydra.utils.instantiate, cfg.data), "data")
     datamodule.prepare_data()
     preparation = datamodule.build_preparation()
     model = build_model(cfg, datamodule.metadata, preparation)
@@ -215,7 +215,7 @@ def build_evaluation_data(
     if data.get("data_dir") is None and data.get("source") is None:
         name = model.provenance["metadata"]["dataset_name"]
         data["data_dir"] = str(Path(cfg.paths.vimh_dir) / Path(name).name)
-    datamodule = hydra.utils.instantiate(data)
+    datamodule = _call(partial(hydra.utils.instantiate, data), "data")
     datamodule.prepare_data()
     fit_data_to_model(datamodule, model)
     return datamodule
@@ -278,7 +278,8 @@ def _loss_weights(
     weights: DictConfig | None, parameters: list[Parameter]
 ) -> dict[str, float | None] | None:
     """Null weights of parameters that this data set does not have are no mistake: a model
-    config lists the usual ones."""
+    config lists the usual ones.
+    """
     if weights is None:
         return None
     names = {p.name for p in parameters}

@@ -53,7 +53,8 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         "trainer": trainer,
     }
     if loggers:
-        log_hyperparameters(objects)
+        tested = [name for name in built.model.logged_names if name.startswith("test/")]
+        log_hyperparameters(objects, tested)
 
     metrics: dict[str, Any] = {}
     if cfg.train:

@@ -20,7 +20,8 @@ from tests.helpers import shrink
 def run(compose_config, data_root: Path, tmp_path: Path):
     def trained(name: str, max_epochs: int, *overrides: str, ckpt_path: str | None = None):
         cfg = shrink(
-            compose_config("train", "experiment=avix_cnn_72dss_jnd_dg_hybrid", *overrides), data_root
+            compose_config("train", "experiment=avix_cnn_72dss_jnd_dg_hybrid", *overrides),
+            data_root,
         )
         with open_dict(cfg):
             cfg.trainer.max_epochs = max_epochs
