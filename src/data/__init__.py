@@ -1,0 +1,1 @@
+"""Data sets as batches: torch and Lightning on top of `src.vimh`."""

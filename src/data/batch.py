@@ -1,0 +1,100 @@
+"""What travels from the data set to the network.
+
+Shapes: B batch, C channels, H frequency, W time, P parameters (heads), A auxiliary features.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data._utils.collate import default_collate_fn_map
+
+Labels = dict[str, Tensor]
+
+
+class RawBatch(NamedTuple):
+    """A batch as it is stored, before :class:`~src.data.preparation.Preparation`.
+
+    Attributes:
+        images: uint8 (B, C, H, W), the stored pixels.
+        labels: parameter name -> int64 (B,) class indices, float32 (B, K) distributions or
+            float32 (B,) normalised values, as the head's loss wants them.
+        scalars: float32 (B, 2+P): spec_min and spec_max in dB, then `q/255` of each parameter.
+    """
+
+    images: Tensor
+    labels: Labels
+    scalars: Tensor
+
+
+class Batch(NamedTuple):
+    """A batch as the network sees it.
+
+    Attributes:
+        images: float32 (B, C, H, W) in 0…1.
+        labels: as in :class:`RawBatch`.
+        auxiliary: float32 (B, A), standardised, or None where there are no auxiliary features.
+        values: float32 (B, P), `q/255` of each parameter: what errors are measured against.
+    """
+
+    images: Tensor
+    labels: Labels
+    auxiliary: Tensor | None
+    values: Tensor
+
+
+class IndexBatch(NamedTuple):
+    """A batch whose bytes are on the training device already: only the samples' numbers travel.
+
+    Attributes:
+        indices: int64 (B,), positions in the data module's store.
+    """
+
+    indices: Tensor
+
+
+class Sample(NamedTuple):
+    """One finished sample of :class:`~src.data.vimh_dataset.VIMHDataset`.
+
+    Attributes:
+        image: float32 (C, H, W) in 0…1, or what `transform` made of it.
+        labels: parameter name -> class index (int), distribution (float32 (K,)) or normalised
+            value (float), or what `target_transform` made of it.
+        auxiliary: float32 (A,), standardised, or None.
+    """
+
+    image: Any
+    labels: Any
+    auxiliary: Tensor | None
+
+
+def _collate_samples(
+    batch: Sequence[Sample], *, collate_fn_map: Mapping[Any, Any] | None = None
+) -> Sample:
+    """A batch of samples for a plain `DataLoader`: no auxiliary features stay None.
+
+    `default_collate` knows no None, and makes float64 of Python floats.
+    """
+    from torch.utils.data._utils.collate import collate
+
+    def stack(values: list[Any]) -> Any:
+        stacked = collate(values, collate_fn_map=dict(collate_fn_map or {}))
+        return stacked.float() if isinstance(values[0], float) else stacked
+
+    labels = [sample.labels for sample in batch]
+    collated = (
+        {name: stack([label[name] for label in labels]) for name in labels[0]}
+        if isinstance(labels[0], Mapping)
+        else stack(labels)
+    )
+    features = [sample.auxiliary for sample in batch if sample.auxiliary is not None]
+    return Sample(
+        stack([sample.image for sample in batch]),
+        collated,
+        torch.stack(features) if features else None,
+    )
+
+
+# torch's own way to teach its collate function a type; it touches no other type than ours.
+default_collate_fn_map[Sample] = _collate_samples

@@ -1,0 +1,87 @@
+"""A data set's directory: made where it is missing, opened once."""
+
+from pathlib import Path
+
+from filelock import FileLock
+
+from src.data.sources.base import Source
+from src.utils.errors import ConfigError
+from src.utils.pylogger import RankedLogger
+from src.vimh.metadata import METADATA_FILE
+from src.vimh.records import Check, OpenedDataset, open_dataset
+
+log = RankedLogger(__name__, rank_zero_only=True)
+
+
+class DatasetFiles:
+    """The files behind a data module.
+
+    Args:
+        data_dir: the directory; None: the one that `source` makes.
+        source: makes the data set where it is missing; None: nothing does.
+        validate: how it is checked when it is opened.
+
+    Raises:
+        ConfigError: Neither a directory nor a source is given.
+    """
+
+    def __init__(self, data_dir: str | Path | None, source: Source | None, validate: Check) -> None:
+        if data_dir is None and source is None:
+            raise ConfigError(
+                "data.data_dir and data.source are both null: name a data set's directory, or "
+                "choose a data config that has a source"
+            )
+        self.source = source
+        self.validate = validate
+        self.named_by_source = data_dir is None
+        if data_dir is None:
+            assert source is not None
+            data_dir = source.dataset_dir
+        self.data_dir = Path(data_dir)
+        self._opened: OpenedDataset | None = None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the directory holds a data set; what is there is whole, as it was renamed."""
+        return (self.data_dir / METADATA_FILE).is_file()
+
+    @property
+    def opened(self) -> OpenedDataset:
+        """The opened data set, made first where it is missing."""
+        if self._opened is None:
+            if not self.is_there:
+                self.make_if_missing()
+            self._opened = open_dataset(self.data_dir, check=self.validate)
+        return self._opened
+
+    def make_if_missing(self) -> None:
+        """Let the source make the data set: one process, under a file lock; the others wait.
+
+        What is there under the source's own name is shown to the source, which refuses it if it
+        was made from another recipe. A directory that was named is taken as it is.
+
+        Raises:
+            ConfigError: There is no source, or it makes another data set.
+            VIMHError: The data set that is there is not what the source makes.
+        """
+        if self.is_there:
+            if self.named_by_source:
+                assert self.source is not None
+                self.source.make()
+            return
+        if self.source is None:
+            raise ConfigError(
+                f"data.data_dir: there is no data set at {self.data_dir} (no {METADATA_FILE}) and "
+                "no data.source to make one: correct the path, generate it with "
+                "`python generate_vimh.py`, or choose a data config that has a source"
+            )
+        if Path(self.source.dataset_dir).resolve() != self.data_dir.resolve():
+            raise ConfigError(
+                f"data.data_dir: there is no data set at {self.data_dir}, and data.source makes "
+                f"{self.source.dataset_dir}: leave data.data_dir null, or correct one of them"
+            )
+        self.data_dir.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.data_dir.parent / f".{self.data_dir.name}.lock"):
+            if not self.is_there:
+                log.info(f"{self.data_dir} is missing and is made now")
+                self.source.make()

@@ -1,0 +1,151 @@
+"""From stored bytes to the labels that each head's loss wants, by table."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from src.data.batch import Labels
+from src.utils.errors import ConfigError
+from src.vimh.parameters import Parameter, ParameterSpace
+
+TargetKind = Literal["index", "distribution", "value"]
+TARGET_KINDS: tuple[TargetKind, ...] = ("index", "distribution", "value")
+NUM_BYTES = 256
+
+
+def soft_target_table(parameter: Parameter, width: float | int) -> Float[Tensor, "256 K"]:
+    """The distribution over classes that stands for each byte.
+
+    `exp(-(k - k0)²/(2 width²))`, normalised to sum 1, with k0 the byte's own class.
+
+    Args:
+        parameter: the head's parameter, with K classes in an order.
+        width: standard deviation in classes, positive.
+
+    Example:
+        >>> half = Parameter("note_velocity", min=126.0, max=127.0, step=0.5)
+        >>> soft_target_table(half, 0.5)[0].round(decimals=3)
+        tensor([0.8810, 0.1190, 0.0000])
+    """
+    own = torch.from_numpy(parameter.class_table()).double().unsqueeze(1)
+    classes = torch.arange(parameter.num_classes, dtype=torch.float64)
+    distribution = torch.softmax(-((classes - own) ** 2) / (2 * width**2), dim=1)
+    return distribution.float()
+
+
+class LabelTables:
+    """The labels of every head, looked up for a whole batch at once.
+
+    Args:
+        parameters: the heads, in the order of the stored bytes.
+        kinds: what each head's loss wants; None: indices. A head whose loss takes class indices
+            gets a distribution where `target_width` is positive (classes without an order keep
+            their index).
+        target_width: standard deviation of soft targets, in classes; 0: none.
+
+    Raises:
+        ConfigError: An unknown head or kind, or a kind that `target_width` contradicts.
+
+    Example:
+        >>> space = ParameterSpace([Parameter("note_velocity", min=126.0, max=127.0, step=0.5)])
+        >>> LabelTables(space).finish(torch.tensor([[0], [128]], dtype=torch.uint8))
+        {'note_velocity': tensor([0, 1])}
+    """
+
+    def __init__(
+        self,
+        parameters: ParameterSpace,
+        kinds: Mapping[str, str] | None = None,
+        target_width: float | int = 0.0,
+    ) -> None:
+        self.names = parameters.names
+        self.kinds = {
+            name: _kind(parameter, kinds, target_width) for name, parameter in parameters.items()
+        }
+        if unknown := sorted(set(kinds or {}) - set(self.names)):
+            raise ConfigError(
+                f"target_kinds names {', '.join(unknown)}, but the data set's parameters are "
+                f"{', '.join(self.names)}"
+            )
+        self.index_names = [n for n in self.names if self.kinds[n] == "index"]
+        self._index_columns = [self.names.index(n) for n in self.index_names]
+        tables = [torch.from_numpy(parameters[n].class_table()) for n in self.index_names]
+        self._index_tables = (
+            torch.stack(tables) if tables else torch.empty((0, NUM_BYTES), dtype=torch.int64)
+        )
+        self._distributions = {
+            n: soft_target_table(parameters[n], target_width)
+            for n in self.names
+            if self.kinds[n] == "distribution"
+        }
+
+    def to(self, device: torch.device) -> "LabelTables":
+        """Move the tables to where the bytes are."""
+        self._index_tables = self._index_tables.to(device)
+        self._distributions = {n: t.to(device) for n, t in self._distributions.items()}
+        return self
+
+    def indices(self, q: UInt8[Tensor, "B P"]) -> Tensor:
+        """Class indices int64 (heads with an index, B), in the order of :attr:`index_names`."""
+        if not self.index_names:
+            return torch.empty((0, len(q)), dtype=torch.int64, device=q.device)
+        return torch.gather(self._index_tables, 1, q.long().t()[self._index_columns])
+
+    def finish(
+        self,
+        q: UInt8[Tensor, "B P"],
+        values: Float[Tensor, "B P"] | None = None,
+        indices: Tensor | None = None,
+    ) -> Labels:
+        """The labels of a batch, a dict in the heads' order.
+
+        Args:
+            q: stored bytes.
+            values: `q/255`, where the caller has it already.
+            indices: what :meth:`indices` gives for `q`, where the caller has it already.
+        """
+        values = q / 255.0 if values is None else values
+        rows = (self.indices(q) if indices is None else indices).unbind(0)
+        ready = dict(zip(self.index_names, rows, strict=True))
+        if len(ready) == len(self.names):
+            return ready
+        return {name: self._label(name, j, q, values, ready) for j, name in enumerate(self.names)}
+
+    def _label(
+        self, name: str, column: int, q: Tensor, values: Tensor, ready: dict[str, Tensor]
+    ) -> Tensor:
+        match self.kinds[name]:
+            case "index":
+                return ready[name]
+            case "distribution":
+                return self._distributions[name].index_select(0, q[:, column].long())
+            case "value":
+                return values[:, column]
+
+
+def _kind(parameter: Parameter, kinds: Mapping[str, str] | None, width: float | int) -> TargetKind:
+    asked = (kinds or {}).get(parameter.name, "index")
+    match asked:
+        case "value":
+            return "value"
+        case "index":
+            return "distribution" if width > 0 and parameter.is_ordered else "index"
+        case "distribution" if parameter.is_categorical:
+            raise ConfigError(
+                f"head {parameter.name!r} is categorical: its classes have no order, so there is "
+                "no soft target for it; choose another loss"
+            )
+        case "distribution" if width <= 0:
+            raise ConfigError(
+                f"head {parameter.name!r} wants soft targets, but data.target_width is {width:g}: "
+                "set it to their width in classes, for example 1.0"
+            )
+        case "distribution":
+            return "distribution"
+    raise ConfigError(
+        f"target_kinds: head {parameter.name!r} has {asked!r}; expected one of "
+        f"{', '.join(TARGET_KINDS)}"
+    )

@@ -1,0 +1,281 @@
+"""A loader whose place in an epoch can be saved, over an order that anyone can recompute.
+
+Lightning saves the state of loaders that have ``state_dict``, never of samplers, and creates the
+iterator of a resumed epoch before it tells the sampler which epoch it is. So the order of samples
+is a function of (seed, epoch, rank), the state is where the training loop is in it, and both are
+looked at when the first batch is asked for. Torch's global random state is never drawn from.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from src.data.batch import IndexBatch, RawBatch
+from src.utils.errors import ConfigError
+
+
+@runtime_checkable
+class BatchDataset(Protocol):
+    """What the loader reads from: whole batches at once."""
+
+    def __len__(self) -> int:
+        """The number of samples."""
+        ...
+
+    def __getitems__(self, indices: Int64[np.ndarray, "B"]) -> RawBatch | IndexBatch:
+        """The batch of these samples."""
+        ...
+
+
+class EpochOrder(Sampler[int]):
+    """The order of one rank's samples in an epoch: a function of (seed, epoch, rank).
+
+    While training, every rank gets the same number of samples and up to `world_size - 1` samples
+    sit an epoch out (others each time); otherwise every sample is in exactly one rank.
+
+    Args:
+        num_samples: samples of the split, over all ranks.
+        training: shuffle, and give every rank the same number.
+        shuffle: False keeps the split's own order also in training (overfitting on purpose).
+        seed: of the shuffle.
+        rank: this process.
+        world_size: number of processes.
+
+    Raises:
+        ConfigError: There are fewer samples than processes.
+
+    Example:
+        >>> order = EpochOrder(5, training=False, rank=1, world_size=2)
+        >>> list(order), len(order)
+        ([1, 3], 2)
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        *,
+        training: bool,
+        shuffle: bool = True,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        assert 0 <= rank < world_size
+        if num_samples < world_size:
+            raise ConfigError(
+                f"trainer.devices: {num_samples} samples do not give each of {world_size} "
+                "processes one; use fewer devices or a larger share in data.train_val_test_split"
+            )
+        self.num_samples = num_samples
+        self.training = training
+        self.shuffle = training and shuffle
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch; Lightning does so before each."""
+        self.epoch = epoch
+
+    def indices(self) -> Int64[np.ndarray, "N"]:
+        """This rank's samples in this epoch's order."""
+        if self.shuffle:
+            stream = np.random.Philox(key=[self.seed, self.epoch])
+            order = np.random.Generator(stream).permutation(self.num_samples)
+        else:
+            order = np.arange(self.num_samples)
+        if self.training:
+            order = order[: self.num_samples // self.world_size * self.world_size]
+        return np.ascontiguousarray(order[self.rank :: self.world_size], dtype=np.int64)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices().tolist())
+
+    def __len__(self) -> int:
+        each, rest = divmod(self.num_samples, self.world_size)
+        return each if self.training else each + (self.rank < rest)
+
+
+class OrderedBatches(Sampler[np.ndarray]):
+    """An epoch's batches as arrays of indices.
+
+    The number of batches is the same on every rank, also where one has a sample more: modules
+    that synchronise buffers in each forward pass would wait for ever otherwise.
+
+    Args:
+        sampler: the order; Lightning sets the epoch on it.
+        batch_size: samples of a batch.
+        drop_last: leave out a last batch that is not full.
+    """
+
+    def __init__(self, sampler: EpochOrder, batch_size: int, drop_last: bool) -> None:
+        self.sampler = sampler
+        self.batch_size = batch_size
+        self.drop_last = drop_last
+        self.start = 0  # batches that are left out at the beginning, once
+
+    def __len__(self) -> int:
+        most = -(-self.sampler.num_samples // self.sampler.world_size)
+        length = len(self.sampler) if self.sampler.training else most
+        return length // self.batch_size if self.drop_last else -(-length // self.batch_size)
+
+    def arrays(self) -> list[Int64[np.ndarray, "B"]]:
+        """All batches of the sampler's epoch."""
+        indices, count = self.sampler.indices(), len(self)
+        cuts = np.arange(1, count) * self.batch_size
+        # A rank with a sample less keeps one for its last batch.
+        cuts = np.minimum(cuts, len(indices) - (count - np.arange(1, count)))
+        last = count * self.batch_size if self.drop_last else len(indices)
+        return np.split(indices[:last], cuts)[:count]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return islice(iter(self.arrays()), self.start, None)
+
+
+def _same(batch: Any) -> Any:
+    return batch
+
+
+class StatefulLoader(DataLoader):
+    """A `DataLoader` of whole batches that knows its place in the epoch.
+
+    Without worker processes a batch is one call of the data set, with nothing of torch's
+    machinery around it. After a complete pass the next one takes the next epoch's order, so a
+    plain loop needs no `set_epoch`.
+
+    Args:
+        dataset: gives batches by `__getitems__`.
+        batches: the epoch's batches.
+        trained: how many batches of this epoch the training loop has finished. None: as many as
+            were given out.
+        num_workers: loader processes.
+        pin_memory: page-locked batches, for faster copies to a GPU.
+        persistent_workers: keep the processes between epochs.
+    """
+
+    batch_sampler: OrderedBatches
+
+    def __init__(
+        self,
+        dataset: BatchDataset,
+        batches: OrderedBatches,
+        *,
+        trained: Callable[[], int] | None = None,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        persistent_workers: bool = False,
+    ) -> None:
+        super().__init__(
+            dataset,  # type: ignore[arg-type]
+            batch_sampler=batches,  # type: ignore[arg-type]
+            num_workers=num_workers,
+            pin_memory=pin_memory,
+            persistent_workers=persistent_workers,
+            collate_fn=_same,
+            generator=torch.Generator(),
+        )
+        self.trained = trained
+        self._epoch = batches.sampler.epoch
+        self._given = 0  # batches of `_epoch` that were given out
+        self._resume: tuple[int, int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.batch_sampler)
+
+    def __iter__(self) -> Iterator[RawBatch | IndexBatch]:  # type: ignore[override]
+        # A generator: nothing is drawn, and no epoch looked at, before the first batch is asked
+        # for. Lightning creates the iterator first and sets the epoch later.
+        order = self.batch_sampler.sampler
+        epoch = order.epoch
+        start = self._take_resume(epoch)
+        self._epoch, self._given = epoch, start
+        for batch in self._from_workers(start) if self.num_workers else self._here(start):
+            self._given += 1
+            yield batch
+        order.set_epoch(epoch + 1)
+
+    def _here(self, start: int) -> Iterator[RawBatch | IndexBatch]:
+        fetch = self.dataset.__getitems__  # type: ignore[attr-defined]
+        pin = self.pin_memory and torch.accelerator.is_available()
+        for indices in self.batch_sampler.arrays()[start:]:
+            yield _pinned(fetch(indices)) if pin else fetch(indices)
+
+    def _from_workers(self, start: int) -> Iterator[RawBatch | IndexBatch]:
+        order = self.batch_sampler.sampler
+        assert self.generator is not None
+        # The workers' base seed: not from the global state, which a resumed run has to find again.
+        seeds = np.random.SeedSequence([order.seed, order.epoch, order.rank])
+        self.generator.manual_seed(int(seeds.generate_state(1)[0]))
+        self.batch_sampler.start = start
+        iterator = super().__iter__()
+        self.batch_sampler.start = 0
+        return iterator
+
+    def state_dict(self) -> dict[str, int]:
+        """The place in the epoch, as plain numbers.
+
+        A batch that was given out but not yet trained on does not count: it comes again.
+        """
+        if self._resume is not None:
+            epoch, batches = self._resume
+        else:
+            finished = self._given if self.trained is None else self.trained()
+            epoch, batches = self._epoch, min(self._given, finished)
+        return {"epoch": epoch, "batches": batches, **self._geometry()}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from a place that :meth:`state_dict` gave.
+
+        Raises:
+            ConfigError: The epoch was begun with other batches, so that its rest is not there.
+        """
+        now = self._geometry()
+        changed = [key for key in now if state[key] != now[key]]
+        if changed and 0 < state["batches"] < state["num_batches"]:
+            told = ", ".join(f"{key} {state[key]} (now {now[key]})" for key in changed)
+            raise ConfigError(
+                f"ckpt_path: the checkpoint was saved within an epoch with {told}, so the rest of "
+                "that epoch cannot be found; resume with the same, or from an epoch's end"
+            )
+        self._resume = (state["epoch"], state["batches"])
+        complete = state["batches"] >= state["num_batches"]
+        self.batch_sampler.sampler.set_epoch(state["epoch"] + complete)
+
+    def _geometry(self) -> dict[str, int]:
+        order = self.batch_sampler.sampler
+        return {
+            "seed": order.seed,
+            "num_samples": order.num_samples,
+            "world_size": order.world_size,
+            "batch_size": self.batch_sampler.batch_size,
+            "num_batches": len(self),
+        }
+
+    def _take_resume(self, epoch: int) -> int:
+        """Batches to leave out: only in the epoch that was saved, and only if it had more."""
+        saved, self._resume = self._resume, None
+        if saved is None or saved[0] != epoch or saved[1] >= len(self):
+            return 0
+        return saved[1]
+
+
+def _pinned(batch: RawBatch | IndexBatch) -> RawBatch | IndexBatch:
+    if isinstance(batch, IndexBatch):
+        return batch
+    return RawBatch(
+        batch.images.pin_memory(),
+        {name: label.pin_memory() for name, label in batch.labels.items()},
+        batch.scalars.pin_memory(),
+    )
+
+
+def index_tensor(indices: Int64[np.ndarray, "B"] | Tensor) -> Int64[Tensor, "B"]:
+    """Indices as a tensor, without a copy."""
+    return torch.from_numpy(indices) if isinstance(indices, np.ndarray) else indices

@@ -1,0 +1,1 @@
+"""Sources: what makes a missing data set."""

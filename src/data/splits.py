@@ -1,0 +1,133 @@
+"""Which samples train, validate and test."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int64
+
+from src.utils.errors import ConfigError
+
+STAGES = ("train", "val", "test")
+AVIX_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Sorted sample numbers of each split; the test file's follow the train file's.
+
+    Attributes:
+        train: what is trained on.
+        val: what is validated on.
+        test: what is tested on. In AVIX mode these are the validation samples.
+    """
+
+    train: Int64[np.ndarray, "N"]
+    val: Int64[np.ndarray, "M"]
+    test: Int64[np.ndarray, "K"]
+
+    def __getitem__(self, stage: str) -> Int64[np.ndarray, "_"]:
+        return {"train": self.train, "val": self.val, "test": self.test}[stage]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Samples of each split."""
+        return {stage: len(self[stage]) for stage in STAGES}
+
+
+def check_shares(shares: Sequence[float | int]) -> tuple[float, float, float]:
+    """The three shares as floats.
+
+    Raises:
+        ConfigError: They are not three shares of one whole.
+    """
+    wrong = len(shares) != 3 or not all(isinstance(s, int | float) and s >= 0 for s in shares)
+    if wrong or abs(sum(shares) - 1) > 1e-6:
+        raise ConfigError(
+            f"data.train_val_test_split is {list(shares)}; expected three shares of at least 0 "
+            "that add up to 1, such as [0.7, 0.2, 0.1]"
+        )
+    train, val, test = (float(share) for share in shares)
+    return train, val, test
+
+
+def random_splits(num_samples: int, shares: Sequence[float | int], seed: int) -> Splits:
+    """A seeded random split of all samples.
+
+    Sizes are the shares rounded down; what is left goes to the largest remainders. A share of 0
+    gets nothing.
+
+    Args:
+        num_samples: samples of both files together.
+        shares: of train, val and test, adding up to 1.
+        seed: of the permutation.
+
+    Raises:
+        ConfigError: A share above 0 comes out as no sample.
+
+    Example:
+        >>> random_splits(72, (0.7, 0.2, 0.1), seed=42).sizes
+        {'train': 50, 'val': 15, 'test': 7}
+        >>> random_splits(72, (0, 0, 1), seed=42).sizes
+        {'train': 0, 'val': 0, 'test': 72}
+    """
+    exact = np.array(check_shares(shares)) * num_samples
+    # 0.1 * 30 is 3.0000000000000004: a share that is whole but for rounding counts as whole.
+    sizes = np.floor(exact + 1e-6).astype(np.int64)
+    for place in np.argsort(sizes - exact, kind="stable")[: num_samples - sizes.sum()]:
+        sizes[place] += 1
+    for stage, share, size in zip(STAGES, shares, sizes, strict=True):
+        if share > 0 and size == 0:
+            raise ConfigError(
+                f"data.train_val_test_split: a {stage} share of {share:g} of {num_samples} samples "
+                "is no sample; use a larger share, 0, or a larger data set"
+            )
+    train, val, test = np.split(_permutation(num_samples, seed), np.cumsum(sizes)[:-1])
+    return Splits(np.sort(train), np.sort(val), np.sort(test))
+
+
+def file_splits(num_train: int, num_test: int, val_share: float | int, seed: int) -> Splits:
+    """The files' own split; validation is a seeded share of the train file.
+
+    Args:
+        num_train: samples of the train file.
+        num_test: samples of the test file.
+        val_share: share of the train file that validates.
+        seed: of the choice.
+
+    Raises:
+        ConfigError: Nothing would be left to train on.
+    """
+    num_val = max(1, round(val_share * num_train)) if val_share > 0 else 0
+    if num_val >= num_train:
+        raise ConfigError(
+            f"data.train_val_test_split: a validation share of {val_share:g} of the train file's "
+            f"{num_train} samples leaves none to train on"
+        )
+    order = _permutation(num_train, seed)
+    test = np.arange(num_train, num_train + num_test, dtype=np.int64)
+    return Splits(np.sort(order[num_val:]), np.sort(order[:num_val]), test)
+
+
+def avix_splits(num_samples: int, seed: int) -> Splits:
+    """AVIX mode: a seeded tenth is held out, validates and tests; the rest trains.
+
+    Args:
+        num_samples: samples of both files together.
+        seed: of the choice.
+
+    Raises:
+        ConfigError: There are not two samples.
+    """
+    if num_samples < 2:
+        raise ConfigError(
+            f"data.avix_training_mode needs at least two samples, the data set has {num_samples}"
+        )
+    num_val = max(1, round(AVIX_SHARE * num_samples))
+    order = _permutation(num_samples, seed)
+    held_out = np.sort(order[:num_val])
+    return Splits(np.sort(order[num_val:]), held_out, held_out)
+
+
+def _permutation(count: int, seed: int) -> Int64[np.ndarray, "_"]:
+    return np.random.Generator(np.random.Philox(key=seed)).permutation(count).astype(np.int64)

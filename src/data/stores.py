@@ -1,0 +1,158 @@
+"""Where the bytes of a data set live while it is used: in its files, in memory, on the device."""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from src.data.batch import RawBatch
+from src.data.labels import LabelTables
+from src.vimh.records import Records
+
+Residency = Literal["disk", "ram", "device"]
+RESIDENCIES = ("auto", "disk", "ram", "device")
+
+# "auto": what a data set may take of the device's free memory, and of the main memory.
+DEVICE_SHARE = 0.25
+RAM_BYTES = 512 * 2**20
+READ_CHUNK = 4096  # samples read at once when a data set is brought into memory
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Samples of one or several files behind one another, by batches."""
+
+    def __len__(self) -> int:
+        """The number of samples."""
+        ...
+
+    def gather(self, indices: Int64[Tensor, "B"]) -> RawBatch:
+        """A batch, with finished labels."""
+        ...
+
+
+class DiskStore:
+    """Reads each batch from the memory-mapped files.
+
+    Args:
+        records: opened files, whose samples are numbered through.
+        tables: what makes labels of bytes.
+    """
+
+    def __init__(self, records: Sequence[Records], tables: LabelTables) -> None:
+        self.records = tuple(records)
+        self.tables = tables
+        self._starts = np.cumsum([0, *(len(r) for r in self.records)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def gather(self, indices: Int64[Tensor, "B"]) -> RawBatch:
+        """Read the samples `indices`, in this order."""
+        images, q, scale = self.read(indices.numpy())
+        scalars = np.concatenate([scale, q.astype(np.float32) / np.float32(255.0)], axis=1)
+        q_BP, scalars_BS = torch.from_numpy(q), torch.from_numpy(scalars)
+        labels = self.tables.finish(q_BP, scalars_BS[:, 2:])
+        return RawBatch(torch.from_numpy(images), labels, scalars_BS)
+
+    def read(
+        self, indices: Int64[np.ndarray, "B"]
+    ) -> tuple[UInt8[np.ndarray, "B C H W"], UInt8[np.ndarray, "B P"], Float[np.ndarray, "B 2"]]:
+        """The samples `indices` as they are stored: images, label bytes and scale factors."""
+        if len(self.records) == 1:
+            return self.records[0].gather(indices)
+        file_of = np.searchsorted(self._starts, indices, side="right") - 1
+        order = np.argsort(file_of, kind="stable")
+        bounds = np.searchsorted(file_of[order], np.arange(len(self.records) + 1))
+        parts = [
+            records.gather(indices[order[lo:hi]] - start)
+            for records, start, lo, hi in zip(
+                self.records, self._starts, bounds, bounds[1:], strict=False
+            )
+            if hi > lo
+        ]
+        if len(parts) == 1:  # the order is stable, so nothing has to be moved
+            return parts[0]
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        images, q, scale = (np.concatenate(part)[place] for part in zip(*parts, strict=True))
+        return images, q, scale
+
+
+class MemoryStore:
+    """Holds all samples in memory, on the CPU or on the training device.
+
+    A batch is then one `index_select` for the images and one each for the scalars and the
+    labels, which are looked up once, when the store is made.
+
+    Args:
+        disk: the files to read.
+        device: where to keep the samples.
+    """
+
+    def __init__(self, disk: DiskStore, device: torch.device | str = "cpu") -> None:
+        device = torch.device(device)
+        images, q, scale = _read_all(disk)
+        self.images = images.to(device)
+        self.tables = disk.tables.to(device)
+        self._q = q.to(device)
+        self._scalars = torch.cat([scale.to(device), self._q / 255.0], dim=1)
+        self._indices = self.tables.indices(self._q)
+        self._only_indices = len(self.tables.index_names) == len(self.tables.names)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def gather(self, indices: Int64[Tensor, "B"]) -> RawBatch:
+        """Pick the samples `indices`, in this order; they may be on another device."""
+        indices = indices.to(self.images.device, non_blocking=True)
+        scalars = self._scalars.index_select(0, indices)
+        own = self._indices.index_select(1, indices)
+        # With indices alone the bytes are not needed: the shape is all that is asked of them.
+        q = self._q if self._only_indices else self._q.index_select(0, indices)
+        labels = self.tables.finish(q, scalars[:, 2:], own)
+        return RawBatch(self.images.index_select(0, indices), labels, scalars)
+
+
+def _read_all(disk: DiskStore) -> tuple[Tensor, Tensor, Tensor]:
+    """Every sample, read in chunks into tensors of their final size."""
+    first = disk.read(np.arange(min(1, len(disk)), dtype=np.int64))
+    tensors = tuple(
+        torch.empty((len(disk), *part.shape[1:]), dtype=torch.from_numpy(part).dtype)
+        for part in first
+    )
+    for start in range(0, len(disk), READ_CHUNK):
+        stop = min(start + READ_CHUNK, len(disk))
+        parts = disk.read(np.arange(start, stop, dtype=np.int64))
+        for tensor, part in zip(tensors, parts, strict=True):
+            tensor[start:stop] = torch.from_numpy(part)
+    images, q, scale = tensors
+    return images, q, scale
+
+
+def resolve_residency(asked: str, num_bytes: int, device: torch.device) -> Residency:
+    """Where "auto" puts a data set.
+
+    On the device where that is a CUDA device with four times as much free memory; in memory up
+    to 512 MB, which is read in a blink; else in its files, where the system's page cache keeps
+    what is used and opening costs nothing.
+
+    Args:
+        asked: one of :data:`RESIDENCIES`.
+        num_bytes: pixels of the whole data set, in bytes.
+        device: where training happens.
+
+    Example:
+        >>> resolve_residency("auto", 72 * 1024, torch.device("cpu"))
+        'ram'
+    """
+    match asked:
+        case "disk" | "ram" | "device":
+            return asked
+    assert asked == "auto", asked
+    if device.type == "cuda" and num_bytes <= DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
+        return "device"
+    return "ram" if num_bytes <= RAM_BYTES else "disk"

@@ -1,0 +1,403 @@
+"""One data module for every VIMH data set."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+
+from src.data import splits
+from src.data.batch import IndexBatch, RawBatch
+from src.data.dataset_files import DatasetFiles
+from src.data.labels import LabelTables
+from src.data.loader import EpochOrder, OrderedBatches, StatefulLoader
+from src.data.preparation import MAX_FIT_SAMPLES, Preparation
+from src.data.sources.base import Source
+from src.data.split_batches import SplitBatches, Transform
+from src.data.splits import Splits
+from src.data.stores import RESIDENCIES, DiskStore, MemoryStore, Store, resolve_residency
+from src.utils.errors import ConfigError
+from src.utils.pylogger import RankedLogger
+from src.vimh.metadata import Metadata
+from src.vimh.records import OpenedDataset
+
+log = RankedLogger(__name__, rank_zero_only=True)
+
+VALIDATE = ("fast", "full")
+MAX_COMPARED = 16384  # samples up to which equal training and test images are looked for
+
+
+class VIMHDataModule(LightningDataModule):
+    """Batches of a VIMH data set for training, validation and testing.
+
+    Training, validation and test samples are disjoint, except in AVIX mode, which tests on its
+    validation samples and says so. Disjoint samples may still look alike: with per-sample
+    scaling the images of the 72-sample grid do not show velocity, so that a test image often
+    equals a training image (only the scale factors differ); :meth:`setup` logs how many.
+
+    Args:
+        data_dir: the data set's directory; None: the one that `source` makes.
+        batch_size: samples of a batch, on each device.
+        num_workers: loader processes. A batch is one gather, so 0 is usually fastest.
+        pin_memory: page-locked batches, for CUDA.
+        persistent_workers: keep the loader processes between epochs.
+        train_transform: makes uint8 training images (B, C, H, W) of such; None: nothing. Random
+            numbers drawn from torch inside are seeded by the batch's own samples.
+        val_transform: the same for validation.
+        test_transform: the same for testing.
+        target_width: standard deviation of soft targets in classes; 0: none.
+        train_val_test_split: shares of both files together; without `use_random_split` the
+            second one is validation's share of the train file.
+        use_random_split: split both files together at random; False: the files' own split.
+        feature_types: channels derived on the fly (:class:`~src.data.preparation.Preparation`).
+        feature_config: settings of these.
+        auxiliary_features: numbers beside the image, such as `[decay_time, level]`.
+        avix_training_mode: train on all but a tenth, which validates and tests.
+        channel_selection: labels or glob patterns of the channels to keep.
+        source: makes the data set where it is missing.
+        seed: of the split and of the samples that standardise the features.
+        validate: "fast": sizes and a few records; "full": every header, label and checksum.
+        residency: where the bytes live: "auto", "disk", "ram" or "device".
+
+    Raises:
+        ConfigError: An argument is not what it can be.
+
+    Attributes:
+        target_kinds: what each head's loss wants, "index", "distribution" or "value", set by the
+            build function; None: indices, or distributions with a `target_width`.
+        order_seed: seeds the order of training samples; None: the global seed
+            (`seed_everything`), or `seed` where there is none.
+    """
+
+    def __init__(
+        self,
+        data_dir: str | Path | None = None,
+        batch_size: int = 128,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        persistent_workers: bool = False,
+        train_transform: Transform | None = None,
+        val_transform: Transform | None = None,
+        test_transform: Transform | None = None,
+        target_width: float | int = 0.0,
+        train_val_test_split: Sequence[float | int] = (0.7, 0.2, 0.1),
+        use_random_split: bool = True,
+        feature_types: Sequence[str] | None = None,
+        feature_config: Mapping[str, Any] | None = None,
+        auxiliary_features: Sequence[str] | None = None,
+        avix_training_mode: bool = False,
+        channel_selection: Sequence[str] | None = None,
+        source: Source | None = None,
+        seed: int = 42,
+        validate: str = "fast",
+        residency: str = "auto",
+    ) -> None:
+        super().__init__()
+        self._files = DatasetFiles(data_dir, source, _one_of("validate", validate, VALIDATE))
+        self.batch_size = _at_least("batch_size", batch_size, 1)
+        self.num_workers = _at_least("num_workers", num_workers, 0)
+        self.seed = _at_least("seed", seed, 0)
+        self.target_width = float(_at_least("target_width", target_width, 0))
+        self.pin_memory = pin_memory
+        self.persistent_workers = persistent_workers
+        self.transforms = {"train": train_transform, "val": val_transform, "test": test_transform}
+        self.shares = splits.check_shares(train_val_test_split)
+        self.use_random_split = use_random_split
+        self.avix_training_mode = avix_training_mode
+        self.preparation_arguments = {
+            "feature_types": feature_types,
+            "feature_config": feature_config,
+            "auxiliary_features": auxiliary_features,
+            "channel_selection": channel_selection,
+        }
+        self.residency = _one_of("residency", residency, RESIDENCIES)
+        self._check_combinations()
+        self.target_kinds: Mapping[str, str] | None = None
+        self.order_seed: int | None = None
+        self._splits: Splits | None = None
+        self._store: Store | None = None
+        self._made_for: tuple[Any, ...] | None = None
+        self._device_store: MemoryStore | None = None
+
+    def _check_combinations(self) -> None:
+        if self.persistent_workers and self.num_workers == 0:
+            raise ConfigError(
+                "data.persistent_workers needs processes to keep: set data.num_workers above 0, or "
+                "persistent_workers to false"
+            )
+        if self.residency == "device" and any(self.transforms.values()):
+            raise ConfigError(
+                "data.residency=device leaves no place for a transform: use ram or disk, or no "
+                "train_transform, val_transform and test_transform"
+            )
+
+    def prepare_data(self) -> None:
+        """Make the data set if it is missing: one process, under a file lock; the others wait.
+
+        Raises:
+            ConfigError: It is missing and there is no source, or the source makes another one.
+        """
+        self._files.make_if_missing()
+
+    @property
+    def data_dir(self) -> Path:
+        """The data set's directory."""
+        return self._files.data_dir
+
+    @property
+    def opened(self) -> OpenedDataset:
+        """The opened data set, made first where it is missing."""
+        return self._files.opened
+
+    @property
+    def metadata(self) -> Metadata:
+        """The description of the data set."""
+        return self.opened.metadata
+
+    @property
+    def splits(self) -> Splits:
+        """Which samples train, validate and test; the test file's follow the train file's."""
+        if self._splits is None:
+            num_train, num_test = len(self.opened.train), len(self.opened.test)
+            if self.avix_training_mode:
+                self._splits = splits.avix_splits(num_train + num_test, self.seed)
+            elif self.use_random_split:
+                self._splits = splits.random_splits(num_train + num_test, self.shares, self.seed)
+            else:
+                self._splits = splits.file_splits(num_train, num_test, self.shares[1], self.seed)
+        return self._splits
+
+    # -- what the data set says about a model ---------------------------------------------------
+
+    @property
+    def num_classes(self) -> dict[str, int]:
+        """Classes of each head."""
+        return {name: p.num_classes for name, p in self.metadata.parameters.items()}
+
+    @property
+    def heads_config(self) -> dict[str, int]:
+        """The same by the name that networks use."""
+        return self.num_classes
+
+    @property
+    def param_ranges(self) -> dict[str, float]:
+        """`max − min` of each head, in the parameter's unit."""
+        return {name: p.range for name, p in self.metadata.parameters.items()}
+
+    @property
+    def param_bounds(self) -> dict[str, tuple[float, float]]:
+        """`(min, max)` of each head, in the parameter's unit."""
+        return {name: (p.min, p.max) for name, p in self.metadata.parameters.items()}
+
+    @property
+    def class_names(self) -> dict[str, tuple[str, ...]]:
+        """Names of each head's classes; where they have none, the value at their centre."""
+        return {
+            name: p.class_names
+            or tuple(f"{value:g}" for value in p.class_value(np.arange(p.num_classes)))
+            for name, p in self.metadata.parameters.items()
+        }
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape (C, H, W) of the image that a network sees, with derived and selected channels."""
+        return self.build_preparation(fit=False).image_shape
+
+    def build_preparation(self, fit: bool = True) -> Preparation:
+        """What makes the network's input of the stored bytes.
+
+        Args:
+            fit: take mean and deviation of the auxiliary features from at most 16384 seeded
+                training samples; False where they come from a checkpoint.
+
+        Raises:
+            ConfigError: A feature or channel is not to be had, or there is nothing to fit on.
+        """
+        preparation = Preparation(self.metadata, **self.preparation_arguments)
+        if not fit or preparation.auxiliary_size == 0:
+            return preparation
+        train = self.splits.train
+        if len(train) == 0:
+            raise ConfigError(
+                "data.auxiliary_features are standardised on training samples, and "
+                "data.train_val_test_split leaves none: give the first share more than 0"
+            )
+        if len(train) > MAX_FIT_SAMPLES:
+            order = np.random.Generator(np.random.Philox(key=self.seed))
+            train = np.sort(order.choice(train, MAX_FIT_SAMPLES, replace=False))
+        images, _, scale = self._disk_store().read(train)
+        return preparation.fit(torch.from_numpy(images), torch.from_numpy(scale))
+
+    def get_dataset_info(self) -> dict[str, Any]:
+        """What the data set and its splits are, as plain data.
+
+        `num_train_samples` and `num_test_samples` count the files where the files' own split is
+        used; `split_sizes` always counts what is trained, validated and tested on.
+        """
+        sizes = self.splits.sizes
+        own_split = not self.use_random_split and not self.avix_training_mode
+        metadata = self.metadata
+        return {
+            "dataset_name": metadata.dataset_name or self.data_dir.name,
+            "data_dir": str(self.data_dir),
+            "num_train_samples": len(self.opened.train) if own_split else sizes["train"],
+            "num_val_samples": sizes["val"],
+            "num_test_samples": len(self.opened.test) if own_split else sizes["test"],
+            "split_sizes": sizes,
+            "image_shape": self.image_shape,
+            "channel_labels": self.build_preparation(fit=False).channel_labels,
+            "heads_config": self.heads_config,
+            "parameter_names": list(metadata.parameters),
+            "sample_rate": metadata.sample_rate,
+            "duration": metadata.duration,
+            "synth_type": metadata.synth_type,
+        }
+
+    # -- batches --------------------------------------------------------------------------------
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the data set, split it and bring it to where it will live. Once for all stages."""
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        kinds = None if self.target_kinds is None else dict(self.target_kinds)
+        if self._made_for == (kinds, device):
+            return
+        num_bytes = (len(self.opened.train) + len(self.opened.test)) * int(
+            np.prod(self.metadata.image_shape)
+        )
+        residency = resolve_residency(self.residency, num_bytes, device)
+        if residency == "device" and any(self.transforms.values()):
+            residency = "ram"
+        self._on_device = residency == "device"
+        disk = self._disk_store()
+        self._store = MemoryStore(disk) if residency == "ram" else disk
+        self._device_store = None
+        self._made_for = (kinds, device)
+        self._log_splits()
+
+    def _disk_store(self) -> DiskStore:
+        tables = LabelTables(self.metadata.parameters, self.target_kinds, self.target_width)
+        return DiskStore((self.opened.train, self.opened.test), tables)
+
+    def _log_splits(self) -> None:
+        sizes = self.splits.sizes
+        log.info(f"{self.data_dir.name}: {sizes} samples, seed {self.seed}")
+        if self.avix_training_mode:
+            log.info(
+                "AVIX mode: testing uses the validation samples, so test figures are no measure "
+                "of what was not looked at while training"
+            )
+        elif equal := self.count_shared_images():
+            log.info(
+                f"{equal} of {sizes['test']} test images equal a training image, pixel for pixel; "
+                "their samples differ in label or level"
+            )
+
+    def count_shared_images(self) -> int:
+        """Test images that equal a training image; 0 where there are too many to compare."""
+        train, test = self.splits.train, self.splits.test
+        if len(train) + len(test) > MAX_COMPARED:
+            return 0
+        disk = self._disk_store()
+        seen = {image.tobytes() for image in disk.read(train)[0]} if len(train) else set()
+        return sum(image.tobytes() in seen for image in disk.read(test)[0]) if len(test) else 0
+
+    def train_dataloader(self) -> StatefulLoader:
+        """Shuffled batches; their order depends on (seed, epoch, rank) alone."""
+        return self._loader("train")
+
+    def val_dataloader(self) -> StatefulLoader | list[StatefulLoader]:
+        """Batches of the validation samples; none where their share is 0."""
+        return self._loader("val") if len(self.splits.val) else []
+
+    def test_dataloader(self) -> StatefulLoader:
+        """Batches of the test samples."""
+        return self._loader("test")
+
+    def _loader(self, stage: str) -> StatefulLoader:
+        indices = self.splits[stage]
+        if len(indices) == 0:
+            raise ConfigError(
+                f"data.train_val_test_split {list(self.shares)} leaves no samples for {stage}: "
+                "give that share more than 0"
+            )
+        trainer, training = self.trainer, stage == "train"
+        self.setup()
+        assert self._store is not None
+        order = EpochOrder(
+            len(indices),
+            training=training,
+            shuffle=not (trainer and trainer.overfit_batches),
+            seed=self._order_seed(),
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+        )
+        # The last small batch is left out only in training, and only of a set worth leaving out.
+        drop_last = training and len(order) > 2 * self.batch_size
+        workers = 0 if self._on_device else self.num_workers
+        return StatefulLoader(
+            SplitBatches(self._store, indices, self.transforms[stage], self._on_device),
+            OrderedBatches(order, self.batch_size, drop_last),
+            trained=self._batches_trained if trainer and training else None,
+            num_workers=workers,
+            pin_memory=self.pin_memory,
+            persistent_workers=self.persistent_workers and workers > 0,
+        )
+
+    def _order_seed(self) -> int:
+        if self.order_seed is not None:
+            return self.order_seed
+        return int(os.environ.get("PL_GLOBAL_SEED", self.seed))
+
+    def _batches_trained(self) -> int:
+        assert self.trainer is not None
+        return self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+
+    def raw_batches(self, split: str, limit: int | None = None) -> Iterator[RawBatch]:
+        """Batches of a split on the CPU, in the split's own order and without transforms.
+
+        Args:
+            split: "train", "val" or "test".
+            limit: the most samples to read, chosen at random by `seed`; None: all.
+        """
+        indices = self.splits[split]
+        if limit is not None and limit < len(indices):
+            order = np.random.Generator(np.random.Philox(key=self.seed))
+            indices = np.sort(order.choice(indices, limit, replace=False))
+        self.setup()
+        assert self._store is not None
+        for start in range(0, len(indices), self.batch_size):
+            yield self._store.gather(torch.from_numpy(indices[start : start + self.batch_size]))
+
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        """Bring a batch to the device; what is there already is picked there."""
+        if isinstance(batch, IndexBatch):
+            store = self._device_store
+            if store is None or store.images.device != device:
+                store = self._device_store = MemoryStore(self._disk_store(), device)
+            return store.gather(batch.indices)
+        if not isinstance(batch, RawBatch):
+            return super().transfer_batch_to_device(batch, device, dataloader_idx)
+        if batch.images.device == device:
+            return batch
+        return RawBatch(
+            batch.images.to(device, non_blocking=True),
+            {name: label.to(device, non_blocking=True) for name, label in batch.labels.items()},
+            batch.scalars.to(device, non_blocking=True),
+        )
+
+
+def _at_least(key: str, value: Any, least: int) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least:
+        raise ConfigError(f"data.{key} is {value!r}; expected a number of at least {least}")
+    return value
+
+
+def _one_of(key: str, value: str, allowed: Sequence[str]) -> str:
+    if value not in allowed:
+        raise ConfigError(f"data.{key} is {value!r}; expected one of {', '.join(allowed)}")
+    return value

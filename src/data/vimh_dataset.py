@@ -1,0 +1,238 @@
+"""One file of a VIMH data set, sample by sample, for people and for plain loaders."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from src.data.batch import RawBatch, Sample
+from src.data.labels import LabelTables
+from src.data.loader import index_tensor
+from src.data.preparation import MAX_FIT_SAMPLES, Preparation
+from src.data.stores import DiskStore
+from src.utils.errors import ConfigError
+from src.vimh.metadata import Metadata
+from src.vimh.parameters import ParameterSpace
+from src.vimh.pickles import PICKLE_SUFFIX
+from src.vimh.records import Check, Records
+
+CHUNK = 4096  # samples read at once for statistics
+FIT_SEED = 42
+
+
+class VIMHDataset(Dataset[Sample]):
+    """The train or the test file of a data set.
+
+    `dataset[i]` is a finished `(image, labels, auxiliary)`: a float32 image (C, H, W) in 0…1, a
+    dict of parameter name → class index, distribution or normalised value, and the standardised
+    auxiliary features or None. It works in any `DataLoader`. Training goes by whole batches
+    (:meth:`gather`), which is many times faster.
+
+    Args:
+        data_path: the data set's directory.
+        train: the train file; False: the test file.
+        transform: applied to the finished image.
+        target_transform: applied to the dict of labels.
+        target_width: standard deviation of soft targets in classes; 0: class indices.
+        feature_types: channels derived on the fly (:class:`~src.data.preparation.Preparation`).
+        feature_config: settings of these.
+        auxiliary_features: numbers beside the image; standardised on this file's own samples (at
+            most 16384 of them), as there is no other.
+        channel_selection: labels or glob patterns of the channels to keep.
+        target_kinds: "index", "distribution" or "value" for each parameter; None: indices, or
+            distributions where `target_width` is positive.
+        validate: "fast": sizes and a few records; "full": every header, label and checksum.
+
+    Raises:
+        VIMHError: The data set is missing or is not what its metadata says.
+        ConfigError: A feature, channel or target is not to be had.
+    """
+
+    def __init__(
+        self,
+        data_path: str | Path,
+        train: bool = True,
+        transform: Callable[[Tensor], Any] | None = None,
+        target_transform: Callable[[dict[str, Any]], Any] | None = None,
+        target_width: float | int = 0.0,
+        feature_types: Sequence[str] | None = None,
+        feature_config: Mapping[str, Any] | None = None,
+        auxiliary_features: Sequence[str] | None = None,
+        *,
+        channel_selection: Sequence[str] | None = None,
+        target_kinds: Mapping[str, str] | None = None,
+        validate: Check = "fast",
+    ) -> None:
+        self.data_path = Path(data_path)
+        self.train = train
+        self.transform = transform
+        self.target_transform = target_transform
+        self.metadata = Metadata.load(self.data_path)
+        self.records = Records.open(self._file(), self.metadata, check=validate)
+        self.tables = LabelTables(self.metadata.parameters, target_kinds, target_width)
+        self._store = DiskStore((self.records,), self.tables)
+        self.preparation = Preparation(
+            self.metadata,
+            feature_types=feature_types,
+            feature_config=feature_config,
+            auxiliary_features=auxiliary_features,
+            channel_selection=channel_selection,
+        )
+        self._fit()
+
+    def _file(self) -> Path:
+        """The binary file; the pickled one where there is no other."""
+        path = self.data_path / ("train" if self.train else "test")
+        pickled = path.with_name(path.name + PICKLE_SUFFIX)
+        return pickled if pickled.is_file() and not path.is_file() else path
+
+    def _fit(self) -> None:
+        if self.preparation.auxiliary_size and len(self):
+            chosen = np.arange(len(self), dtype=np.int64)
+            if len(self) > MAX_FIT_SAMPLES:
+                order = np.random.Generator(np.random.Philox(key=FIT_SEED))
+                chosen = np.sort(order.choice(chosen, MAX_FIT_SAMPLES, replace=False))
+            images, _, scale = self.records.gather(chosen)
+            self.preparation.fit(torch.from_numpy(images), torch.from_numpy(scale))
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Sample:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)} in {self.records.path}")
+        raw = self.gather(np.array([index % len(self)], dtype=np.int64))
+        batch = self.preparation.prepare_batch(raw)
+        labels: Any = {name: self._label(name, label) for name, label in batch.labels.items()}
+        image: Any = batch.images[0]
+        return Sample(
+            image if self.transform is None else self.transform(image),
+            labels if self.target_transform is None else self.target_transform(labels),
+            None if batch.auxiliary is None else batch.auxiliary[0],
+        )
+
+    def _label(self, name: str, label: Tensor) -> Any:
+        return label[0] if self.tables.kinds[name] == "distribution" else label[0].item()
+
+    def gather(self, indices: Int64[np.ndarray, "B"] | Int64[Tensor, "B"]) -> RawBatch:
+        """A whole batch at once, as it is stored.
+
+        Args:
+            indices: samples of this file, in the order wanted.
+
+        Returns:
+            uint8 images, finished labels, and the scalars (scale factors and `q/255`).
+        """
+        return self._store.gather(index_tensor(indices))
+
+    @property
+    def parameters(self) -> ParameterSpace:
+        """The parameters that vary, in the order of the labels."""
+        return self.metadata.parameters
+
+    @property
+    def parameter_mappings(self) -> dict[str, dict[str, Any]]:
+        """The metadata's entry of every parameter that varies."""
+        return self.parameters.to_json()
+
+    def get_image_shape(self) -> tuple[int, int, int]:
+        """Shape (C, H, W) of an item's image before `transform`."""
+        return self.preparation.image_shape
+
+    def get_heads_config(self) -> dict[str, int]:
+        """Classes of each head."""
+        return {name: p.num_classes for name, p in self.parameters.items()}
+
+    def get_parameter_info(self, name: str) -> dict[str, Any]:
+        """The metadata's entry of one parameter, with its number of classes.
+
+        Raises:
+            ConfigError: There is no such parameter.
+        """
+        if name not in self.parameters:
+            raise ConfigError(
+                f"no parameter {name!r} in {self.data_path}; there are {', '.join(self.parameters)}"
+            )
+        parameter = self.parameters[name]
+        return {"name": name, **parameter.to_json(), "num_classes": parameter.num_classes}
+
+    def get_class_distribution(self) -> dict[str, dict[int, int]]:
+        """For each head, how many samples each class has (classes without any are left out)."""
+        counts = {}
+        for j, (name, parameter) in enumerate(self.parameters.items()):
+            per_byte = np.bincount(self.records.labels[:, j], minlength=256)
+            per_class = np.bincount(parameter.class_table(), weights=per_byte)
+            counts[name] = {int(k): int(per_class[k]) for k in np.flatnonzero(per_class)}
+        return counts
+
+    def get_dataset_statistics(self) -> dict[str, Any]:
+        """Figures of the stored pixels (0…255, by channel) and of the parameters (their units)."""
+        labels = self.metadata.channel_labels
+        total = np.zeros(len(labels))
+        squares = np.zeros(len(labels))
+        low, high = np.full(len(labels), 255), np.zeros(len(labels), dtype=np.int64)
+        for images in self._chunks():
+            low = np.minimum(low, images.min(axis=(0, 2, 3)))
+            high = np.maximum(high, images.max(axis=(0, 2, 3)))
+            total += images.sum(axis=(0, 2, 3), dtype=np.float64)
+            squares += np.square(images, dtype=np.float64).sum(axis=(0, 2, 3))
+        count = max(1, len(self)) * self.metadata.height * self.metadata.width
+        mean = total / count
+        deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+        figures = zip(labels, mean, deviation, low, high, strict=True)
+        return {
+            "num_samples": len(self),
+            "channels": {
+                label: {"mean": float(m), "std": float(s), "min": int(lo), "max": int(hi)}
+                for label, m, s, lo, hi in figures
+            },
+            "parameters": {name: self._value_statistics(name) for name in self.parameters},
+        }
+
+    def _chunks(self) -> Iterator[np.ndarray]:
+        for start in range(0, len(self), CHUNK):
+            yield self.records.images[start : start + CHUNK]
+
+    def _value_statistics(self, name: str) -> dict[str, float]:
+        if len(self) == 0:
+            return {}
+        column = self.parameters.names.index(name)
+        values = self.parameters[name].dequantise(self.records.labels[:, column])
+        figures = {"min": values.min(), "max": values.max(), "mean": values.mean()}
+        return {key: float(figure) for key, figure in {**figures, "std": values.std()}.items()}
+
+    def get_dataset_info(self) -> dict[str, Any]:
+        """What the data set is, as plain data."""
+        metadata = self.metadata
+        return {
+            "dataset_name": metadata.dataset_name or self.data_path.name,
+            "data_path": str(self.data_path),
+            "train": self.train,
+            "num_samples": len(self),
+            "image_shape": self.get_image_shape(),
+            "channel_labels": list(self.preparation.channel_labels),
+            "parameter_names": list(self.parameters),
+            "heads_config": self.get_heads_config(),
+            "fixed_parameters": metadata.fixed_parameters,
+            "sample_rate": metadata.sample_rate,
+            "duration": metadata.duration,
+            "synth_type": metadata.synth_type,
+        }
+
+
+def create_vimh_datasets(data_dir: str | Path, **arguments: Any) -> tuple[VIMHDataset, VIMHDataset]:
+    """The train and the test file of a data set.
+
+    Args:
+        data_dir: the data set's directory.
+        **arguments: of :class:`VIMHDataset`, the same for both.
+    """
+    return (
+        VIMHDataset(data_dir, train=True, **arguments),
+        VIMHDataset(data_dir, train=False, **arguments),
+    )
