@@ -1,0 +1,163 @@
+"""A directory that appears under its name whole, or not at all.
+
+The files are written into `<parent>/.vimh-writing-<random>/<name>`, one level deeper than a data
+set is looked for, and renamed to `<parent>/<name>` when they are complete and synced. A file lock
+says that the writer lives; what a killed writer left is removed by the next one.
+"""
+
+import ctypes
+import errno
+import fcntl
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from src.vimh.errors import VIMHError
+
+_PREFIX = ".vimh-writing-"
+_LOCK = "lock"
+_REPLACED = "replaced"
+_AT_FDCWD, _EXCHANGE = -100, 2  # Linux: renameat2(2); macOS: RENAME_SWAP of renamex_np(2)
+_NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+
+
+class AtomicDirectory:
+    """Write a directory so that it is seen only when it is complete.
+
+    Attributes:
+        path: The directory to fill; its name is already the final one.
+        scratch: A directory for files that are not to stay.
+    """
+
+    def __init__(self, target: Path, *, replace: bool) -> None:
+        """Make the temporary directory beside `target`.
+
+        Args:
+            target: The directory that is to appear; a symbolic link is followed.
+            replace: Whether a directory that is there may be replaced.
+
+        Raises:
+            VIMHError: `target` is there and may not be replaced.
+        """
+        self._target = Path(os.path.realpath(target))
+        self._replace = replace
+        if not replace:
+            self._check_free()
+        parent = self._target.parent
+        parent.mkdir(parents=True, exist_ok=True)
+        clean_stale(parent)
+        self.scratch, self._lock = _locked_directory(parent)
+        self.path = self.scratch / self._target.name
+        self.path.mkdir()
+
+    def commit(self) -> None:
+        """Sync the directory and put it in its place; what it replaces is deleted.
+
+        Raises:
+            VIMHError: `target` has appeared in the meantime and may not be replaced.
+        """
+        sync_directory(self.path)
+        if self._replace and self._target.exists():
+            if not _exchange(self.path, self._target):
+                self._replace_in_two_steps()
+        else:
+            self._check_free()
+            self.path.rename(self._target)
+        sync_directory(self._target.parent)
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove the temporary directory with all that is in it."""
+        _put_back(self.scratch)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        os.close(self._lock)
+
+    def _check_free(self) -> None:
+        # an empty directory is no data set: rename(2) takes its place
+        if self._target.exists() and not _is_empty(self._target):
+            raise VIMHError(
+                f"{self._target}: is already there; say overwrite=true to replace it, or give "
+                "another name"
+            )
+
+    def _replace_in_two_steps(self) -> None:
+        """Replace where directories cannot be exchanged; `_put_back` mends an interruption."""
+        replaced = self.scratch / _REPLACED
+        replaced.mkdir()
+        self._target.rename(replaced / self._target.name)
+        self.path.rename(self._target)
+
+
+def clean_stale(parent: Path) -> None:
+    """Remove what killed writers left in `parent`; a directory they had moved away is put back."""
+    for scratch in parent.glob(f"{_PREFIX}*"):
+        try:
+            lock = os.open(scratch / _LOCK, os.O_RDWR)
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            continue  # just being made or removed, or another user's
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _put_back(scratch)
+            shutil.rmtree(scratch, ignore_errors=True)
+        except BlockingIOError:
+            pass  # its writer lives
+        finally:
+            os.close(lock)
+
+
+def sync_directory(path: Path) -> None:
+    """Flush a directory's entries to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _put_back(scratch: Path) -> None:
+    """Put back what was moved away for a replacement that did not come."""
+    for replaced in (scratch / _REPLACED).glob("*"):
+        if not (scratch.parent / replaced.name).exists():
+            replaced.rename(scratch.parent / replaced.name)
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and next(path.iterdir(), None) is None
+
+
+def _locked_directory(parent: Path) -> tuple[Path, int]:
+    """Make a temporary directory and lock it; another writer may clean it before it is locked."""
+    while True:
+        scratch = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        try:
+            lock = os.open(scratch / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            continue
+        if os.fstat(lock).st_nlink == 1:
+            return scratch, lock
+        os.close(lock)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Swap two directories in one step; False where the system or the file system cannot."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    names = os.fsencode(first), os.fsencode(second)
+    if sys.platform == "linux" and getattr(libc, "renameat2", None) is not None:
+        failed = libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _EXCHANGE)
+    elif sys.platform == "darwin":
+        failed = libc.renamex_np(*names, _EXCHANGE)
+    else:
+        return False
+    if not failed:
+        return True
+    code = ctypes.get_errno()
+    if code in _NO_EXCHANGE:
+        return False
+    raise OSError(code, os.strerror(code), str(first), None, str(second))

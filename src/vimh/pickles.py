@@ -1,0 +1,301 @@
+"""The pickled variant of a data set: read without trusting it, written as a stream.
+
+A pickle holds a dict: `data` (a row of C*H*W planar pixels for each sample), the labels
+`[N, id, q, id, q, ...]` of each sample, the image size, and where there are any the scale factors.
+"""
+
+import pickle
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from src.vimh.errors import VIMHError
+from src.vimh.layout import RecordLayout, check_ids
+from src.vimh.metadata import METADATA_FILE, Metadata
+from src.vimh.unpickler import RestrictedUnpickler, plain
+
+PICKLE_SUFFIX = "_batch"
+MAX_PICKLE_BYTES = 2**30
+LABEL_KEYS = ("vimh_labels", "multihead_labels", "labels")
+_CHUNK_BYTES = 16 * 2**20
+# what the standard library's unpickler raises on a broken pickle
+_BROKEN = (
+    pickle.UnpicklingError,
+    AttributeError,
+    EOFError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    OverflowError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+
+def read_pickle(
+    path: str | Path, metadata: Metadata, max_bytes: int = MAX_PICKLE_BYTES
+) -> tuple[RecordLayout, np.ndarray]:
+    """Read a pickled data file into records in memory.
+
+    Args:
+        path: `train_batch` or `test_batch`.
+        metadata: Metadata of the data set.
+        max_bytes: Largest file, and largest amount of pixels, that is read.
+
+    Returns:
+        The layout of the records, and the records themselves, (N,) of `layout.dtype`.
+
+    Raises:
+        VIMHError: The file is too large, holds anything but numbers, text, lists and arrays, or
+            does not fit the metadata.
+    """
+    path = Path(path)
+    contents = load_dict(path, max_bytes)
+    _check_size(path, contents, metadata)
+    if "data" not in contents:
+        raise VIMHError(f"{path}: key 'data' is missing; there are {_shown(contents)}")
+    key = next((key for key in LABEL_KEYS if key in contents), None)
+    if key is None:
+        raise VIMHError(f"{path}: none of the keys {LABEL_KEYS} is there, but {_shown(contents)}")
+    image_bytes = RecordLayout(metadata.image_shape, (), False).image_bytes
+    images = _byte_matrix(path, "data", plain(contents["data"]), image_bytes, max_bytes)
+    images = images.reshape(-1, *metadata.image_shape)
+    labels = _labels(path, key, plain(contents[key]), len(images), max_bytes)
+    scale_factors = None
+    if contents.get("scale_factors") is not None:
+        scale_factors = _scale_factors(path, plain(contents["scale_factors"]), len(images))
+    ids = metadata.parameter_ids
+    if len(labels):
+        ids = tuple(labels[0, 1::2].tolist())
+        check_ids(ids, metadata, path)
+        _check_label_rows(path, labels)
+    layout = RecordLayout(metadata.image_shape, ids, scale_factors is not None)
+    values = labels[:, 2::2].reshape(len(images), len(ids))
+    return layout, layout.assemble(images, values, scale_factors)
+
+
+def load_dict(path: Path, max_bytes: int) -> dict[str, Any]:
+    """Unpickle a dict of plain values; arrays still stand behind `unpickler.plain`."""
+    size = path.stat().st_size
+    if size > max_bytes:
+        raise VIMHError(
+            f"{path}: a pickle of {size} bytes is larger than the {max_bytes} that are read into "
+            "memory; make the binary variant of the data set once: python -c 'from "
+            f'src.vimh.convert import to_binary; to_binary("{path.parent}", "NEW_DIRECTORY", '
+            f"max_pickle_bytes={size})'"
+        )
+    with path.open("rb") as file:
+        try:
+            contents = RestrictedUnpickler(file, size).load()
+        except VIMHError as error:
+            raise type(error)(f"{path}: {error}; see docs/vimh.md, 'Pickles'") from error
+        except _BROKEN as error:
+            raise VIMHError(
+                f"{path}: not a whole pickle, broken before byte {file.tell()} of {size}: {error}"
+            ) from error
+    if type(contents) is not dict or not all(isinstance(key, str) for key in contents):
+        raise VIMHError(f"{path}: expected a dict with names as keys, found another object")
+    return contents
+
+
+def write_pickle(
+    write: Callable[[bytes], None], records_path: Path, layout: RecordLayout, num_records: int
+) -> None:
+    """Write the pickled variant of a binary file, in constant memory.
+
+    The stream is a pickle (protocol 4) of a dict with `data` (uint8 array), `vimh_labels` (list of
+    lists), `scale_factors` (float32 array), `height`, `width`, `channels` and `image_size`, that
+    any `pickle.load` reads (numpy 1 and 2).
+
+    Args:
+        write: Takes the bytes.
+        records_path: The binary file.
+        layout: Its layout.
+        num_records: The number of its records.
+    """
+    channels, height, width = layout.image_shape
+
+    def chunks() -> Iterator[np.ndarray]:
+        step = max(1, _CHUNK_BYTES // layout.record_size)
+        with records_path.open("rb") as file:
+            while chunk := file.read(step * layout.record_size):
+                yield np.frombuffer(chunk, dtype=layout.dtype)
+
+    write(pickle.PROTO + b"\x04" + pickle.EMPTY_DICT + pickle.MARK)
+    write(_fragment("data"))
+    _write_array(
+        write, (num_records, layout.image_bytes), "u1", (records["pixels"] for records in chunks())
+    )
+    write(_fragment("vimh_labels") + pickle.EMPTY_LIST + pickle.MARK)
+    for records in chunks():
+        write(_label_lists(records))
+    write(pickle.APPENDS)
+    if layout.has_scale_factors:
+        write(_fragment("scale_factors"))
+        parts = (records["scale_factors"] for records in chunks())
+        _write_array(write, (num_records, 2), "<f4", parts)
+    sizes = {"height": height, "width": width, "channels": channels, "image_size": layout.size_text}
+    for key, value in sizes.items():
+        write(_fragment(key) + _fragment(value))
+    write(pickle.SETITEMS + pickle.STOP)
+
+
+def _fragment(value: object) -> bytes:
+    """The instructions that make a small value: its own pickle without frame and end."""
+    return pickle.dumps(value, protocol=3)[2:-1]
+
+
+def _write_array(
+    write: Callable[[bytes], None], shape: tuple[int, int], dtype: str, parts: Iterable[np.ndarray]
+) -> None:
+    """Write what numpy's own pickle of an array holds, its content in parts."""
+    kind = np.dtype(dtype)
+    write(b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n")
+    write(_fragment((0,)) + _fragment(b"b") + pickle.TUPLE + pickle.REDUCE)
+    write(pickle.MARK + _fragment(1) + _fragment(shape) + _fragment(kind) + pickle.NEWFALSE)
+    write(pickle.BINBYTES8 + struct.pack("<Q", shape[0] * shape[1] * kind.itemsize))
+    for part in parts:
+        write(np.ascontiguousarray(part).tobytes())
+    write(pickle.TUPLE + pickle.BUILD)
+
+
+def _label_lists(records: np.ndarray) -> bytes:
+    """The instructions that make the list [N, id, q, id, q, ...] of each record."""
+    pairs = records["parameters"].reshape(len(records), -1)
+    row = np.empty((len(records), 1 + pairs.shape[1], 2), dtype=np.uint8)
+    row[:, :, 0] = ord(pickle.BININT1)
+    row[:, 0, 1] = records["num_parameters"]
+    row[:, 1:, 1] = pairs
+    start = np.frombuffer(pickle.EMPTY_LIST + pickle.MARK, dtype=np.uint8)
+    end = np.frombuffer(pickle.APPENDS, dtype=np.uint8)
+    rows = len(records)
+    parts = (np.tile(start, (rows, 1)), row.reshape(rows, -1), np.tile(end, (rows, 1)))
+    return np.concatenate(parts, axis=1).tobytes()
+
+
+def _shown(contents: Mapping[str, object]) -> list[str]:
+    return [key[:40] for key in list(contents)[:20]]
+
+
+def _check_size(path: Path, contents: Mapping[str, Any], metadata: Metadata) -> None:
+    """Check the image size that the pickle says, if it does."""
+    expected = {
+        "height": metadata.height,
+        "width": metadata.width,
+        "channels": metadata.channels,
+    }
+    for key, value in expected.items():
+        if key in contents and contents[key] != value:
+            raise VIMHError(
+                f"Dimension mismatch in {path}: key '{key}' of the pickle says "
+                f"{str(contents[key])[:40]}, {METADATA_FILE} says {value}"
+            )
+
+
+def _rows(path: Path, key: str, values: object) -> list[Any] | tuple[Any, ...] | np.ndarray:
+    if isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.ndim):
+        return values
+    raise VIMHError(f"{path}: key '{key}' must be an array or a list, found {_kind(values)}")
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
+
+
+def _byte_row(path: Path, key: str, row: object, sample: int, length: int) -> bytes:
+    """Return one sample's row as bytes, after its type, length and range were checked."""
+    row = plain(row)
+    values = row.tolist() if isinstance(row, np.ndarray) else row
+    where = f"{path}: key '{key}', sample {sample}"
+    if not isinstance(values, list | tuple | bytes) or len(values) != length:
+        found = f"{len(values)}" if isinstance(values, list | tuple | bytes) else _kind(values)
+        raise VIMHError(f"{where}: expected {length} values, found {found}")
+    try:
+        return bytes(values)
+    except (TypeError, ValueError) as error:
+        raise VIMHError(f"{where}: expected whole numbers 0 to 255: {error}") from error
+
+
+def _byte_matrix(
+    path: Path, key: str, values: object, length: int, max_bytes: int
+) -> UInt8[np.ndarray, "n k"]:
+    """Return an array or a list of rows as (n, length) bytes; nothing wraps around."""
+    rows = _rows(path, key, values)
+    if len(rows) * length > max_bytes:
+        raise VIMHError(
+            f"{path}: key '{key}' holds {len(rows)} rows of {length} values, more than the "
+            f"{max_bytes} bytes that are read into memory"
+        )
+    if isinstance(rows, np.ndarray) and rows.ndim == 2 and rows.dtype == np.uint8:
+        if rows.shape[1] != length:
+            raise VIMHError(
+                f"{path}: key '{key}': expected {length} values a sample, found {rows.shape[1]}"
+            )
+        return rows
+    joined = b"".join(_byte_row(path, key, row, i, length) for i, row in enumerate(rows))
+    return np.frombuffer(joined, dtype=np.uint8).reshape(len(rows), length)
+
+
+def _labels(
+    path: Path, key: str, values: object, num_samples: int, max_bytes: int
+) -> UInt8[np.ndarray, "n k"]:
+    rows = _rows(path, key, values)
+    if len(rows) != num_samples:
+        raise VIMHError(
+            f"{path}: key '{key}' holds {len(rows)} samples, key 'data' holds {num_samples}"
+        )
+    if not num_samples:
+        return np.empty((0, 1), dtype=np.uint8)
+    first = plain(rows[0])
+    first = first.tolist() if isinstance(first, np.ndarray) else first
+    if not isinstance(first, list | tuple | bytes) or len(first) % 2 == 0 or len(first) > 511:
+        raise VIMHError(f"{path}: key '{key}', sample 0: expected [N, id, value, id, value, ...]")
+    return _byte_matrix(path, key, rows, len(first), max_bytes)
+
+
+def _check_label_rows(path: Path, labels: UInt8[np.ndarray, "n k"]) -> None:
+    """Check that every row holds N pairs with the ids of the first row."""
+    expected = labels[0].copy()
+    expected[0] = (labels.shape[1] - 1) // 2
+    fixed = [0, *range(1, labels.shape[1], 2)]
+    differs = (labels[:, fixed] != expected[fixed]).any(axis=1)
+    if differs.any():
+        sample = int(differs.argmax())
+        raise VIMHError(
+            f"{path}: sample {sample}: expected N = {expected[0]} and the parameter ids "
+            f"{expected[1::2].tolist()}, found N = {labels[sample, 0]} and "
+            f"{labels[sample, 1::2].tolist()}"
+        )
+
+
+def _scale_factors(path: Path, values: object, num_samples: int) -> Float32[np.ndarray, "n 2"]:
+    rows = _rows(path, "scale_factors", values)
+    where = f"{path}: key 'scale_factors'"
+    if len(rows) != num_samples:
+        raise VIMHError(f"{where} holds {len(rows)} samples, key 'data' holds {num_samples}")
+    if isinstance(rows, np.ndarray):
+        factors = rows
+    else:
+        for sample, pair in enumerate(rows):
+            if not _is_pair(plain(pair)):
+                raise VIMHError(f"{where}, sample {sample}: expected [spec_min, spec_max]")
+        factors = np.array([[float(v) for v in plain(pair)] for pair in rows]).reshape(-1, 2)
+    if factors.shape != (num_samples, 2):
+        raise VIMHError(f"{where}: expected shape ({num_samples}, 2), found {factors.shape}")
+    with np.errstate(over="ignore"):  # too large for float32 is infinite, which a full check finds
+        return factors.astype(np.float32)
+
+
+def _is_pair(pair: object) -> bool:
+    if isinstance(pair, np.ndarray):
+        return pair.shape == (2,)
+    if not isinstance(pair, list | tuple) or len(pair) != 2:
+        return False
+    # beyond 1e300 an int may be too large for a float
+    return all(isinstance(v, float) or (isinstance(v, int) and abs(v) < 1e300) for v in pair)

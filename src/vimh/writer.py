@@ -1,0 +1,263 @@
+"""Writing a data set: in chunks of any size, with checksums, whole or not at all."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from src.vimh.atomic import AtomicDirectory
+from src.vimh.errors import VIMHError
+from src.vimh.layout import MAX_RECORD_BYTES, RecordLayout, check_values
+from src.vimh.metadata import BYTES_WITH_SCALE_FACTORS, FORMAT, METADATA_FILE, VERSION, Metadata
+from src.vimh.pickles import PICKLE_SUFFIX, write_pickle
+
+OutputFormat = Literal["binary", "pickle", "both"]
+_SPLITS = ("train", "test")
+
+
+class HashedFile:
+    """A new file that keeps the SHA-256 of what is written, and reaches the disk when closed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.digest = hashlib.sha256()
+        self._file: BinaryIO = path.open("xb")
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append `data`."""
+        self._file.write(data)
+        self.digest.update(data)
+
+    def sync(self) -> None:
+        """Flush to the disk and close."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def close(self) -> None:
+        """Close without syncing."""
+        self._file.close()
+
+
+class DatasetWriter:
+    """Write a VIMH data set, version 2.1.
+
+    A context manager. The data set appears under its name when the block ends without an
+    exception; until then, and after an exception or a kill, what was there before stays as it was.
+    Memory does not grow with the size of the data set.
+
+    Args:
+        dataset_dir: Where the data set is to appear.
+        metadata_json: The metadata. Needed keys: `height`, `width`, `channels`,
+            `parameter_names`, `parameter_mappings`. The writer sets what it knows (format,
+            version, sample counts, record layout, checksums); all other keys are written as given.
+        output_format: "binary", "pickle" or "both".
+        overwrite: Whether to replace a data set that is there.
+
+    Raises:
+        VIMHError: The metadata is wrong, or something is there already.
+
+    Example:
+        >>> import tempfile
+        >>> metadata = {
+        ...     "height": 2, "width": 3, "channels": 1, "parameter_names": ["a"],
+        ...     "parameter_mappings": {"a": {"min": 0.0, "max": 1.0, "step": 0.1}},
+        ... }
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with DatasetWriter(f"{folder}/small", metadata) as writer:
+        ...         images, labels = np.zeros((4, 1, 2, 3), np.uint8), np.zeros((4, 1), np.uint8)
+        ...         writer.write("train", images, labels)
+        ...     sorted(path.name for path in Path(folder, "small").iterdir())
+        ['test', 'train', 'vimh_dataset_info.json']
+    """
+
+    def __init__(
+        self,
+        dataset_dir: str | Path,
+        metadata_json: Mapping[str, Any],
+        *,
+        output_format: OutputFormat = "binary",
+        overwrite: bool = False,
+    ) -> None:
+        if output_format not in ("binary", "pickle", "both"):
+            raise VIMHError(
+                f"output_format must be 'binary', 'pickle' or 'both', found {output_format!r}"
+            )
+        self._dataset_dir = Path(dataset_dir)
+        self._json = _plain_json(metadata_json)
+        self._metadata = Metadata.from_json(self._json, f"metadata for {dataset_dir}")
+        self._metadata.check_name(self._dataset_dir)
+        self._format: OutputFormat = output_format
+        self._overwrite = overwrite
+        self._layout = RecordLayout(
+            self._metadata.image_shape, self._metadata.parameter_ids, has_scale_factors=True
+        )
+        if self._layout.record_size > MAX_RECORD_BYTES:
+            raise VIMHError(
+                f"{dataset_dir}: a record of {self._layout.record_size} bytes is larger than "
+                f"{MAX_RECORD_BYTES}"
+            )
+        self._samples = dict.fromkeys(_SPLITS, 0)
+
+    def __enter__(self) -> "DatasetWriter":
+        if self._overwrite:
+            _check_replaceable(self._dataset_dir)
+        self._directory = AtomicDirectory(self._dataset_dir, replace=self._overwrite)
+        try:
+            # the binary records are the source of the pickles, so they are written in any case
+            keep = self._format != "pickle"
+            folder = self._directory.path if keep else self._directory.scratch / "records"
+            folder.mkdir(exist_ok=True)
+            self._files = {split: HashedFile(folder / split) for split in _SPLITS}
+        except BaseException:
+            self._directory.discard()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        except BaseException:
+            self._abandon()
+            raise
+        if kind is not None:
+            self._abandon()
+
+    def write(
+        self,
+        split: Literal["train", "test"],
+        images: UInt8[np.ndarray, "B C H W"],
+        labels: UInt8[np.ndarray, "B P"],
+        scale_factors: Float[np.ndarray, "B 2"] | None = None,
+    ) -> None:
+        """Append samples.
+
+        Args:
+            split: Which file.
+            images: Pixels; H is frequency, low to high, W is time.
+            labels: Quantised values, in the order of the metadata's varying parameters.
+            scale_factors: The dB values that pixel 0 and pixel 255 stood for; None: 0 and 255.
+
+        Raises:
+            VIMHError: A shape does not fit the metadata, a scale factor is not finite, or a
+                categorical label names no class.
+        """
+        expected: dict[str, tuple[np.ndarray, type | np.dtype, tuple[int, ...]]] = {
+            "images": (images, np.uint8, (len(images), *self._layout.image_shape)),
+            "labels": (labels, np.uint8, (len(images), len(self._layout.ids))),
+        }
+        if scale_factors is not None:
+            expected["scale_factors"] = (scale_factors, scale_factors.dtype, (len(images), 2))
+        for what, (array, dtype, shape) in expected.items():
+            if array.shape != shape or array.dtype != dtype:
+                raise VIMHError(
+                    f"{self._dataset_dir}: {what} of {split}: expected {np.dtype(dtype)} of shape "
+                    f"{shape}, found {array.dtype} of shape {array.shape}"
+                )
+        where, done = f"{self._dataset_dir}: {split}", self._samples[split]
+        check_values(where, self._metadata.parameters, labels, scale_factors, done)
+        if len(images):
+            records = self._layout.assemble(images, labels, scale_factors)
+            self._files[split].write(records.view(np.uint8).data)
+        self._samples[split] += len(images)
+
+    def _finish(self) -> None:
+        if not sum(self._samples.values()):
+            raise VIMHError(f"{self._dataset_dir}: no samples were written")
+        for file in self._files.values():
+            file.sync()
+        written = dict(self._files) if self._format != "pickle" else {}
+        if self._format != "binary":
+            for split, records in self._files.items():
+                pickled = HashedFile(self._directory.path / f"{split}{PICKLE_SUFFIX}")
+                self._files[pickled.path.name] = written[pickled.path.name] = pickled
+                write_pickle(pickled.write, records.path, self._layout, self._samples[split])
+                pickled.sync()
+        checksums = {name: file.digest.hexdigest() for name, file in sorted(written.items())}
+        info = HashedFile(self._directory.path / METADATA_FILE)
+        info.write(json.dumps(self._complete_json(checksums), indent=2).encode() + b"\n")
+        info.sync()
+        self._directory.commit()
+
+    def _abandon(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._directory.discard()
+
+    def _complete_json(self, checksums: dict[str, str]) -> dict[str, Any]:
+        """Return the metadata with what the writer knows."""
+        metadata, total = self._metadata, sum(self._samples.values())
+        known = {
+            "format": FORMAT,
+            "version": VERSION,
+            "dataset_name": metadata.dataset_name or self._dataset_dir.name,
+            "output_format": self._format,
+            "height": metadata.height,
+            "width": metadata.width,
+            "channels": metadata.channels,
+            "channel_labels": list(metadata.channel_labels),
+            "varying_parameters": list(metadata.parameters),
+            "parameter_names": list(metadata.parameter_names),
+            "train_samples": self._samples["train"],
+            "test_samples": self._samples["test"],
+            "total_samples": total,
+            "n_samples": total,
+            "image_size": metadata.image_size,
+        }
+        encoding = {
+            "format": "[height][width][channels][spec_min][spec_max][N] ([id][value]) x N [pixels]",
+            "metadata_bytes": BYTES_WITH_SCALE_FACTORS,
+            "scale_factors": True,
+            "N_range": [0, 255],
+            "param_id_range": [0, 255],
+            "param_val_range": [0, 255],
+        }
+        complete = {**known, **self._json, **known, "label_encoding": encoding}
+        recipe = self._json.get("recipe")
+        if recipe is not None:
+            complete.setdefault("recipe_hash", recipe_hash(recipe))
+        return {**complete, "checksums": checksums}
+
+
+def recipe_hash(recipe: Mapping[str, Any]) -> str:
+    """SHA-256 of a recipe, whatever the order of its keys.
+
+    Example:
+        >>> recipe_hash({"a": 1, "b": 2}) == recipe_hash({"b": 2, "a": 1})
+        True
+    """
+    text = json.dumps(_plain_json(recipe), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain_json(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of plain containers as JSON would read them back."""
+    try:
+        plain = json.loads(json.dumps(dict(mapping), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise VIMHError(f"the metadata must hold plain JSON values only: {error}") from error
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _check_replaceable(dataset_dir: Path) -> None:
+    """Refuse to delete a directory that is no data set, whatever the user said."""
+    if not dataset_dir.exists() or (dataset_dir / METADATA_FILE).is_file():
+        return
+    if not dataset_dir.is_dir() or next(dataset_dir.iterdir(), None) is not None:
+        raise VIMHError(
+            f"{dataset_dir}: is there, but is no data set (it has no {METADATA_FILE}), and so is "
+            "not replaced; move it away or give another name"
+        )
