@@ -1,0 +1,172 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from src.models.losses import (
+    DirectParameterGradientLoss,
+    DirectRegressionLoss,
+    HeadLoss,
+    NormalizedRegressionLoss,
+    distance,
+    inward_clamp,
+)
+from src.vimh.parameters import Parameter
+
+
+@pytest.mark.parametrize("scale", [1.0, 4, 0.25])
+def test_direct_gradient_is_the_error_itself(scale: float) -> None:
+    predicted = torch.rand(7, 1, dtype=torch.float64, requires_grad=True)
+    target = torch.rand(7, dtype=torch.float64)
+    DirectParameterGradientLoss(scale)(predicted, target).backward()
+    assert predicted.grad is not None
+    expected = scale * (predicted.detach()[:, 0] - target) / 7
+    torch.testing.assert_close(predicted.grad[:, 0], expected, rtol=0, atol=1e-15)
+
+
+def test_direct_gradient_by_hand() -> None:
+    # ½ · 2 · mean(0.3², 0.4²) = 0.125
+    loss = DirectParameterGradientLoss(scale_factor=2.0)
+    value = loss(torch.tensor([[0.5], [0.0]]), torch.tensor([0.2, 0.4]))
+    assert value.item() == pytest.approx(0.125)
+
+
+def test_direct_gradient_in_parameter_units_takes_class_indices() -> None:
+    # Range 126...127 in 3 classes. 0.5 is 126.5, class 2 is 127: ½ · (0.5)² = 0.125.
+    loss = DirectParameterGradientLoss(param_range={"min": 126.0, "max": 127.0, "num_classes": 3})
+    assert loss.target == "index"
+    assert loss.output_mode == "regression"
+    output = torch.tensor([[0.5]], dtype=torch.float64, requires_grad=True)
+    value = loss(output, torch.tensor([2]))
+    assert value.item() == pytest.approx(0.125)
+    # A range of 10: the same share is ten times the error, and the gradient passes the range again.
+    wide = DirectParameterGradientLoss(param_range={"min": 0.0, "max": 10.0, "num_classes": 3})
+    (gradient,) = torch.autograd.grad(wide(output, torch.tensor([2])), output)
+    assert gradient.item() == pytest.approx(-5.0 * 10.0)
+    assert wide.decode(output.detach(), Parameter("p", 0.0, 10.0, 5.0)).tolist() == [5.0]
+
+
+def test_logits_are_refused_with_what_to_do() -> None:
+    for loss in (DirectParameterGradientLoss(), DirectRegressionLoss()):
+        with pytest.raises(ValueError, match=r"class logits\. Use regression heads"):
+            loss(torch.zeros(4, 24), torch.zeros(4))
+        with pytest.raises(ValueError, match=r"class logits\. Use regression heads"):
+            loss.decode(torch.zeros(4, 24), Parameter("p", 0.0, 1.0))
+
+
+def test_direct_gradient_refuses_class_indices_without_a_range() -> None:
+    with pytest.raises(ValueError, match="no param_range"):
+        DirectParameterGradientLoss()(torch.zeros(4, 1), torch.zeros(4, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(
+    ("loss_type", "expected"),
+    [
+        ("l1", [0.0, 0.05, 0.4]),
+        ("l2", [0.0, 0.0025, 0.16]),
+        ("mse", [0.0, 0.0025, 0.16]),
+        ("huber", [0.0, 0.00125, 0.1 * (0.4 - 0.05)]),
+    ],
+)
+def test_distances_by_hand(loss_type: str, expected: list[float]) -> None:
+    predicted, target = torch.tensor([0.5, 0.55, 0.1]), torch.full((3,), 0.5)
+    values = distance(predicted, target, loss_type, huber_delta=0.1)
+    torch.testing.assert_close(values, torch.tensor(expected))
+    loss = DirectRegressionLoss(loss_type, huber_delta=0.1)(predicted[:, None], target)
+    assert loss.item() == pytest.approx(sum(expected) / 3)
+
+
+def test_clamp_range_is_applied_before_comparing() -> None:
+    loss = DirectRegressionLoss("l1", clamp_range=(0, 1))
+    outputs = torch.tensor([[1.5], [1.5], [-0.5]], requires_grad=True)
+    value = loss(outputs, torch.tensor([1.0, 0.2, 0.0]))
+    assert value.item() == pytest.approx(0.8 / 3)
+    value.backward()
+    assert outputs.grad is not None
+    # The output beyond an end that is right is left alone, the wrong one is pulled back.
+    torch.testing.assert_close(outputs.grad, torch.tensor([[0.0], [1 / 3], [0.0]]))
+
+
+def test_inward_clamp_passes_only_what_leads_back() -> None:
+    x = torch.tensor([-1.0, -1.0, 0.5, 2.0, 2.0], requires_grad=True)
+    gradient = torch.tensor([1.0, -1.0, 3.0, 1.0, -1.0])
+    inward_clamp(x, 0.0, 1.0).backward(gradient)
+    assert x.grad is not None
+    # Descent goes against the gradient: -1 at -1.0 raises, 1 at 2.0 lowers.
+    assert x.grad.tolist() == [0.0, -1.0, 3.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("loss_type", "unit_loss"),
+    [("l1", 0.25), ("mse", (0.0625 * 2) / 2), ("huber", 0.1 * (0.25 - 0.05))],
+)
+def test_normalized_regression_by_hand(loss_type: str, unit_loss: float) -> None:
+    # Range 10...30; targets 15 and 99 are 0.25 and, clipped, 1.
+    outputs, target = torch.tensor([[0.5], [0.75]]), torch.tensor([15.0, 99.0])
+    loss = NormalizedRegressionLoss((10.0, 30.0), loss_type)
+    assert loss(outputs, target).item() == pytest.approx(20 * unit_loss)
+    plain = NormalizedRegressionLoss((10.0, 30.0), loss_type, return_perceptual_units=False)
+    assert plain(outputs, target).item() == pytest.approx(unit_loss)
+    normalised = NormalizedRegressionLoss((10.0, 30.0), loss_type, normalised_targets=True)
+    assert normalised(outputs, torch.tensor([0.25, 1.0])).item() == pytest.approx(20 * unit_loss)
+
+
+def test_values_are_an_affine_map_clipped_to_the_range(decay: Parameter) -> None:
+    outputs = torch.tensor([[-0.05], [0.0], [0.25], [1.0], [1.05]])
+    expected = torch.tensor([-2.0, -2.0, -2.0 + 0.25 * 2.3, 0.3, 0.3])
+    losses: list[HeadLoss] = [
+        DirectParameterGradientLoss(),
+        DirectRegressionLoss(),
+        NormalizedRegressionLoss(**NormalizedRegressionLoss.arguments_from(decay)),
+    ]
+    for loss in losses:
+        torch.testing.assert_close(loss.decode(outputs, decay), expected)
+
+
+def test_a_linear_output_starts_mid_range(decay: Parameter) -> None:
+    assert DirectRegressionLoss(activation="none").initial_bias(decay) == 0.5
+    assert DirectRegressionLoss().initial_bias(decay) is None
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: DirectParameterGradientLoss(0.0), "scale_factor is 0.0"),
+        (lambda: DirectParameterGradientLoss(param_range={"min": 0.0}), "min, max and num_classes"),
+        (
+            lambda: DirectParameterGradientLoss(
+                param_range={"min": 1.0, "max": 1.0, "num_classes": 3}
+            ),
+            "min < max",
+        ),
+        (
+            lambda: DirectParameterGradientLoss(
+                param_range={"min": 0.0, "max": 1.0, "num_classes": 1}
+            ),
+            "num_classes is 1",
+        ),
+        (lambda: DirectRegressionLoss("l3"), "'l3'; allowed are l1, l2, mse, huber"),
+        (lambda: DirectRegressionLoss(huber_delta=0), "huber_delta is 0"),
+        (lambda: DirectRegressionLoss(clamp_range=[1, 0]), r"clamp_range is \[1, 0\]"),
+        (lambda: NormalizedRegressionLoss((3.0, 3.0)), "min < max"),
+        (lambda: NormalizedRegressionLoss((0.0, float("nan"))), "min < max"),
+        (lambda: NormalizedRegressionLoss((0.0, 1.0), "l3"), "allowed are"),
+    ],
+)
+def test_wrong_arguments_are_refused(make: Any, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        make()
+
+
+def test_gradient_of_normalised_regression_against_numpy() -> None:
+    rng = np.random.default_rng(3)
+    outputs = torch.from_numpy(rng.random((5, 1))).requires_grad_(True)
+    target = torch.from_numpy(rng.uniform(10, 30, 5))
+    loss: Tensor = NormalizedRegressionLoss((10.0, 30.0))(outputs, target)
+    (gradient,) = torch.autograd.grad(loss, outputs)
+    y = (target.numpy() - 10) / 20
+    np.testing.assert_allclose(
+        gradient.numpy()[:, 0], 20 * 2 * (outputs.detach().numpy()[:, 0] - y) / 5
+    )
