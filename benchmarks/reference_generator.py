@@ -41,7 +41,9 @@ def reference_window(window_type: str, length: int) -> np.ndarray:
     }[window_type]
 
 
-def reference_image(sound: np.ndarray, recipe: Mapping[str, Any]) -> tuple[np.ndarray, float, float]:
+def reference_image(
+    sound: np.ndarray, recipe: Mapping[str, Any]
+) -> tuple[np.ndarray, float, float]:
     """The uint8 image (H, W) of one sound, scaled from its own minimum…maximum in dB."""
     stft, height, width = recipe["stft"], recipe["image"]["height"], recipe["image"]["width"]
     window = reference_window(stft["window_type"], stft["n_window"])

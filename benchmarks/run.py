@@ -156,7 +156,9 @@ def main() -> None:
         "versions": {name: version(name) for name in PACKAGES},
         "rows": [row.to_json() for row in rows],
     }
-    args.output.write_text(json.dumps(result, indent=2) + "\n")
+    args.output.write_text(
+        json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     console.print(f"wrote {args.output}")
 
 

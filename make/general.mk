@@ -7,7 +7,7 @@ h help: ## This list
 
 lc list-configs: ## The names that each config group offers
 	@for group in configs/*/; do \
-	  names=$$(ls $$group | sed -n 's/\.yaml$$//p' | tr '\n' ' '); \
+	  names=$$(ls $$group | grep -v '^_' | sed -n 's/\.yaml$$//p' | tr '\n' ' '); \
 	  if [ -n "$$names" ]; then echo "$$(basename $$group): $$names"; fi; \
 	done
 

@@ -18,15 +18,17 @@ ROOT = rootutils.find_root(indicator=".project-root")
 SPEED = Budget("at least", 8.0)
 MEMORY = Budget("at most", 1.1)
 RATE_HZ, PERIOD, FRAMES, BINS = 8000, 80, 32, 32
-NOTE_HZ = 440.0 * 2 ** ((43.35 - 69) / 12)
+NOTE_NUMBER = 43.35
 
-# Run in a fresh process: its highest memory.
+# Run in a fresh process: its highest memory. (Linux; getrusage would count its parent's, from the
+# moment before it became a program of its own.)
 PEAK = """
-import json, resource, sys
+import json, sys
 from src.synth.generate import generate_dataset
 
 generate_dataset(json.load(sys.stdin), progress=False)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+with open("/proc/self/status") as stream:
+    print(next(line.split()[1] for line in stream if line.startswith("VmHWM:")))
 """
 
 
@@ -39,19 +41,29 @@ def recipe(folder: Path, size: int) -> dict:
     return container
 
 
-def plain_loop(path: Path, size: int) -> None:
-    """The same data set as a reader of signal.md would first write it: one sample at a time."""
-    random = np.random.default_rng(42)
-    time_s = np.arange(RATE_HZ) / RATE_HZ  # the whole sound
-    phase = NOTE_HZ * time_s - 0.5
+def render(note_number: float, velocity: float, log10_decay_time: float) -> np.ndarray:
+    """One sound of one second, float32."""
+    time_s = np.arange(RATE_HZ) / RATE_HZ
+    phase = 440.0 * 2 ** ((note_number - 69) / 12) * time_s - 0.5
     saw = 2 * (phase - np.floor(phase)) - 1
+    audio = velocity / 127 * np.exp(-time_s / 10**log10_decay_time) * saw
+    return audio.astype(np.float32)
+
+
+def spectrogram_db(audio: np.ndarray) -> np.ndarray:
+    """One image in dB: frames of one period, without a window."""
+    frames = audio[: PERIOD * FRAMES].reshape(FRAMES, PERIOD)
+    spectrum = np.abs(np.fft.rfft(frames)) / np.sqrt(PERIOD)
+    return 20 * np.log10(np.maximum(spectrum[:, 1 : BINS + 1].T, 1e-10))
+
+
+def plain_loop(path: Path, size: int) -> None:
+    """The same data set as a reader of the format would first write it: one sample at a time."""
+    random = np.random.default_rng(42)
     with path.open("wb") as stream:
         for _ in range(size):
             velocity, log10_decay_time = random.uniform((126, -2.0), (127, 0.3))
-            audio = velocity / 127 * np.exp(-time_s / 10**log10_decay_time) * saw
-            frames = audio.astype(np.float32)[: PERIOD * FRAMES].reshape(FRAMES, PERIOD)
-            spectrum = np.abs(np.fft.rfft(frames)) / np.sqrt(PERIOD)
-            image_db = 20 * np.log10(np.maximum(spectrum[:, 1 : BINS + 1].T, 1e-10))
+            image_db = spectrogram_db(render(NOTE_NUMBER, velocity, log10_decay_time))
             low, high = image_db.min(), image_db.max()
             pixels = np.rint((image_db - low) / (high - low) * 255).astype(np.uint8)
             header = np.array([BINS, FRAMES, 1], "<u2").tobytes()
@@ -62,7 +74,7 @@ def plain_loop(path: Path, size: int) -> None:
 
 
 def peak_memory(settings: dict) -> float:
-    """The highest resident memory of a process that generates (kB on Linux, bytes on macOS)."""
+    """The highest resident memory of a process that generates, in kB."""
     done = subprocess.run(
         [sys.executable, "-c", PEAK],
         input=json.dumps(settings),
@@ -85,10 +97,11 @@ def measure(quick: bool, work: Path) -> list[Row]:
     generated, plain = [s / size for s in seconds[0]], [s / loop_size for s in seconds[1]]
     rates = {"per_second": 1 / min(generated), "per_second_plain": 1 / min(plain)}
     few, many = 16384, 65536 if quick else 524288
-    peaks = [
-        peak_memory(recipe(work / "many", many)) / peak_memory(recipe(work / "few", few))
+    kilobytes = [
+        (peak_memory(recipe(work / "many", many)), peak_memory(recipe(work / "few", few)))
         for _ in range(1 if quick else 3)
     ]
+    peaks = [a / b for a, b in kilobytes]
     for name in ("generated", "many", "few"):
         shutil.rmtree(work / name)
     return [
@@ -99,5 +112,11 @@ def measure(quick: bool, work: Path) -> list[Row]:
             ratios(plain, generated),
             rates,
         ),
-        Row(f"generating {many} samples, peak memory", f"of {few}", MEMORY, peaks),
+        Row(
+            f"generating {many} samples, peak memory",
+            f"of {few}",
+            MEMORY,
+            peaks,
+            {"peaks_kb": kilobytes},
+        ),
     ]
