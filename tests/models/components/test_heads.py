@@ -1,0 +1,121 @@
+"""The shared heads: names, activations, bias, and the auxiliary branch."""
+
+import pytest
+import torch
+from torch import nn
+
+from src.models.components.heads import HeadLayers
+
+HEADS = {"note_velocity": 3, "log10_decay_time": 24}
+
+
+def test_outputs_by_head_in_the_order_of_the_config():
+    outputs = HeadLayers(8, heads_config=HEADS)(torch.rand(5, 8))
+    assert list(outputs) == list(HEADS)
+    assert {name: tuple(o.shape) for name, o in outputs.items()} == {
+        "note_velocity": (5, 3),
+        "log10_decay_time": (5, 24),
+    }
+
+
+def test_output_size_gives_a_plain_tensor():
+    heads = HeadLayers(8, output_size=10)
+    assert isinstance(heads(torch.rand(5, 8)), torch.Tensor)
+    assert heads(torch.rand(5, 8)).shape == (5, 10)
+
+
+@pytest.mark.parametrize("name", ["osc1.freq", "type", "keys", "param 3", "a%2Eb"])
+def test_names_that_modules_do_not_take_are_fine(name):
+    outputs = HeadLayers(4, heads_config={name: 2, "b": 1})(torch.rand(3, 4))
+    assert list(outputs) == [name, "b"]
+
+
+def test_regression_ends_in_a_sigmoid_and_classification_does_not():
+    features = 100 * torch.randn(50, 8)
+    torch.manual_seed(0)
+    logits = HeadLayers(8, heads_config={"a": 1})(features)["a"]
+    torch.manual_seed(0)
+    values = HeadLayers(8, heads_config={"a": 1}, output_mode="regression")(features)["a"]
+    assert logits.max() > 1
+    torch.testing.assert_close(values, logits.sigmoid())
+
+
+def test_activations_are_per_head():
+    torch.manual_seed(0)
+    heads = HeadLayers(
+        8,
+        heads_config={"a": 1, "b": 1},
+        output_mode="regression",
+        activations={"a": "none"},
+    )
+    outputs = heads(100 * torch.randn(50, 8))
+    assert outputs["a"].abs().max() > 1
+    assert outputs["b"].min() >= 0
+    assert outputs["b"].max() <= 1
+
+
+def test_output_bias_is_where_training_starts():
+    heads = HeadLayers(8, heads_config=HEADS, output_bias={"log10_decay_time": 11.5})
+    zeros = torch.zeros(1, 8)
+    assert (heads(zeros)["log10_decay_time"] == 11.5).all()
+    assert not (heads(zeros)["note_velocity"] == 11.5).any()
+
+
+def test_parameter_names_order_heads_and_name_them_in_regression():
+    heads = HeadLayers(4, heads_config={"a": 1, "b": 2}, parameter_names=["b", "a"])
+    assert list(heads.heads_config) == ["b", "a"]
+    heads = HeadLayers(4, output_mode="regression", parameter_names=["x", "y"])
+    assert heads.heads_config == {"x": 1, "y": 1}
+
+
+def test_auxiliary_branch_is_the_one_of_the_specification():
+    heads = HeadLayers(
+        8, heads_config=HEADS, dropout=0.5, auxiliary_input_size=5, auxiliary_hidden_size=16
+    )
+    first, relu1, dropout, second, relu2 = heads.auxiliary
+    assert (first.in_features, first.out_features) == (5, 16)
+    assert (second.in_features, second.out_features) == (16, 16)
+    assert isinstance(relu1, nn.ReLU)
+    assert isinstance(relu2, nn.ReLU)
+    assert dropout.p == 0.25
+    assert all(layer.in_features == 8 + 16 for layer in heads.layers.values())
+
+
+def test_auxiliary_features_reach_every_head():
+    heads = HeadLayers(8, heads_config=HEADS, auxiliary_input_size=2).eval()
+    features = torch.rand(5, 8)
+    one, other = heads(features, torch.zeros(5, 2)), heads(features, 3 * torch.ones(5, 2))
+    assert all(not torch.equal(one[name], other[name]) for name in HEADS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "No heads"),
+        ({"heads_config": {}}, "No heads"),
+        ({"parameter_names": ["a"]}, "No heads"),
+        ({"heads_config": {"a": 2}, "output_size": 3}, "exclude each other"),
+        ({"heads_config": {"a": 0}}, "heads_config.a: expected at least 1 output, found 0"),
+        ({"heads_config": {"a": 1}, "activations": {"b": "none"}}, r"unknown heads \['b'\]"),
+        ({"heads_config": {"a": 1}, "output_bias": {"b": 0.0}}, r"unknown heads \['b'\]"),
+        ({"heads_config": {"a": 1}, "parameter_names": ["a", "b"]}, r"unknown heads \['b'\]"),
+        ({"heads_config": {"a": 1, "b": 1}, "parameter_names": ["a"]}, r"unknown heads \['b'\]"),
+    ],
+)
+def test_contradictions_are_errors(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        HeadLayers(4, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("size", "auxiliary", "message"),
+    [
+        (2, None, r"shape \(B, 2\), found none"),
+        (2, torch.zeros(5, 3), r"shape \(B, 2\), found shape \(5, 3\)"),
+        (0, torch.zeros(5, 3), "Got 3 auxiliary features, but the network was built without"),
+    ],
+)
+def test_auxiliary_features_that_do_not_fit_are_errors(size, auxiliary, message):
+    heads = HeadLayers(4, heads_config={"a": 1}, auxiliary_input_size=size)
+    with pytest.raises(ValueError, match=message):
+        heads(torch.rand(5, 4), auxiliary)
