@@ -331,7 +331,7 @@ def _check_image_size(size: object, metadata: Metadata, where: str | Path) -> No
     """Check `image_size` where it has the form HxWxC (older writers put other things there)."""
     if isinstance(size, str) and re.fullmatch(r"\d+x\d+x\d+", size) and size != metadata.image_size:
         raise VIMHError(
-            f"Dimension mismatch in {where}: 'image_size' says {size}, 'height', 'width' and "
+            f"{where}: Dimension mismatch: 'image_size' says {size}, 'height', 'width' and "
             f"'channels' say {metadata.image_size}"
         )
 

@@ -39,6 +39,24 @@ def _number(name: str, key: str, value: object) -> float:
     return number
 
 
+def _plain_value(name: str, key: str, value: object) -> Any:
+    """Return a value of the JSON in its field's type, or say which key is wrong."""
+    if key in ("min", "max") or (key == "step" and value is not None):
+        return _number(name, key, value)
+    if key == "class_names":
+        if not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
+            raise VIMHError(
+                f"parameter {name!r}: '{key}' must be a list of strings, found {value!r}"
+            )
+        return tuple(value)
+    kinds = ("continuous", "categorical")
+    if key == "kind" and value not in kinds:
+        raise VIMHError(f"parameter {name!r}: 'kind' must be one of {kinds}, found {value!r}")
+    if not isinstance(value, str) and not (key in ("scale", "step") and value is None):
+        raise VIMHError(f"parameter {name!r}: '{key}' must be a string, found {value!r}")
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """One labelled quantity: its range, its just-noticeable difference and its encoding.
@@ -65,9 +83,9 @@ class Parameter:
     """
 
     name: str
-    min: float
-    max: float
-    step: float | None = None
+    min: float | int
+    max: float | int
+    step: float | int | None = None
     description: str = ""
     unit: str = ""
     scale: str | None = None
@@ -76,16 +94,12 @@ class Parameter:
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise VIMHError(f"a parameter's name must be a non-empty string, found {self.name!r}")
+        if not self.name:
+            raise VIMHError("a parameter's name must not be empty")
         for key in ("min", "max"):
             object.__setattr__(self, key, _number(self.name, key, getattr(self, key)))
         step = None if self.step is None else _number(self.name, "step", self.step)
         object.__setattr__(self, "step", step or None)
-        for key in ("description", "unit", "scale"):
-            value = getattr(self, key)
-            if not isinstance(value, str) and not (key == "scale" and value is None):
-                raise self._error(key, "must be a string", value)
         if self.min > self.max:
             raise self._error("min", f"must not exceed 'max' ({self.max:g})", self.min)
         if not math.isfinite(self.range):
@@ -102,14 +116,7 @@ class Parameter:
             raise self._error("step", f"is too small, it makes more than {MAX_CLASSES} steps", step)
 
     def _check_classes(self) -> None:
-        if self.kind not in ("continuous", "categorical"):
-            raise self._error("kind", "must be 'continuous' or 'categorical'", self.kind)
         names = self.class_names
-        if isinstance(names, str) or not isinstance(names, Sequence):
-            raise self._error("class_names", "must be a list of strings", names)
-        if not all(isinstance(name, str) for name in names):
-            raise self._error("class_names", "must be a list of strings", names)
-        object.__setattr__(self, "class_names", tuple(names))
         if self.kind == "categorical" and not 1 <= len(names) <= MAX_BYTE + 1:
             raise self._error(
                 "class_names", "of a categorical parameter must hold 1 to 256 names", len(names)
@@ -202,10 +209,7 @@ class Parameter:
         return np.asarray(self.min + np.asarray(x, dtype=np.float64) * self.range)
 
     def class_index(self, values: Values) -> Int64[np.ndarray, "..."]:
-        """Class index of values in units: `round((clip(value, lo, hi) - lo)/step)`.
-
-        Without a step, and for a categorical parameter, the class index is the stored byte.
-        """
+        """Class index of values in units: `round((clip(value, lo, hi) - lo)/step)`, or the byte."""
         if self.step is None or self.is_categorical:
             return self.quantise(values).astype(np.int64)
         clipped = np.clip(np.asarray(values, dtype=np.float64), self.lo, self.hi)
@@ -215,10 +219,7 @@ class Parameter:
         return np.asarray(np.clip(index, 0, self.num_classes - 1))
 
     def class_value(self, index: Values) -> Float64[np.ndarray, "..."]:
-        """Value in units at the centre of a class, kept within min..max.
-
-        Without a step, and for a categorical parameter, the class index is the stored byte.
-        """
+        """Value in units at the centre of a class, kept within min..max."""
         if self.step is None or self.is_categorical:
             return self.dequantise(index)
         centre = self.lo + np.asarray(index, dtype=np.float64) * self.step
@@ -259,9 +260,9 @@ class Parameter:
     def check_generatable(self) -> None:
         """Check that a generator can make this parameter.
 
-        `min` and `max - min` must be whole multiples of `step` (to 1e-6 of a step), so that
-        classes sit on the values, and a step must be at least two of the 255 byte steps, so that
-        storing does not move a value into another class. Fixed and categorical parameters pass.
+        `min` and `max - min` must be whole multiples of `step` (to 1e-6 of it), so that classes sit
+        on the values, and a step at least 2 of the 255 byte steps, so that storing does not move a
+        value into another class. Fixed and categorical parameters pass.
 
         Raises:
             VIMHError: One of these does not hold.
@@ -287,7 +288,9 @@ class Parameter:
         for key in ("min", "max"):
             if key not in mapping:
                 raise VIMHError(f"parameter {name!r}: key '{key}' is missing")
-        known = {key: mapping[key] for key in _KNOWN_KEYS if key in mapping}
+        known = {
+            key: _plain_value(name, key, mapping[key]) for key in _KNOWN_KEYS if key in mapping
+        }
         extra = {key: value for key, value in mapping.items() if key not in _KNOWN_KEYS}
         return cls(name, **known, extra=extra)
 
