@@ -1,0 +1,150 @@
+#!/usr/bin/env python
+"""Synthesise a VIMH data set.
+
+usage: python generate_vimh.py [flags] [key=value …]
+
+The recipe is a Hydra config, configs/generate_simple.yaml unless --config-name says otherwise
+(generate_simple_wide, generate_simple_3p, generate_simple_noisy, …); its keys are explained in
+configs/recipe/simple.yaml and docs/avix_dataset.md.
+
+Flags; each is another spelling of a config key:
+  --avix                avix=true                the complete grid: every combination of the
+                                                 parameters' steps once (otherwise dataset.size
+                                                 random samples)
+  --pickle, -p          output_format=both       the same samples as a pickle as well
+  --shuffle, -s         shuffle=true             shuffle all samples before the split into 80 %
+                                                 train and 20 % test
+  --temporal-envelope   temporal_envelope=true   a channel with the mean over frequency
+  --spectral-envelope   spectral_envelope=true   a channel with the mean over time
+  --normalize           normalize=true           divide both envelopes out of the base channel;
+                                                 needs one of the two flags above
+  --config-name NAME    (-cn)                    another config in configs/
+  --config-dir DIR      (-cd)                    a folder of your own to look for configs in too
+  --cfg job             (-c)                     show the composed config and stop
+  --multirun            (-m)                     one data set for each combination of a=1,2
+  --help, -h                                     this text
+
+Keys that are often set: dataset.size=16384, seed=42, generate.output_dir=data-vimh,
+generate.chunk_size=4096, generate.scale=sample|dataset, generate.wav=5 (also writes the sounds of
+the first 5 records as 32-bit float WAV), stft=pitch_512 (presets in configs/stft), overwrite=true.
+
+Example:
+  python generate_vimh.py --avix --shuffle --temporal-envelope --spectral-envelope --normalize
+"""
+
+import os
+import sys
+from pathlib import Path
+
+FLAGS = {
+    "--avix": "avix=true",
+    "--pickle": "output_format=both",
+    "-p": "output_format=both",
+    "--shuffle": "shuffle=true",
+    "-s": "shuffle=true",
+    "--temporal-envelope": "temporal_envelope=true",
+    "--spectral-envelope": "spectral_envelope=true",
+    "--normalize": "normalize=true",
+}
+HELP = ("--help", "-h")
+# Hydra's own, spelled out: it would also take every unambiguous beginning of them.
+HYDRA_SWITCHES = ("--multirun", "-m", "--resolve")
+HYDRA_OPTIONS = ("--config-name", "-cn", "--config-dir", "-cd", "--cfg", "-c")
+
+DEFAULT_CONFIG = "generate_simple"
+ROOT = Path(__file__).resolve().parent
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+
+class UsageError(Exception):
+    """The command line says something that does not exist."""
+
+
+def translate(arguments: list[str]) -> list[str]:
+    """Flags into overrides, before Hydra, which has a -p of its own, sees them.
+
+    Example:
+        >>> translate(["--avix", "-p", "dataset.name=mine"])
+        ['avix=true', 'output_format=both', 'dataset.name=mine']
+    """
+    options: list[str] = []
+    overrides: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        name, given, value = argument.partition("=")
+        if argument in FLAGS:
+            overrides.append(FLAGS[argument])
+        elif argument in HYDRA_SWITCHES:
+            options.append(argument)
+        elif name in HYDRA_OPTIONS:
+            value = value if given else next(rest, "")
+            if not value:
+                raise UsageError(f"{name} needs a value")
+            options += [name, value]
+        elif argument.startswith("~") or (given and not argument.startswith("-")):
+            overrides.append(argument)
+        else:
+            raise UsageError(f"unknown argument {argument!r}")
+    return options + overrides  # argparse, in Hydra, takes no options between overrides
+
+
+def stop(code: int, message: str) -> None:
+    """End with one sentence."""
+    print(f"generate_vimh.py: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _first_part(error: Exception) -> str:
+    """What Hydra says is wrong, without its advice on appending and its search path."""
+    text = str(error)
+    for advice in ("To append", "Config search path", "Set the environment"):
+        text = text.partition(advice)[0]
+    return " ".join(text.split())
+
+
+def run(overrides: list[str]) -> None:
+    """Compose the config and make the data set."""
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf import DictConfig
+    from omegaconf.errors import OmegaConfBaseException
+
+    from src.synth.generate import generate_dataset
+    from src.synth.recipe import RecipeError
+    from src.vimh.errors import VIMHError
+
+    @hydra.main(
+        version_base="1.3", config_path=str(ROOT / "configs"), config_name="generate_simple"
+    )
+    def task(config: DictConfig) -> None:
+        try:
+            print(generate_dataset(config, root=ROOT))
+        except RecipeError as error:
+            stop(EXIT_USAGE, str(error))
+        except (VIMHError, OSError) as error:
+            stop(EXIT_FAILED, str(error))
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of a printed trace
+    sys.argv[1:] = overrides
+    try:
+        task()
+    except (HydraException, OmegaConfBaseException) as error:
+        stop(EXIT_USAGE, f"{_first_part(error)} (--help explains, --cfg job shows all keys)")
+
+
+def main() -> None:
+    """The command line."""
+    arguments = sys.argv[1:]
+    if any(argument in HELP for argument in arguments):
+        print(__doc__.strip())
+        return
+    try:
+        run(translate(arguments))
+    except UsageError as error:
+        stop(EXIT_USAGE, f"{error}; --help lists the flags, everything else is key=value")
+    except KeyboardInterrupt:
+        stop(EXIT_INTERRUPTED, "interrupted; nothing was left behind, what was there is unharmed")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""The source that synthesises: a recipe of configs/recipe and the folder its data set goes to."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from src.synth.generate import dataset_dir, generate_dataset
+from src.synth.recipe import plain
+from src.utils.pylogger import RankedLogger
+
+log = RankedLogger(__name__, rank_zero_only=True)
+
+
+class GeneratorSource:
+    """Makes the data set of a recipe.
+
+    Args:
+        recipe: the keys of docs/avix_dataset.md, plain or OmegaConf.
+        root: the folder that the data set's directory is made in; it takes the place of the
+            recipe's `generate.output_dir`.
+
+    Raises:
+        VIMHError: if the recipe makes no data set.
+    """
+
+    def __init__(self, recipe: Mapping[str, Any], root: str | Path) -> None:
+        self.recipe: dict[str, Any] = plain(recipe)
+        self.recipe["generate"] = {**self.recipe.get("generate", {}), "output_dir": str(root)}
+        self._dataset_dir = dataset_dir(self.recipe)
+
+    @property
+    def dataset_dir(self) -> Path:
+        """Where :meth:`make` writes, known before it does."""
+        return self._dataset_dir
+
+    def make(self) -> None:
+        """Generate the data set; one that is there from the same recipe is left alone.
+
+        Raises:
+            VIMHError: if a data set from another recipe has the name.
+        """
+        report = generate_dataset(self.recipe)
+        if report.made:
+            log.info(str(report))

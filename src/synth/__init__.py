@@ -1,0 +1,1 @@
+"""Sounds and their images: synthesisers, spectrograms, derived channels, generating data sets."""

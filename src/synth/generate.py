@@ -1,0 +1,293 @@
+"""Generating a data set: samples in chunks, on every core, into a VIMH directory."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import soundfile
+
+from src.synth.images import SCALE_RANGE_KEY
+from src.synth.parallel import Advance, in_order, keep_freed_memory, progress_bar
+from src.synth.recipe import Recipe
+from src.synth.samples import SampleMaker, Samples
+from src.vimh.errors import VIMHError
+from src.vimh.metadata import METADATA_FILE, Metadata
+from src.vimh.records import DatasetWriter
+
+_BLOCKS_PER_TASK = 8  # enough work for one hand-over between threads
+_WAV_BATCH = 16
+RECIPE_HASH_KEY = "recipe_hash"
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class GenerationReport:
+    """What was made, where and how fast.
+
+    Attributes:
+        dataset_dir: the data set's directory.
+        made: False: it was there already, from the same recipe, and was left alone.
+        train_samples: records in `train`.
+        test_samples: records in `test`.
+        image_shape: (C, H, W).
+        num_bytes: size of all its files.
+        seconds: time that making it took.
+        wav_files: the WAV files written, if any were asked for.
+    """
+
+    dataset_dir: Path
+    made: bool
+    train_samples: int
+    test_samples: int
+    image_shape: tuple[int, int, int]
+    num_bytes: int
+    seconds: float
+    wav_files: tuple[Path, ...] = ()
+
+    @property
+    def num_samples(self) -> int:
+        """Train and test samples together."""
+        return self.train_samples + self.test_samples
+
+    @property
+    def samples_per_second(self) -> float:
+        """Samples made a second."""
+        return self.num_samples / self.seconds if self.seconds > 0 else 0.0
+
+    def __str__(self) -> str:
+        channels, height, width = self.image_shape
+        what = (
+            f"{self.num_samples} samples ({self.train_samples} train, {self.test_samples} test) "
+            f"of {height}x{width}x{channels}, {self.num_bytes / 1e6:.1f} MB"
+        )
+        if self.made:
+            text = (
+                f"wrote {what}\nin {self.seconds:.2f} s ({self.samples_per_second:,.0f} samples a "
+                f"second)\nto {self.dataset_dir}"
+            )
+        else:
+            text = f"left alone, it is there already from the same recipe: {what}\n"
+            text += f"in {self.dataset_dir}"
+        if self.wav_files:
+            text += f"\nand {len(self.wav_files)} WAV files in {self.wav_files[0].parent}"
+        return text
+
+
+def dataset_name(recipe: Mapping[str, Any]) -> str:
+    """The name that a recipe's data set has.
+
+    Raises:
+        VIMHError: if the recipe makes no data set.
+    """
+    return Recipe.from_mapping(recipe).dataset_name()
+
+
+def dataset_dir(recipe: Mapping[str, Any], root: str | Path = ".") -> Path:
+    """The directory that a recipe's data set has, `generate.output_dir` being taken from `root`."""
+    checked = Recipe.from_mapping(recipe)
+    return Path(root) / checked.generate.output_dir / checked.dataset_name()
+
+
+def generate_dataset(
+    recipe: Mapping[str, Any],
+    *,
+    root: str | Path = ".",
+    progress: bool = True,
+    overwrite: bool | None = None,
+) -> GenerationReport:
+    """Make a recipe's data set, unless it is there already.
+
+    The bytes depend on nothing but the recipe: not on `generate.chunk_size`, not on
+    `generate.threads`. Memory does not grow with the number of samples, but for 4 bytes a sample
+    where they are shuffled.
+
+    Args:
+        recipe: the keys of docs/avix_dataset.md, plain or OmegaConf.
+        root: what a relative `generate.output_dir` starts from.
+        progress: whether to show a progress bar.
+        overwrite: replace a data set of the same name from another recipe; None: the recipe's.
+
+    Raises:
+        VIMHError: for a recipe that makes no data set, and where another data set has the name.
+    """
+    checked = Recipe.from_mapping(recipe)
+    directory = Path(root) / checked.generate.output_dir / checked.dataset_name()
+    replacing = checked.overwrite if overwrite is None else overwrite
+    maker = SampleMaker(checked)
+    if (directory / METADATA_FILE).is_file() and not replacing:
+        _check_same_recipe(directory, checked)
+        report = _report(directory, made=False, seconds=0.0)
+    else:
+        started = time.perf_counter()
+        with progress_bar(progress) as advance:
+            _make(maker, directory, replacing, advance)
+        report = _report(directory, made=True, seconds=time.perf_counter() - started)
+    return replace(report, wav_files=_write_wavs(maker, directory, checked.generate.wav))
+
+
+def train_samples(num_samples: int) -> int:
+    """Records of the train file: the first 80 %, rounded down."""
+    return num_samples * 4 // 5
+
+
+def _check_same_recipe(directory: Path, recipe: Recipe) -> None:
+    """Refuse to take a data set for one that it is not."""
+    metadata = Metadata.load(directory)
+    advice = "set overwrite=true to replace it, or another dataset.name or generate.output_dir"
+    found, expected = metadata.raw.get(RECIPE_HASH_KEY), recipe.digest()
+    if found is None:
+        raise VIMHError(
+            f"{directory} is there already, and {METADATA_FILE} does not say from which recipe; "
+            + advice
+        )
+    if found != expected:
+        raise VIMHError(
+            f"{directory} is there already, from another recipe "
+            f"({_differences(metadata, recipe)}); {advice}"
+        )
+    has, wants = metadata.raw.get("output_format"), recipe.output_format
+    if has not in (wants, "both"):
+        raise VIMHError(
+            f"{directory} is there already with output_format {has!r}, asked for {wants!r}; "
+            "set overwrite=true to make it again"
+        )
+
+
+def _differences(metadata: Metadata, recipe: Recipe) -> str:
+    """The keys in which two recipes differ, found and expected."""
+    theirs = Recipe.from_mapping(metadata.recipe or {}).identity()
+    ours = recipe.identity()
+    keys = [key for key in ours if theirs.get(key) != ours[key]]
+    return "; ".join(f"{key}: found {theirs.get(key)}, expected {ours[key]}" for key in keys)
+
+
+def _make(maker: SampleMaker, directory: Path, overwrite: bool, advance: Advance) -> None:
+    recipe, total = maker.recipe, maker.num_samples
+    keep_freed_memory()
+    if recipe.generate.scale == "dataset":
+        maker.set_scale_range(*_range_db(maker, advance))
+    num_train = train_samples(total)
+    advance("generating", 0, total)
+    with DatasetWriter(
+        directory, metadata_json(maker), output_format=recipe.output_format, overwrite=overwrite
+    ) as writer:
+        parts: tuple[tuple[Split, int, int], ...]
+        parts = (("train", 0, num_train), ("test", num_train, total))
+        for split, start, stop in parts:
+            for done, samples in _chunks(maker, start, stop):
+                writer.write(split, samples.images, samples.labels, samples.scale_factors)
+                advance("generating", done, total)
+
+
+def _range_db(maker: SampleMaker, advance: Advance) -> tuple[float, float]:
+    """The lowest and the highest dB of the whole data set: a pass of its own."""
+    low_db, high_db = np.inf, -np.inf
+    advance("measuring the range", 0, maker.num_samples)
+    for span, (low, high) in in_order(
+        lambda span: maker.range_db(maker.indices(span)),
+        _spans(maker, 0, maker.num_samples),
+        maker.recipe.generate.threads,
+    ):
+        low_db, high_db = min(low_db, low), max(high_db, high)
+        advance("measuring the range", span.stop, maker.num_samples)
+    return low_db, high_db
+
+
+def _spans(maker: SampleMaker, start: int, stop: int) -> Iterator[range]:
+    """The positions ``start…stop − 1`` in pieces, one for each task."""
+    size = maker.block_size * _BLOCKS_PER_TASK
+    return (range(first, min(first + size, stop)) for first in range(start, stop, size))
+
+
+def _chunks(maker: SampleMaker, start: int, stop: int) -> Iterator[tuple[int, Samples]]:
+    """The samples of the positions ``start…stop − 1`` in chunks, each with its last position + 1.
+
+    While one chunk is written, the threads are at work on the next.
+    """
+    chunk_size = maker.recipe.generate.chunk_size
+    chunk, filled = maker.empty(min(chunk_size, stop - start)), 0
+    for span, samples in in_order(
+        lambda span: maker(maker.indices(span)),
+        _spans(maker, start, stop),
+        maker.recipe.generate.threads,
+    ):
+        taken = 0
+        while taken < len(span):
+            count = min(len(span) - taken, len(chunk) - filled)
+            chunk.put(filled, samples.part(taken, taken + count))
+            taken, filled = taken + count, filled + count
+            if filled == len(chunk):
+                done = span.start + taken
+                yield done, chunk
+                chunk, filled = maker.empty(min(chunk_size, stop - done)), 0
+
+
+def metadata_json(maker: SampleMaker) -> dict[str, Any]:
+    """What the metadata of vimh.md says about sounds and recipe; the writer adds the rest."""
+    recipe, synthesizer, image_maker = maker.recipe, maker.synthesizer, maker.image_maker
+    spectrogram_config, mel_config = image_maker.spectrogram.to_json()
+    channels, height, width = image_maker.image_shape
+    heads, fixed = synthesizer.parameters.heads, synthesizer.parameters.fixed
+    shared_range = image_maker.scale_range_db
+    return {
+        "dataset_name": recipe.dataset_name(),
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "channel_labels": list(image_maker.channel_labels),
+        "parameter_names": list(heads.names),
+        "sample_rate": recipe.sample_rate,
+        "duration": recipe.duration,
+        "synth_type": synthesizer.synth_type,
+        "parameter_mappings": heads.to_json(),
+        "fixed_parameters": {
+            name: {"value": parameter.min, **parameter.to_json()}
+            for name, parameter in fixed.items()
+        },
+        "pre_emphasis_coefficient": recipe.pre_emphasis_coefficient,
+        "spectrogram_config": spectrogram_config,
+        "mel_config": mel_config,
+        "seed": recipe.seed,
+        **({} if shared_range is None else {SCALE_RANGE_KEY: list(shared_range)}),
+        "recipe": recipe.to_json(),
+        RECIPE_HASH_KEY: recipe.digest(),
+    }
+
+
+def _report(directory: Path, *, made: bool, seconds: float) -> GenerationReport:
+    metadata = Metadata.load(directory)
+    assert metadata.train_samples is not None
+    assert metadata.test_samples is not None
+    return GenerationReport(
+        dataset_dir=directory,
+        made=made,
+        train_samples=metadata.train_samples,
+        test_samples=metadata.test_samples,
+        image_shape=metadata.image_shape,
+        num_bytes=sum(path.stat().st_size for path in directory.iterdir() if path.is_file()),
+        seconds=seconds,
+    )
+
+
+def _write_wavs(maker: SampleMaker, directory: Path, count: int) -> tuple[Path, ...]:
+    """The whole sounds of the first `count` records, named after them, in 32-bit float."""
+    if count > maker.num_samples:
+        raise VIMHError(
+            f"generate.wav asks for {count} sounds, the data set has {maker.num_samples}"
+        )
+    num_train = train_samples(maker.num_samples)
+    paths: list[Path] = []
+    for start in range(0, count, _WAV_BATCH):
+        stop = min(start + _WAV_BATCH, count)
+        sounds = maker.audio(maker.indices(range(start, stop)))
+        for position, sound in zip(range(start, stop), sounds, strict=True):
+            in_train = position < num_train
+            record = f"train_{position:06d}" if in_train else f"test_{position - num_train:06d}"
+            path = directory / "wav" / f"{record}.wav"
+            path.parent.mkdir(exist_ok=True)
+            soundfile.write(path, sound, maker.recipe.sample_rate, subtype="FLOAT")
+            paths.append(path)
+    return tuple(paths)

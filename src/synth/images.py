@@ -1,0 +1,134 @@
+"""From sounds to the bytes of their images: one code path for generating and for prediction."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64, UInt8
+
+from src.synth.channels import normalise_by_envelopes, spectral_envelope, stretch, temporal_envelope
+from src.synth.spectrogram import Spectrogram
+from src.vimh.errors import VIMHError
+from src.vimh.metadata import Metadata, default_channel_labels, derived_channel_labels
+
+WHITE = 255.0  # the largest byte: the level of spec_max
+SCALE_RANGE_KEY = "scale_range_db"  # metadata: the range that all images share, for scale: dataset
+
+
+@dataclass(frozen=True)
+class ImageMaker:
+    """Audio in, uint8 images with their derived channels and scale factors out.
+
+    The dB image is scaled from its own minimum…maximum (or from `scale_range_db`) to 0…255,
+    which is S. Channels in order: S (with `normalize`: ``S/(T + ε)/(F + ε)`` over its own range),
+    T (`temporal_envelope`), F (`spectral_envelope`), each as often as there are base channels;
+    rounded half to even. All of it in float64, each sample by itself, so that the same float32
+    audio gives the same bytes in any batch.
+
+    Attributes:
+        spectrogram: audio to dB.
+        base_channels: how often the image itself is there (3: replicated, as R, G, B).
+        temporal_envelope: whether T is a channel.
+        spectral_envelope: whether F is a channel.
+        normalize: whether S is divided by both envelopes; needs one of them as a channel, because
+            the scale factors no longer apply to S then.
+        scale_range_db: dB values of 0 and 255 for every image; None: each image's own.
+
+    Raises:
+        VIMHError: for `normalize` without an envelope.
+    """
+
+    spectrogram: Spectrogram
+    base_channels: int = 1
+    temporal_envelope: bool = False
+    spectral_envelope: bool = False
+    normalize: bool = False
+    scale_range_db: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.base_channels < 1:
+            raise VIMHError(f"image.channels must be positive, got {self.base_channels}")
+        if self.normalize and not (self.temporal_envelope or self.spectral_envelope):
+            raise VIMHError("normalize needs temporal_envelope or spectral_envelope (or both)")
+
+    @property
+    def channel_labels(self) -> tuple[str, ...]:
+        """One label a channel."""
+        return derived_channel_labels(
+            default_channel_labels(self.base_channels),
+            temporal_envelope=self.temporal_envelope,
+            spectral_envelope=self.spectral_envelope,
+            normalize=self.normalize,
+        )
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return len(self.channel_labels), self.spectrogram.height, self.spectrogram.width
+
+    def __call__(
+        self, audio: Float32[np.ndarray, "B T"]
+    ) -> tuple[UInt8[np.ndarray, "B C H W"], Float32[np.ndarray, "B 2"]]:
+        """Images and their scale factors `spec_min`, `spec_max` in dB.
+
+        Raises:
+            VIMHError: if the signals are too short for the image.
+        """
+        scaled, scale_factors = self.scale(self.spectrogram(audio))
+        if not (self.temporal_envelope or self.spectral_envelope):
+            images = np.empty((len(scaled), *self.image_shape), np.uint8)
+            images[:] = np.rint(scaled, out=scaled)[:, None]
+            return images, scale_factors
+        return self._derive(scaled), scale_factors
+
+    def scale(
+        self, db: Float64[np.ndarray, "B H W"]
+    ) -> tuple[Float64[np.ndarray, "B H W"], Float32[np.ndarray, "B 2"]]:
+        """The image before rounding, 0…255, and the dB of 0 and of 255. A constant image is 0."""
+        if self.scale_range_db is None:
+            low, high = db.min(axis=(1, 2)), db.max(axis=(1, 2))
+        else:
+            low, high = (np.full(len(db), value) for value in self.scale_range_db)
+        span = high - low
+        scaled = db - low[:, None, None]
+        scaled *= (WHITE / np.where(span > 0, span, 1.0))[:, None, None]
+        if self.scale_range_db is not None:  # a sound from elsewhere may lie outside the range
+            scaled = scaled.clip(0.0, WHITE)
+        return scaled, np.stack([low, high], axis=1).astype(np.float32)
+
+    def _derive(self, scaled: Float64[np.ndarray, "B H W"]) -> UInt8[np.ndarray, "B C H W"]:
+        s = torch.from_numpy(scaled)
+        t, f = temporal_envelope(s), spectral_envelope(s)
+        base = stretch(normalise_by_envelopes(s, t, f), top=WHITE) if self.normalize else s
+        kept = [base]
+        kept += [t] if self.temporal_envelope else []
+        kept += [f] if self.spectral_envelope else []
+        channels = torch.stack([c for c in kept for _ in range(self.base_channels)], dim=1)
+        # torch rounds half to even, as numpy does
+        return channels.round().to(torch.uint8).numpy()
+
+    @classmethod
+    def from_metadata(cls, metadata: Metadata) -> "ImageMaker":
+        """The image maker of a data set, from its JSON (the channels by their labels).
+
+        Raises:
+            VIMHError: if the JSON does not say how the images were made.
+        """
+        labels = metadata.channel_labels
+        temporal = any(label.endswith("_temporal_envelope") for label in labels)
+        spectral = any(label.endswith("_spectral_envelope") for label in labels)
+        shared = metadata.raw.get(SCALE_RANGE_KEY)
+        maker = cls(
+            spectrogram=Spectrogram.from_metadata(metadata),
+            base_channels=len(labels) // (1 + temporal + spectral),
+            temporal_envelope=temporal,
+            spectral_envelope=spectral,
+            normalize=any(label.endswith("_normalized") for label in labels),
+            scale_range_db=None if shared is None else (float(shared[0]), float(shared[1])),
+        )
+        if len(maker.channel_labels) != len(labels):
+            raise VIMHError(
+                f"data set {metadata.dataset_name}: channel_labels {list(labels)} are not those of "
+                f"a generated image, expected {list(maker.channel_labels)}"
+            )
+        return maker

@@ -1,0 +1,293 @@
+"""A recipe: everything that decides the bytes of a data set, checked before any work is done."""
+
+import hashlib
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from typing import Any, Literal
+
+from src.synth.images import ImageMaker
+from src.synth.philox import check_seed
+from src.synth.spectrogram import Spectrogram
+from src.synth.synthesizers import Synthesizer, build_synthesizer
+from src.vimh.errors import VIMHError
+from src.vimh.names import dataset_name as vimh_dataset_name
+from src.vimh.writer import OutputFormat
+
+Scale = Literal["sample", "dataset"]
+MIN_SAMPLES = 2  # one to train on, one to test on
+
+
+class RecipeError(VIMHError):
+    """A recipe with an unknown key, a missing one, or a value that makes no data set."""
+
+
+@dataclass(frozen=True)
+class ImageSection:
+    """Size of the image before channels are derived."""
+
+    height: int
+    width: int
+    channels: int = 1
+
+
+@dataclass(frozen=True)
+class DatasetSection:
+    """Name in the data set's name (None: the synthesiser's type) and number of random samples."""
+
+    name: str | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class GenerateSection:
+    """Where and how: of these only `scale` changes what is written."""
+
+    output_dir: str = "data-vimh"
+    chunk_size: int = 4096
+    scale: Scale = "sample"
+    part: str | None = None
+    wav: int = 0
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class NoiseSection:
+    """White noise, uniformly `snr_min_db`…`snr_max_db` below the sound's peak level."""
+
+    snr_min_db: float
+    snr_max_db: float
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What `configs/recipe/*.yaml` says, as checked values; see docs/avix_dataset.md.
+
+    Build it with :meth:`from_mapping`, which refuses unknown and missing keys.
+    """
+
+    sample_rate: int
+    duration: float
+    image: ImageSection
+    synth: dict[str, Any]
+    stft: dict[str, Any]
+    mel: dict[str, Any] = field(default_factory=dict)
+    dataset: DatasetSection = DatasetSection()
+    generate: GenerateSection = GenerateSection()
+    noise: NoiseSection | None = None
+    seed: int = 42
+    avix: bool = False
+    shuffle: bool = False
+    temporal_envelope: bool = False
+    spectral_envelope: bool = False
+    normalize: bool = False
+    output_format: OutputFormat = "binary"
+    pre_emphasis_coefficient: float = 0.0
+    overwrite: bool = False
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> "Recipe":
+        """Check a plain or OmegaConf mapping.
+
+        Raises:
+            VIMHError: naming the key, what was expected and what was found.
+        """
+        recipe = _section(cls, plain(mapping), "")
+        recipe._check()
+        return recipe
+
+    def _check(self) -> None:
+        check_seed(self.seed)
+        for key, value in (
+            ("sample_rate", self.sample_rate),
+            ("duration", self.duration),
+            ("generate.chunk_size", self.generate.chunk_size),
+            ("generate.threads", 1 if self.generate.threads is None else self.generate.threads),
+        ):
+            if value <= 0:
+                raise RecipeError(f"recipe: {key} must be positive, found {value}")
+        if self.normalize and not (self.temporal_envelope or self.spectral_envelope):
+            raise RecipeError(
+                "recipe: normalize divides the envelopes out of the image, so at least one of them "
+                "must be kept: set temporal_envelope=true or spectral_envelope=true as well"
+            )
+        if self.generate.part is not None:
+            raise RecipeError(
+                "recipe: generate.part is reserved for generating in parts, which is not there "
+                "yet; leave it null to make the whole data set in one run"
+            )
+        if self.generate.wav < 0:
+            raise RecipeError(f"recipe: generate.wav must not be negative, got {self.generate.wav}")
+        if self.noise is not None and self.noise.snr_min_db > self.noise.snr_max_db:
+            raise RecipeError(
+                f"recipe: noise.snr_min_db {self.noise.snr_min_db:g} is above noise.snr_max_db "
+                f"{self.noise.snr_max_db:g}"
+            )
+        if not self.avix and (self.dataset.size is None or self.dataset.size < MIN_SAMPLES):
+            raise RecipeError(
+                f"recipe: dataset.size must be at least {MIN_SAMPLES}, found {self.dataset.size} "
+                "(or set avix=true for the complete grid)"
+            )
+
+    def build_synthesizer(self) -> Synthesizer:
+        """The synthesiser that `synth` describes."""
+        return build_synthesizer(
+            self.synth, sample_rate_hz=self.sample_rate, duration_s=self.duration
+        )
+
+    def build_image_maker(self) -> ImageMaker:
+        """Audio to bytes; a data-set-wide range is not known yet."""
+        return ImageMaker(
+            spectrogram=Spectrogram.from_config(
+                self.stft,
+                self.mel,
+                sample_rate_hz=self.sample_rate,
+                height=self.image.height,
+                width=self.image.width,
+                pre_emphasis_coefficient=self.pre_emphasis_coefficient,
+            ),
+            base_channels=self.image.channels,
+            temporal_envelope=self.temporal_envelope,
+            spectral_envelope=self.spectral_envelope,
+            normalize=self.normalize,
+        )
+
+    def num_samples(self, synthesizer: Synthesizer) -> int:
+        """Samples of the data set: the grid's, or `dataset.size`."""
+        if not self.avix:
+            assert self.dataset.size is not None
+            return self.dataset.size
+        count = 1
+        for parameter in synthesizer.parameters.heads.values():
+            count *= len(parameter.grid())
+        return count
+
+    def dataset_name(self) -> str:
+        """The data set's name (vimh.md, "Names")."""
+        synthesizer, image_maker = self.build_synthesizer(), self.build_image_maker()
+        channels, height, width = image_maker.image_shape
+        return vimh_dataset_name(
+            height=height,
+            width=width,
+            channels=channels,
+            sample_rate=self.sample_rate,
+            duration_s=self.duration,
+            size=self.num_samples(synthesizer),
+            synth=self.dataset.name or synthesizer.synth_type,
+            num_parameters=len(synthesizer.parameters.heads),
+            avix=self.avix,
+            temporal_envelope=self.temporal_envelope,
+            spectral_envelope=self.spectral_envelope,
+            normalize=self.normalize,
+            dataset_scale=self.generate.scale == "dataset",
+            shuffled=self.shuffle,
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the samples: no paths, formats, chunk sizes or descriptions."""
+        synthesizer = self.build_synthesizer()
+        spectrogram_config, mel_config = self.build_image_maker().spectrogram.to_json()
+        options = {k: v for k, v in self.synth.items() if k not in ("_target_", "parameters")}
+        return {
+            "seed": self.seed,
+            "avix": self.avix,
+            "shuffle": self.shuffle,
+            "temporal_envelope": self.temporal_envelope,
+            "spectral_envelope": self.spectral_envelope,
+            "normalize": self.normalize,
+            "scale": self.generate.scale,
+            "sample_rate": self.sample_rate,
+            "duration": self.duration,
+            "pre_emphasis_coefficient": self.pre_emphasis_coefficient,
+            "image": vars(self.image),
+            "name": self.dataset.name or synthesizer.synth_type,
+            "size": self.num_samples(synthesizer),
+            "noise": None if self.noise is None else vars(self.noise),
+            "synth_type": synthesizer.synth_type,
+            "synth_options": options,
+            "parameters": [
+                [name, p.min, p.max, p.step, p.kind, list(p.class_names)]
+                for name, p in synthesizer.parameters.items()
+            ],
+            "stft": spectrogram_config,
+            "mel": mel_config if spectrogram_config["type"] == "mel" else None,
+        }
+
+    def digest(self) -> str:
+        """SHA-256 of :meth:`identity`: equal for recipes that make the same samples."""
+        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole recipe as plain values, which :meth:`from_mapping` takes back.
+
+        Without `generate`'s `output_dir`, `chunk_size`, `threads` and `wav` and without
+        `overwrite`: the same data set has the same JSON wherever and however it was made.
+        """
+        values = {f.name: plain(getattr(self, f.name)) for f in fields(self)}
+        values["generate"] = {"scale": self.generate.scale}
+        del values["overwrite"]
+        return values
+
+
+def plain(value: Any) -> Any:
+    """Nested mappings and sequences (OmegaConf's too) as dicts and lists."""
+    if is_dataclass(value):
+        return plain(vars(value))
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(item) for item in value]
+    return value
+
+
+def _check_choice(key: str, value: Any, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise RecipeError(f"recipe: {key} must be one of {', '.join(choices)}, found {value!r}")
+
+
+def _section(cls: type, mapping: Any, where: str) -> Any:
+    """A dataclass from a mapping, its keys and the types of its values checked."""
+    if not isinstance(mapping, dict):
+        raise RecipeError(f"recipe: {where.rstrip('.')} must be a mapping, found {mapping!r}")
+    known: dict[str, Field] = {f.name: f for f in fields(cls)}
+    for key in mapping:
+        if key not in known:
+            raise RecipeError(f"recipe: unknown key '{where}{key}'; there are {', '.join(known)}")
+    hints = typing.get_type_hints(cls)
+    values = {}
+    for key, declared in known.items():
+        if key in mapping:
+            values[key] = _value(hints[key], mapping[key], f"{where}{key}")
+        elif declared.default is MISSING and declared.default_factory is MISSING:
+            raise RecipeError(f"recipe: key '{where}{key}' is missing")
+    return cls(**values)
+
+
+def _value(hint: Any, value: Any, key: str) -> Any:
+    if isinstance(hint, types.UnionType):  # X | None
+        if value is None:
+            return None
+        hint = next(option for option in typing.get_args(hint) if option is not types.NoneType)
+    if is_dataclass(hint):
+        assert isinstance(hint, type)
+        return _section(hint, value, f"{key}.")
+    if typing.get_origin(hint) is Literal:
+        _check_choice(key, value, typing.get_args(hint))
+        return value
+    if typing.get_origin(hint) is dict:
+        if isinstance(value, dict):
+            return value
+        raise RecipeError(f"recipe: {key} must be a mapping, found {value!r}")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is float and is_number and math.isfinite(value):
+        return float(value)
+    if hint is int and is_number and float(value).is_integer():
+        return int(value)
+    if hint in (bool, str) and isinstance(value, hint):
+        return value
+    expected = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
+    raise RecipeError(f"recipe: {key} must be {expected[hint]}, found {value!r}")

@@ -1,0 +1,310 @@
+"""Audio to decibels: the spectrogram that data sets are made with and sounds are predicted from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from jaxtyping import Float32, Float64
+
+from src.vimh.errors import VIMHError
+from src.vimh.metadata import Metadata
+
+SPECTROGRAM_TYPES = ("stft", "mel")
+
+# a0 - a1·cos(2πn/N) + a2·cos(4πn/N), periodic: Harris, "On the use of windows for harmonic
+# analysis with the discrete Fourier transform", Proc. IEEE 66 (1978)
+_WINDOW_COEFFICIENTS = {
+    "rectangular": (1.0, 0.0, 0.0),
+    "hann": (0.5, 0.5, 0.0),
+    "hamming": (0.54, 0.46, 0.0),
+    "blackman": (0.42, 0.5, 0.08),
+}
+WINDOW_TYPES = tuple(_WINDOW_COEFFICIENTS)
+
+DEFAULT_FLOOR_DB = -200.0
+
+
+def periodic_window(window_type: str, length: int) -> Float64[np.ndarray, "{length}"]:
+    """The window's periodic form: a period of N points, not symmetric over N - 1.
+
+    Raises:
+        VIMHError: for an unknown type.
+
+    Example:
+        >>> periodic_window("hann", 4).round(2).tolist()
+        [0.0, 0.5, 1.0, 0.5]
+    """
+    if window_type not in _WINDOW_COEFFICIENTS:
+        raise VIMHError(
+            f"stft.window_type: unknown window {window_type!r}; there are {', '.join(WINDOW_TYPES)}"
+        )
+    a0, a1, a2 = _WINDOW_COEFFICIENTS[window_type]
+    angle = 2.0 * np.pi * np.arange(length) / length
+    return a0 - a1 * np.cos(angle) + a2 * np.cos(2.0 * angle)
+
+
+def mel_filters(
+    num_filters: int, n_fft: int, sample_rate_hz: int, freq_min_hz: float, freq_max_hz: float
+) -> Float64[np.ndarray, "{num_filters} F"]:
+    """Triangular filters with edges equally spaced in mel, each summing to 1.
+
+    The scale is ``2595·log10(1 + f/700)`` (O'Shaughnessy, "Speech Communication", 1987); a
+    triangle rises and falls linearly in Hz, from the centre before it to the centre after it.
+
+    Raises:
+        VIMHError: where the frequencies are not in order, or a filter is narrower than a bin.
+    """
+    nyquist_hz = sample_rate_hz / 2
+    if not 0 <= freq_min_hz < freq_max_hz <= nyquist_hz:
+        raise VIMHError(
+            f"mel: expected 0 <= freq_min < freq_max_ratio x Nyquist <= Nyquist, found "
+            f"freq_min {freq_min_hz:g} Hz, highest {freq_max_hz:g} Hz, Nyquist {nyquist_hz:g} Hz"
+        )
+    low_mel, high_mel = (2595.0 * np.log10(1.0 + f / 700.0) for f in (freq_min_hz, freq_max_hz))
+    edges_mel = np.linspace(low_mel, high_mel, num_filters + 2)
+    edges_hz = 700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0)
+    bins_hz = np.arange(n_fft // 2 + 1) * sample_rate_hz / n_fft
+    left, centre, right = (edges_hz[i : i + num_filters, None] for i in range(3))
+    rising = (bins_hz - left) / (centre - left)
+    falling = (right - bins_hz) / (right - centre)
+    filters = np.maximum(0.0, np.minimum(rising, falling))
+    sums = filters.sum(axis=1, keepdims=True)
+    if (sums == 0).any():
+        empty = int(np.argmax(sums == 0))
+        raise VIMHError(
+            f"mel: the image needs {num_filters} filters, but filter {empty + 1} "
+            f"({edges_hz[empty]:.0f}…{edges_hz[empty + 2]:.0f} Hz) holds none of the "
+            f"{len(bins_hz)} bins of n_fft {n_fft}; take a longer n_fft or fewer rows"
+        )
+    return filters / sums
+
+
+@dataclass(frozen=True)
+class Spectrogram:
+    """The settings of a spectrogram, and the function from audio to dB.
+
+    Frame k is the `n_window` samples from ``k·hop_length`` times the window, zero-padded at the
+    end to `n_fft`; no centring. The transform is scaled by ``1/sqrt(n_fft)``. "stft" drops the DC
+    bin and keeps bins 1…height; "mel" puts `height` filters on the magnitude. Then
+    ``20·log10(max(|X|, 10^(floor_db/20)))``, and with `floor_db_rel` a floor that many dB under
+    the sample's own maximum.
+
+    Audio comes in float32 and is computed in float64, by operations that treat every sample by
+    itself: one sound gives the same bits alone and in a batch.
+
+    Attributes:
+        sample_rate_hz: samples a second.
+        height: frequency bins (or mel filters) of the image.
+        width: frames of the image; the first ones are kept.
+        spectrogram_type: "stft" or "mel".
+        n_fft: length of the transform in samples.
+        n_window: length of a frame in samples.
+        hop_length: samples from frame to frame.
+        window_type: "rectangular", "hann", "hamming" or "blackman".
+        bins_per_harmonic: recorded only.
+        floor_db: absolute floor in dB.
+        floor_db_rel: floor in dB relative to the sample's maximum (negative), or None.
+        freq_min_hz: lower edge of the mel filters.
+        freq_max_ratio: their upper edge as a share of the Nyquist frequency.
+        pre_emphasis_coefficient: c in ``y[n] = x[n] - c·x[n-1]``, before anything else; 0: none.
+
+    Raises:
+        VIMHError: for settings that do not make an image of this size.
+    """
+
+    sample_rate_hz: int
+    height: int
+    width: int
+    spectrogram_type: str = "stft"
+    n_fft: int = 80
+    n_window: int = 80
+    hop_length: int = 80
+    window_type: str = "rectangular"
+    bins_per_harmonic: float = 1.0
+    floor_db: float = DEFAULT_FLOOR_DB
+    floor_db_rel: float | None = None
+    freq_min_hz: float = 40.0
+    freq_max_ratio: float = 0.9
+    pre_emphasis_coefficient: float = 0.0
+
+    def __post_init__(self) -> None:
+        for key in ("sample_rate_hz", "height", "width", "n_fft", "n_window", "hop_length"):
+            if getattr(self, key) < 1:
+                raise VIMHError(f"spectrogram: {key} must be positive, got {getattr(self, key)}")
+        if self.spectrogram_type not in SPECTROGRAM_TYPES:
+            raise VIMHError(
+                f"stft.type: unknown spectrogram {self.spectrogram_type!r}; "
+                f"there are {', '.join(SPECTROGRAM_TYPES)}"
+            )
+        if self.n_window > self.n_fft:
+            raise VIMHError(f"stft: n_window {self.n_window} is longer than n_fft {self.n_fft}")
+        bins = self.n_fft // 2
+        if self.spectrogram_type == "stft" and bins < self.height:
+            raise VIMHError(
+                f"stft: n_fft {self.n_fft} gives {bins} bins without DC, the image needs "
+                f"{self.height} rows"
+            )
+        if self.floor_db_rel is not None and self.floor_db_rel >= 0:
+            raise VIMHError(f"stft.floor_db_rel must be negative, got {self.floor_db_rel:g}")
+        if not 0.0 <= self.pre_emphasis_coefficient < 1.0:
+            raise VIMHError(
+                f"pre_emphasis_coefficient must be in 0…1, got {self.pre_emphasis_coefficient:g}"
+            )
+        _ = self._window, self._mel  # checks the window's name and the filters now, not later
+
+    @property
+    def num_samples(self) -> int:
+        """Samples that the image is made of; what comes after them is not heard."""
+        return (self.width - 1) * self.hop_length + self.n_window
+
+    def check_length(self, num_samples: int) -> None:
+        """Refuse a signal that is too short for the image.
+
+        Raises:
+            VIMHError: naming the frames there are and those that are needed.
+        """
+        if num_samples < self.num_samples:
+            frames = max(0, 1 + (num_samples - self.n_window) // self.hop_length)
+            raise VIMHError(
+                f"a signal of {num_samples} samples gives {frames} frames (n_window "
+                f"{self.n_window}, hop_length {self.hop_length}), the image needs {self.width}"
+            )
+
+    @cached_property
+    def _window(self) -> Float64[np.ndarray, "N"]:
+        return periodic_window(self.window_type, self.n_window)
+
+    @cached_property
+    def _mel(self) -> scipy.sparse.csr_array | None:
+        if self.spectrogram_type != "mel":
+            return None
+        freq_max_hz = self.freq_max_ratio * self.sample_rate_hz / 2
+        # Sparse, because the filters are; and a BLAS product's bits may depend on the batch.
+        return scipy.sparse.csr_array(
+            mel_filters(self.height, self.n_fft, self.sample_rate_hz, self.freq_min_hz, freq_max_hz)
+        )
+
+    def __call__(self, audio: Float32[np.ndarray, "B T"]) -> Float64[np.ndarray, "B H W"]:
+        """The spectrogram in dB, frequency low to high, then time.
+
+        Raises:
+            VIMHError: if the signals are too short.
+        """
+        self.check_length(audio.shape[1])
+        power = self._power(self._frames(audio))  # (B, W, F)
+        mel = self._mel
+        if mel is not None:
+            batch, width, bins = power.shape
+            magnitude = np.sqrt(power).reshape(batch * width, bins).T
+            power = np.square((mel @ magnitude).T.reshape(batch, width, self.height))
+        np.maximum(power, 10.0 ** (self.floor_db / 10.0), out=power)
+        db = np.log10(power, out=power)
+        db *= 10.0
+        if self.floor_db_rel is not None:
+            np.maximum(db, db.max(axis=(1, 2), keepdims=True) + self.floor_db_rel, out=db)
+        return db.transpose(0, 2, 1)
+
+    def _frames(self, audio: Float32[np.ndarray, "B T"]) -> Float64[np.ndarray, "B W N"]:
+        """The windowed frames."""
+        heard = audio[:, : self.num_samples]
+        if self.pre_emphasis_coefficient:
+            emphasised = heard.astype(np.float64)
+            emphasised[:, 1:] -= self.pre_emphasis_coefficient * heard[:, :-1].astype(np.float64)
+            heard = emphasised
+        frames = np.lib.stride_tricks.sliding_window_view(heard, self.n_window, axis=1)
+        frames = frames[:, :: self.hop_length]
+        if self.window_type == "rectangular":
+            return frames.astype(np.float64)
+        return np.multiply(frames, self._window)
+
+    def _power(self, frames: Float64[np.ndarray, "B W N"]) -> Float64[np.ndarray, "B W F"]:
+        """``|X|²`` of the bins that are needed."""
+        spectrum = np.fft.rfft(frames, n=self.n_fft)
+        if self.spectrogram_type == "stft":
+            spectrum = spectrum[..., 1 : self.height + 1]
+        power = np.square(spectrum.real)
+        power += np.square(spectrum.imag)
+        power *= 1.0 / self.n_fft
+        return power
+
+    def to_json(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The metadata's `spectrogram_config` and `mel_config`."""
+        spectrogram_config = {
+            "sample_rate": self.sample_rate_hz,
+            "type": self.spectrogram_type,
+            "n_fft": self.n_fft,
+            "n_window": self.n_window,
+            "hop_length": self.hop_length,
+            "window_type": self.window_type,
+            "bins_per_harmonic": self.bins_per_harmonic,
+            "n_bins": self.height,
+            "floor_db": self.floor_db,
+            "floor_db_rel": self.floor_db_rel,
+        }
+        return spectrogram_config, {
+            "freq_min": self.freq_min_hz,
+            "freq_max_ratio": self.freq_max_ratio,
+        }
+
+    @classmethod
+    def from_metadata(cls, metadata: Metadata) -> "Spectrogram":
+        """The spectrogram that a data set was made with, from its JSON.
+
+        Raises:
+            VIMHError: if the data set does not say how its images were made.
+        """
+        stft = metadata.spectrogram_config
+        needed = ("type", "n_fft", "n_window", "hop_length", "window_type")
+        missing = [key for key in needed if key not in stft]
+        rate = stft.get("sample_rate", metadata.sample_rate)
+        if missing or rate is None:
+            raise VIMHError(
+                f"data set {metadata.dataset_name}: spectrogram_config lacks "
+                f"{', '.join(missing) or 'sample_rate'}, so a sound cannot be turned into its image"
+            )
+        return cls.from_config(
+            {key: value for key, value in stft.items() if key not in ("sample_rate", "n_bins")},
+            metadata.mel_config,
+            sample_rate_hz=int(rate),
+            height=metadata.height,
+            width=metadata.width,
+            pre_emphasis_coefficient=float(metadata.raw.get("pre_emphasis_coefficient") or 0.0),
+        )
+
+    @classmethod
+    def from_config(
+        cls,
+        stft: Mapping[str, Any],
+        mel: Mapping[str, Any],
+        *,
+        sample_rate_hz: int,
+        height: int,
+        width: int,
+        pre_emphasis_coefficient: float = 0.0,
+    ) -> "Spectrogram":
+        """From the configs `stft` and `mel`, with the keys that signal.md gives them.
+
+        Raises:
+            VIMHError: for an unknown key.
+        """
+        names = {"type": "spectrogram_type", "freq_min": "freq_min_hz"}
+        stft_keys = ("type", "n_fft", "n_window", "hop_length", "window_type", "bins_per_harmonic")
+        settings: dict[str, Any] = {}
+        for group, config, keys in (
+            ("stft", stft, (*stft_keys, "floor_db", "floor_db_rel")),
+            ("mel", mel, ("freq_min", "freq_max_ratio")),
+        ):
+            for key, value in config.items():
+                if key not in keys:
+                    raise VIMHError(f"{group}: unknown key {key!r}; there are {', '.join(keys)}")
+                settings[names.get(key, key)] = value
+        return cls(
+            sample_rate_hz=sample_rate_hz,
+            height=height,
+            width=width,
+            pre_emphasis_coefficient=pre_emphasis_coefficient,
+            **settings,
+        )

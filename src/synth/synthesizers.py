@@ -1,0 +1,201 @@
+"""Synthesisers: parameters of a batch of sounds in, audio out.
+
+A new synthesiser is a subclass of :class:`Synthesizer` and one YAML file in `configs/synth/`
+that names it by ``_target_`` and gives its parameters' ranges.
+"""
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from src.vimh.errors import VIMHError
+from src.vimh.parameters import Parameter, ParameterSpace
+
+
+class Synthesizer(ABC):
+    """A batch of parameters in, a batch of sounds out.
+
+    Subclasses set `synth_type` (names it in metadata and data set names) and `parameter_names`
+    (what `render` reads) and define `render`. Every sample is computed by itself, elementwise or
+    along its own time axis, so that it has the same bits in every batch.
+
+    Args:
+        parameters: name → `min`, `max`, `step`, `unit`, `description` in the order of the grid
+            (last one fastest); `min == max` fixes a parameter.
+        sample_rate_hz: samples a second.
+        duration_s: length of a sound.
+
+    Raises:
+        VIMHError: for a parameter that is missing, unknown or not well-formed.
+    """
+
+    synth_type: ClassVar[str]
+    parameter_names: ClassVar[tuple[str, ...]]
+
+    def __init__(
+        self, parameters: Mapping[str, Any], *, sample_rate_hz: int, duration_s: float
+    ) -> None:
+        if not isinstance(parameters, Mapping):
+            raise VIMHError(f"synth.parameters: expected a mapping, found {parameters!r}")
+        missing = [name for name in self.parameter_names if name not in parameters]
+        unknown = [name for name in parameters if name not in self.parameter_names]
+        if missing or unknown:
+            raise VIMHError(
+                f"synth.parameters: {self.synth_type} has {', '.join(self.parameter_names)}; "
+                + "; ".join(
+                    f"{what}: {', '.join(names)}"
+                    for what, names in (("missing", missing), ("unknown", unknown))
+                    if names
+                )
+            )
+        self.parameters = ParameterSpace(
+            _recipe_parameter(name, mapping) for name, mapping in parameters.items()
+        )
+        if not self.parameters.heads:
+            raise VIMHError("synth.parameters: every range is a single value, nothing to learn")
+        self.sample_rate_hz = sample_rate_hz
+        self.duration_s = duration_s
+
+    @property
+    def num_samples(self) -> int:
+        """Length of a whole sound in samples: ``round(duration · rate)``."""
+        return round(self.duration_s * self.sample_rate_hz)
+
+    @abstractmethod
+    def render(
+        self, values: Mapping[str, Float64[np.ndarray, "B"]], num_samples: int | None = None
+    ) -> Float32[np.ndarray, "B T"]:
+        """Render a batch.
+
+        Args:
+            values: every parameter's value for each sample, in its unit, fixed ones too.
+            num_samples: T, the length wanted: the first T samples of the sound, to the last bit;
+                None: the whole sound.
+        """
+
+
+def _recipe_parameter(name: str, mapping: Any) -> Parameter:
+    parameter = Parameter.from_json(name, mapping)
+    if parameter.extra:
+        raise VIMHError(
+            f"synth.parameters.{name}: unknown key {', '.join(map(repr, parameter.extra))}; "
+            "there are min, max, step, description, unit, scale, kind, class_names"
+        )
+    parameter.check_generatable()
+    return parameter
+
+
+def build_synthesizer(
+    config: Mapping[str, Any], *, sample_rate_hz: int, duration_s: float
+) -> Synthesizer:
+    """Build the synthesiser that `_target_` names from the other keys.
+
+    Args:
+        config: the recipe's `synth`: `_target_`, `parameters` and the class's own arguments.
+        sample_rate_hz: samples a second.
+        duration_s: length of a sound.
+
+    Raises:
+        VIMHError: if `_target_` names no subclass of :class:`Synthesizer`, or a key is unknown.
+
+    Example:
+        >>> synth = build_synthesizer(
+        ...     {"_target_": "src.synth.synthesizers.SimpleSawSynth", "parameters": {
+        ...         "note_number": {"min": 57, "max": 57},
+        ...         "note_velocity": {"min": 10, "max": 126, "step": 2},
+        ...         "log10_decay_time": {"min": -2.0, "max": 0.3, "step": 0.1}}},
+        ...     sample_rate_hz=8000, duration_s=1.0)
+        >>> synth.synth_type, synth.parameters.heads.names, synth.num_samples
+        ('simple', ('note_velocity', 'log10_decay_time'), 8000)
+    """
+    arguments = dict(config)
+    target = arguments.pop("_target_", None)
+    if not isinstance(target, str) or "." not in target:
+        raise VIMHError(
+            "synth._target_ must be the import path of a Synthesizer, "
+            f"such as src.synth.synthesizers.SimpleSawSynth; found {target!r}"
+        )
+    cls = _synthesizer_class(target)
+    if "parameters" not in arguments:
+        raise VIMHError("synth: key 'parameters' is missing")
+    try:
+        return cls(**arguments, sample_rate_hz=sample_rate_hz, duration_s=duration_s)
+    except TypeError as error:
+        raise VIMHError(f"synth: {target} does not take these keys: {error}") from error
+
+
+def _synthesizer_class(target: str) -> type[Synthesizer]:
+    module_name, _, class_name = target.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+        cls = getattr(module, class_name)
+    except (ImportError, AttributeError) as error:
+        raise VIMHError(f"synth._target_: there is no {target} ({error})") from error
+    if not (isinstance(cls, type) and issubclass(cls, Synthesizer)) or cls is Synthesizer:
+        raise VIMHError(f"synth._target_: {target} is not a subclass of {Synthesizer.__name__}")
+    return cls
+
+
+_ENVELOPE_BLOCK = 128  # samples; fixed, so that a shorter rendering has the same bits
+
+
+class SimpleSawSynth(Synthesizer):
+    r"""An exponentially decaying sawtooth.
+
+    .. math::
+        x[n] = \frac{v}{127} \, e^{-t/\tau} \, (2 (p - \lfloor p \rfloor) - 1), \quad
+        p = f t - 0.5, \quad t = n / \mathrm{rate}
+
+    with f = 440 · 2^((note_number − 69)/12) Hz (MIDI tuning standard), τ = 10^log10_decay_time s
+    and v = note_velocity. It starts at 0 and rises. Computed in float64, returned in float32.
+    The saw is not band-limited: its aliases are part of the sound.
+    """
+
+    synth_type = "simple"
+    parameter_names = ("note_number", "note_velocity", "log10_decay_time")
+
+    def render(
+        self, values: Mapping[str, Float64[np.ndarray, "B"]], num_samples: int | None = None
+    ) -> Float32[np.ndarray, "B T"]:
+        """Render a batch; see :meth:`Synthesizer.render`."""
+        length = self.num_samples if num_samples is None else num_samples
+        blocks = -(-length // _ENVELOPE_BLOCK)
+        note = values["note_number"]
+        # One waveform for all where the note is the same; elementwise, so the bits are too.
+        note = note[:1] if len(note) and (note == note[0]).all() else note
+        saw = self._saw(note, blocks * _ENVELOPE_BLOCK)
+        coarse, fine = self._envelope(values["log10_decay_time"], blocks)
+        coarse *= (values["note_velocity"] / 127.0)[:, None]
+        audio = saw.reshape(-1, blocks, _ENVELOPE_BLOCK) * fine[:, None, :]
+        audio *= coarse[:, :, None]
+        return audio.reshape(len(audio), -1)[:, :length].astype(np.float32)
+
+    def _saw(
+        self, note_number: Float64[np.ndarray, "N"], length: int
+    ) -> Float64[np.ndarray, "N T"]:
+        """The sawtooth of each note, −1…1."""
+        frequency_hz = 440.0 * 2.0 ** ((note_number - 69.0) / 12.0)
+        time_s = np.arange(length) / self.sample_rate_hz
+        phase = frequency_hz[:, None] * time_s
+        phase -= 0.5
+        phase -= np.floor(phase)
+        phase *= 2.0
+        phase -= 1.0
+        return phase
+
+    def _envelope(
+        self, log10_decay_time: Float64[np.ndarray, "B"], blocks: int
+    ) -> tuple[Float64[np.ndarray, "B K"], Float64[np.ndarray, "B M"]]:
+        """``exp(−t/τ)`` as the product of its values at block starts and within a block.
+
+        ``exp(−(aM + b)/r) = exp(−aM/r) · exp(−b/r)``, exact but for one rounding: K + M
+        exponentials instead of K·M.
+        """
+        decay_samples = (10.0**log10_decay_time * self.sample_rate_hz)[:, None]
+        starts = np.arange(blocks) * float(_ENVELOPE_BLOCK)
+        within = np.arange(float(_ENVELOPE_BLOCK))
+        return np.exp(-starts / decay_samples), np.exp(-within / decay_samples)
