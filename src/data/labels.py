@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from src.data.batch import Labels
@@ -88,42 +88,49 @@ class LabelTables:
         self._distributions = {n: t.to(device) for n, t in self._distributions.items()}
         return self
 
-    def indices(self, q: UInt8[Tensor, "B P"]) -> Tensor:
-        """Class indices int64 (heads with an index, B), in the order of :attr:`index_names`."""
+    @property
+    def needs_bytes(self) -> bool:
+        """Whether :meth:`assemble` needs the bytes: some head has a distribution."""
+        return bool(self._distributions)
+
+    def indices(self, q: UInt8[Tensor, "B P"]) -> Int64[Tensor, "I B"]:
+        """Class indices of the I heads that want one, in the order of :attr:`index_names`."""
         if not self.index_names:
             return torch.empty((0, len(q)), dtype=torch.int64, device=q.device)
         return torch.gather(self._index_tables, 1, q.long().t()[self._index_columns])
 
-    def finish(
+    def finish(self, q: UInt8[Tensor, "B P"]) -> Labels:
+        """The labels of a batch of stored bytes, a dict in the heads' order."""
+        return self.assemble(self.indices(q), q / 255.0, q)
+
+    def assemble(
         self,
-        q: UInt8[Tensor, "B P"],
-        values: Float[Tensor, "B P"] | None = None,
-        indices: Tensor | None = None,
+        indices: Int64[Tensor, "I B"],
+        values: Float[Tensor, "B P"],
+        q: UInt8[Tensor, "B P"] | None = None,
     ) -> Labels:
-        """The labels of a batch, a dict in the heads' order.
+        """The labels from what is there already.
 
         Args:
-            q: stored bytes.
-            values: `q/255`, where the caller has it already.
-            indices: what :meth:`indices` gives for `q`, where the caller has it already.
+            indices: what :meth:`indices` gives.
+            values: `q/255`.
+            q: stored bytes; only where :attr:`needs_bytes`.
         """
-        values = q / 255.0 if values is None else values
-        rows = (self.indices(q) if indices is None else indices).unbind(0)
-        ready = dict(zip(self.index_names, rows, strict=True))
+        ready = dict(zip(self.index_names, indices.unbind(0), strict=True))
         if len(ready) == len(self.names):
             return ready
-        return {name: self._label(name, j, q, values, ready) for j, name in enumerate(self.names)}
-
-    def _label(
-        self, name: str, column: int, q: Tensor, values: Tensor, ready: dict[str, Tensor]
-    ) -> Tensor:
-        match self.kinds[name]:
-            case "index":
-                return ready[name]
-            case "distribution":
-                return self._distributions[name].index_select(0, q[:, column].long())
-            case "value":
-                return values[:, column]
+        labels = {}
+        for column, name in enumerate(self.names):
+            match self.kinds[name]:
+                case "index":
+                    labels[name] = ready[name]
+                case "value":
+                    labels[name] = values[:, column]
+                case "distribution":
+                    assert q is not None
+                    table = self._distributions[name]
+                    labels[name] = table.index_select(0, q[:, column].long())
+        return labels
 
 
 def _kind(parameter: Parameter, kinds: Mapping[str, str] | None, width: float | int) -> TargetKind:

@@ -43,7 +43,7 @@ class Preparation(nn.Module):
     Example:
         >>> metadata = Metadata.from_json({
         ...     "height": 2, "width": 3, "channels": 1, "parameter_names": ["p"],
-        ...     "parameter_mappings": {"p": {"min": 0, "max": 1, "step": 0.5}}})
+        ...     "parameter_mappings": {"p": {"min": 0.0, "max": 1.0, "step": 0.5}}})
         >>> prepare = Preparation(metadata, auxiliary_features=["level"])
         >>> images = torch.zeros((4, 1, 2, 3), dtype=torch.uint8)
         >>> image, auxiliary = prepare(images, torch.zeros((4, 2)))

@@ -55,14 +55,14 @@ class DiskStore:
         images, q, scale = self.read(indices.numpy())
         scalars = np.concatenate([scale, q.astype(np.float32) / np.float32(255.0)], axis=1)
         q_BP, scalars_BS = torch.from_numpy(q), torch.from_numpy(scalars)
-        labels = self.tables.finish(q_BP, scalars_BS[:, 2:])
+        labels = self.tables.assemble(self.tables.indices(q_BP), scalars_BS[:, 2:], q_BP)
         return RawBatch(torch.from_numpy(images), labels, scalars_BS)
 
     def read(
         self, indices: Int64[np.ndarray, "B"]
     ) -> tuple[UInt8[np.ndarray, "B C H W"], UInt8[np.ndarray, "B P"], Float[np.ndarray, "B 2"]]:
         """The samples `indices` as they are stored: images, label bytes and scale factors."""
-        if len(self.records) == 1:
+        if len(self.records) == 1 or len(indices) == 0:
             return self.records[0].gather(indices)
         file_of = np.searchsorted(self._starts, indices, side="right") - 1
         order = np.argsort(file_of, kind="stable")
@@ -101,7 +101,6 @@ class MemoryStore:
         self._q = q.to(device)
         self._scalars = torch.cat([scale.to(device), self._q / 255.0], dim=1)
         self._indices = self.tables.indices(self._q)
-        self._only_indices = len(self.tables.index_names) == len(self.tables.names)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -110,10 +109,9 @@ class MemoryStore:
         """Pick the samples `indices`, in this order; they may be on another device."""
         indices = indices.to(self.images.device, non_blocking=True)
         scalars = self._scalars.index_select(0, indices)
+        q = self._q.index_select(0, indices) if self.tables.needs_bytes else None
         own = self._indices.index_select(1, indices)
-        # With indices alone the bytes are not needed: the shape is all that is asked of them.
-        q = self._q if self._only_indices else self._q.index_select(0, indices)
-        labels = self.tables.finish(q, scalars[:, 2:], own)
+        labels = self.tables.assemble(own, scalars[:, 2:], q)
         return RawBatch(self.images.index_select(0, indices), labels, scalars)
 
 

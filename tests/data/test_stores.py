@@ -1,0 +1,60 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from src.data.labels import LabelTables
+from src.data.stores import RAM_BYTES, DiskStore, MemoryStore, resolve_residency
+from src.vimh.records import open_dataset
+
+
+@pytest.fixture
+def disk(make_dataset: Callable[..., Path]) -> DiskStore:
+    opened = open_dataset(make_dataset())
+    kinds = {"note_velocity": "value", "log10_decay_time": "index"}
+    tables = LabelTables(opened.metadata.parameters, kinds)
+    return DiskStore((opened.train, opened.test), tables)
+
+
+@pytest.mark.parametrize(
+    "indices",
+    [[0, 39], [40, 49], [45, 3, 41, 3, 0, 49, 12], [], [7]],
+    ids=["train", "test", "mixed", "none", "one"],
+)
+def test_both_files_are_one_array(disk: DiskStore, indices: list[int]) -> None:
+    chosen = np.array(indices, dtype=np.int64)
+    train, test = (records.gather(np.arange(len(records))) for records in disk.records)
+    for part, ours in enumerate(disk.read(chosen)):
+        np.testing.assert_array_equal(ours, np.concatenate([train[part], test[part]])[chosen])
+
+
+def test_memory_gives_what_the_files_give(disk: DiskStore) -> None:
+    memory = MemoryStore(disk)
+    assert len(memory) == len(disk) == 50
+    chosen = torch.tensor([45, 3, 41, 3, 0, 49, 12])
+    ours, theirs = memory.gather(chosen), disk.gather(chosen)
+    assert torch.equal(ours.images, theirs.images)
+    assert torch.equal(ours.scalars, theirs.scalars)
+    assert list(ours.labels) == list(theirs.labels)
+    for name, label in theirs.labels.items():
+        assert torch.equal(ours.labels[name], label)
+        assert ours.labels[name].dtype == label.dtype
+
+
+def test_soft_targets_come_from_memory_too(make_dataset: Callable[..., Path]) -> None:
+    opened = open_dataset(make_dataset())
+    tables = LabelTables(opened.metadata.parameters, target_width=1.0)
+    disk = DiskStore((opened.train, opened.test), tables)
+    chosen = torch.tensor([3, 44])
+    ours, theirs = MemoryStore(disk).gather(chosen), disk.gather(chosen)
+    for name, label in theirs.labels.items():
+        assert torch.equal(ours.labels[name], label)
+
+
+def test_auto_keeps_large_sets_in_their_files() -> None:
+    cpu = torch.device("cpu")
+    assert resolve_residency("auto", RAM_BYTES, cpu) == "ram"
+    assert resolve_residency("auto", RAM_BYTES + 1, cpu) == "disk"
+    assert resolve_residency("device", 2**40, cpu) == "device"
