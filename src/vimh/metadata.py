@@ -217,7 +217,7 @@ class Metadata:
             mel_config=_section(mapping, "mel_config", where),
             # any other value says nothing: older writers counted other things here
             metadata_bytes=14 if encoding == 14 else 6 if encoding == 6 else None,
-            checksums=_section(mapping, "checksums", where),
+            checksums=_checksums(mapping, where),
             recipe=_section(mapping, "recipe", where) or None,
             raw=copy.deepcopy(dict(mapping)),
         )
@@ -379,6 +379,11 @@ def _section(mapping: Mapping[str, Any], key: str, where: str | Path) -> dict[st
     if not isinstance(value, Mapping):
         raise VIMHError(f"{where}: key '{key}' must be an object, found {value!r}")
     return dict(value)
+
+
+def _checksums(mapping: Mapping[str, Any], where: str | Path) -> dict[str, str]:
+    checksums = _section(mapping, "checksums", where)
+    return {name: _text(checksums, name, f"{where}: checksums") or "" for name in checksums}
 
 
 def _fixed_value(name: str, listed: object, mapping: Mapping[str, Any] | None) -> float:

@@ -4,6 +4,7 @@ A pickle holds a dict: `data` (a row of C*H*W planar pixels for each sample), th
 `[N, id, q, id, q, ...]` of each sample, the image size, and where there are any the scale factors.
 """
 
+import mmap
 import pickle
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -90,14 +91,19 @@ def load_dict(path: Path, max_bytes: int) -> dict[str, Any]:
             f'src.vimh.convert import to_binary; to_binary("{path.parent}", "NEW_DIRECTORY", '
             f"max_pickle_bytes={size})'"
         )
-    with path.open("rb") as file:
+    if size == 0:  # cannot be mapped
+        raise VIMHError(f"{path}: expected a pickle, found an empty file")
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as mapped,
+    ):
         try:
-            contents = RestrictedUnpickler(file, size).load()
+            contents = RestrictedUnpickler(mapped).load()
         except VIMHError as error:
             raise type(error)(f"{path}: {error}; see docs/vimh.md, 'Pickles'") from error
         except _BROKEN as error:
             raise VIMHError(
-                f"{path}: not a whole pickle, broken before byte {file.tell()} of {size}: {error}"
+                f"{path}: not a whole pickle, broken before byte {mapped.tell()} of {size}: {error}"
             ) from error
     if type(contents) is not dict or not all(isinstance(key, str) for key in contents):
         raise VIMHError(f"{path}: expected a dict with names as keys, found another object")
@@ -134,7 +140,8 @@ def write_pickle(
     )
     write(_fragment("vimh_labels") + pickle.EMPTY_LIST + pickle.MARK)
     for records in chunks():
-        write(_label_lists(records))
+        lists = _label_lists(records)
+        write(pickle.FRAME + struct.pack("<Q", len(lists)) + lists)
     write(pickle.APPENDS)
     if layout.has_scale_factors:
         write(_fragment("scale_factors"))

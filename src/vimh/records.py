@@ -74,7 +74,7 @@ class Records:
         # straight into a contiguous batch, with no copy of whole records in between.
         self._images = items["image"]
         self._headers = items["header"]
-        self._label_columns = layout.label_columns(metadata.parameter_ids)
+        self._label_columns = np.array(layout.label_columns(metadata.parameter_ids), dtype=np.intp)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -126,7 +126,7 @@ class Records:
         """
         images = self._images[indices].view(np.uint8).reshape(-1, *self.layout.image_shape)
         headers = self._headers[indices].view(np.uint8).reshape(-1, self.layout.header_size)
-        labels = headers[:, self._label_columns]
+        labels = headers.take(self._label_columns, axis=1)
         if self.has_scale_factors:
             scale_factors = headers[:, 6:14].copy().view("<f4")
         else:

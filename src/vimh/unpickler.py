@@ -9,11 +9,12 @@ unpickler of the standard library that reads, because the one in C allocates wha
 
 import io
 import math
+import mmap
 import pickle
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -133,35 +134,11 @@ for _core in ("numpy.core", "numpy._core"):
     _ALLOWED[f"{_core}.numeric", "_frombuffer"] = _Global(_from_buffer)
 
 
-class _Reader(io.RawIOBase):
-    """A file that never allocates more than it holds."""
-
-    def __init__(self, file: BinaryIO, size: int) -> None:
-        self._file = file
-        self._size = size
-
-    def _check(self, count: int) -> None:
-        position = self._file.tell()
-        if not 0 <= count <= self._size - position:
-            raise VIMHError(
-                f"truncated at byte {position}: expected {count} more bytes, "
-                f"found {self._size - position}"
-            )
-
-    def read(self, count: int = -1) -> bytes:
-        self._check(count)
-        return self._file.read(count)
-
-    def readline(self, size: int | None = -1) -> bytes:
-        return self._file.readline()
-
-
 class RestrictedUnpickler(pickle._Unpickler):
     """Read one pickle; see the module's docstring.
 
     Args:
-        file: The open file, at its start.
-        size: Its size in bytes.
+        file: The bytes; a kind whose `read` allocates no more than there is to read.
 
     Raises:
         RefusedError: The pickle uses a global or an instruction that is not on the list.
@@ -171,8 +148,8 @@ class RestrictedUnpickler(pickle._Unpickler):
     append: Callable[[object], None]
     read: Callable[[int], bytes]
 
-    def __init__(self, file: BinaryIO, size: int) -> None:
-        super().__init__(_Reader(file, size), encoding="latin-1")
+    def __init__(self, file: mmap.mmap | io.BytesIO) -> None:
+        super().__init__(file, encoding="latin-1")
 
     def find_class(self, module: str, name: str) -> Any:
         """Return our stand-in for a global, or refuse it by name."""

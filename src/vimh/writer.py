@@ -180,7 +180,8 @@ class DatasetWriter:
             file.sync()
         written = dict(self._files) if self._format != "pickle" else {}
         if self._format != "binary":
-            for split, records in self._files.items():
+            for split in _SPLITS:
+                records = self._files[split]
                 pickled = HashedFile(self._directory.path / f"{split}{PICKLE_SUFFIX}")
                 self._files[pickled.path.name] = written[pickled.path.name] = pickled
                 write_pickle(pickled.write, records.path, self._layout, self._samples[split])
