@@ -92,7 +92,7 @@ def build_model(
         hydra.utils.instantiate(cfg.model.get(key)) if cfg.model.get(key) else None
         for key in ("optimizer", "scheduler")
     )
-    model = MultiheadLitModule(
+    return MultiheadLitModule(
         net=net,
         optimizer=optimizer,
         scheduler=scheduler,
@@ -106,7 +106,6 @@ def build_model(
         scheduler_monitor=cfg.model.get("scheduler_monitor", "val/loss"),
         provenance=_provenance(cfg, metadata),
     )
-    return model
 
 
 def build_loss(loss_cfg: DictConfig, parameter: Parameter) -> HeadLoss:
@@ -277,8 +276,9 @@ def _check_target_width(cfg: DictConfig, criteria: Mapping[str, HeadLoss]) -> No
 def _loss_weights(
     weights: DictConfig | None, parameters: list[Parameter]
 ) -> dict[str, float | None] | None:
-    """Null weights of parameters that this data set does not have are no mistake: a model
-    config lists the usual ones.
+    """The weights of heads that there are; null ones of others are no mistake.
+
+    A model config lists the usual parameters, and not every data set has them all.
     """
     if weights is None:
         return None
@@ -316,4 +316,3 @@ def _call(make: Callable[[], Any], key: str) -> Any:
     except hydra.errors.InstantiationException as error:
         cause = error.__cause__ or error
         raise ConfigError(f"{key}: {cause}") from error
-

@@ -75,7 +75,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         )
     described = raw["avix"]
     if not isinstance(described, Mapping) or not {"config", "metadata"} <= described.keys():
-        raise ConfigError(f"{path} does not describe its model: avix.config or avix.metadata lacks.")
+        raise ConfigError(f"{path} does not describe its model: no avix.config or avix.metadata.")
     return Checkpoint(
         path=path,
         config=OmegaConf.create(described["config"]),

@@ -73,7 +73,7 @@ def test_monitor_is_derived_and_names_are_checked(config) -> None:
 
     with open_dict(cfg):
         cfg.optimized_metric = "val/accuracy"
-    with pytest.raises(ConfigError, match="optimized_metric is 'val/accuracy'.*val/mae_jnd"):
+    with pytest.raises(ConfigError, match=r"optimized_metric is 'val/accuracy'.*val/mae_jnd"):
         resolve_monitor(cfg, model)
 
 

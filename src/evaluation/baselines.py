@@ -33,6 +33,8 @@ class SplitArrays:
 def baselines(train: SplitArrays, test: SplitArrays) -> Iterator[tuple[str, np.ndarray]]:
     """Yields the name and the predictions (N_test, P) of every baseline that applies.
 
+    Those marked "(aux)" see the auxiliary features alone, the nearest neighbour the image alone.
+
     Args:
         train: What the baselines learn from; of more than 20,000 samples the first are used.
         test: What they are tried on.
@@ -43,14 +45,14 @@ def baselines(train: SplitArrays, test: SplitArrays) -> Iterator[tuple[str, np.n
         train.values[:MAX_TRAINING_SAMPLES],
     )
     yield "always the mean", mean_of_training(train, test)
-    yield "nearest training image", nearest_neighbours(train.images, train.values, test.images, 1)
+    yield "nearest image", nearest_neighbours(train.images, train.values, test.images, 1)
     if train.auxiliary is not None and test.auxiliary is not None:
         yield (
-            "least squares on the auxiliary features",
+            "least squares (aux)",
             least_squares(train.auxiliary, train.values, test.auxiliary),
         )
         yield (
-            "3 nearest neighbours on the auxiliary features",
+            "3 neighbours (aux)",
             nearest_neighbours(train.auxiliary, train.values, test.auxiliary, 3),
         )
 

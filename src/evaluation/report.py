@@ -13,6 +13,7 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from jaxtyping import Float
 from rich.table import Table
 
 from src.models.metrics import ParameterMetrics
@@ -27,12 +28,17 @@ class Row:
     metrics: Mapping[str, float]
 
 
-def row_of(method: str, predicted: np.ndarray, true: np.ndarray, parameters: Sequence[Parameter]):
+def row_of(
+    method: str,
+    predicted: Float[np.ndarray, "N P"],
+    true: Float[np.ndarray, "N P"],
+    parameters: Sequence[Parameter],
+) -> Row:
     """The metrics of predictions (N, P) in parameter units, by the metric that training uses."""
     metrics = ParameterMetrics(parameters, with_accuracy=False)
     metrics.update(
-        torch.as_tensor(predicted, dtype=torch.float32),
-        torch.as_tensor(true, dtype=torch.float32),
+        torch.as_tensor(predicted, dtype=torch.float64),
+        torch.as_tensor(true, dtype=torch.float64),
     )
     return Row(method, {name: float(value) for name, value in metrics.compute().items()})
 
@@ -48,34 +54,33 @@ def comparison_table(
         title: What the table shows, with the number of samples.
         caption: A sentence below it.
     """
-    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
-    table.add_column("parameter")
-    table.add_column("method")
-    for heading in ("MAE", "MAE, % of range", "within 1 JND", "accuracy"):
-        table.add_column(heading, justify="right")
     rows = list(rows)
-    for parameter in parameters:
+    with_accuracy = any(name.endswith("acc") for name in rows[0].metrics)
+    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    for heading in ("parameter", "method"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("MAE", "of range", "within 1 JND", *(["accuracy"] if with_accuracy else [])):
+        table.add_column(heading, justify="right", no_wrap=True)
+
+    for head in [*(p.name for p in parameters), None]:
+        unit = next((p.unit for p in parameters if p.name == head), "JND")
+        prefix = "" if head is None else f"{head}_"
         for position, row in enumerate(rows):
-            get, name = row.metrics.get, parameter.name
-            mae = get(f"{name}_mae")
+            get = row.metrics.get
+            mae = get(f"{prefix}mae" if head else "mae_jnd")
+            cells = [
+                "" if mae is None else f"{mae:.3g} {unit}".rstrip(),
+                _percent(get(f"{prefix}mae_percent"), factor=1.0, digits=2),
+                _percent(get(f"{prefix}jnd")),
+            ]
+            if with_accuracy:
+                cells.append(_percent(get(f"{prefix}acc")))
             table.add_row(
-                name if position == 0 else "",
+                (head or "all at once") if position == 0 else "",
                 row.method,
-                "" if mae is None else f"{mae:.4g} {parameter.unit}".rstrip(),
-                _percent(get(f"{name}_mae_percent"), factor=1.0, digits=2),
-                _percent(get(f"{name}_jnd")),
-                _percent(get(f"{name}_acc")),
+                *cells,
                 end_section=position == len(rows) - 1,
             )
-    for position, row in enumerate(rows):
-        table.add_row(
-            "all heads at once" if position == 0 else "",
-            row.method,
-            "" if "mae_jnd" not in row.metrics else f"{row.metrics['mae_jnd']:.3f} JND",
-            "",
-            _percent(row.metrics.get("jnd")),
-            _percent(row.metrics.get("acc")),
-        )
     return table
 
 
@@ -109,8 +114,7 @@ def write_metrics(
     content = {
         "metrics": {name: float(value) for name, value in sorted(metrics.items())},
         "parameters": {
-            p.name: {"unit": p.unit, "min": p.min, "max": p.max, "step": p.step}
-            for p in parameters
+            p.name: {"unit": p.unit, "min": p.min, "max": p.max, "step": p.step} for p in parameters
         },
         "num_samples": dict(num_samples),
         "seed": seed,

@@ -1,4 +1,4 @@
-"""The end of a training run: a table beside its baselines, ``metrics.json``, and where things lie."""
+"""The end of a run: a table beside its baselines, ``metrics.json``, and where things lie."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def report_run(
     stage = "test" if "test/loss" in values else "val"
     if f"{stage}/loss" in values:
         own = {n.removeprefix(f"{stage}/"): v for n, v in values.items() if n.startswith(stage)}
-        rows = [Row("this network", own), *baseline_rows(built, stage)]
+        rows = [Row("network", own), *baseline_rows(built, stage)]
         split = "test" if stage == "test" else "validation"
         console.print(
             comparison_table(

@@ -16,7 +16,7 @@ def test_each_baseline_on_a_set_whose_answers_are_known() -> None:
     train, test = _split(200, 0), _split(50, 1)
     found = dict(baselines(train, test))
     np.testing.assert_allclose(found["always the mean"][0], train.values.mean(axis=0))
-    exact = found["least squares on the auxiliary features"]
+    exact = found["least squares (aux)"]
     np.testing.assert_allclose(exact, test.values, atol=1e-5)
     one = nearest_neighbours(train.images, train.values, train.images[:5], 1)
     np.testing.assert_allclose(one, train.values[:5])
