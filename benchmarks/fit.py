@@ -13,7 +13,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from src.build import Built, build_model
+from src.build import Built, build_model, resolve_monitor
 from src.utils import instantiate_callbacks, instantiate_loggers
 
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
@@ -28,6 +28,7 @@ def compose_training(work: Path, samples: int, *overrides: str) -> DictConfig:
         f"data.source.recipe.dataset.size={samples}",
         f"trainer.max_epochs={MANY_EPOCHS}",
         "trainer.accelerator=cpu",
+        f"callbacks.early_stopping.patience={MANY_EPOCHS}",
         f"paths.log_dir={work}/logs",
         f"paths.vimh_dir={work}/data",
         f"paths.output_dir={work}/run",
@@ -41,6 +42,7 @@ def compose_training(work: Path, samples: int, *overrides: str) -> DictConfig:
 
 def fit(cfg: DictConfig, built: Built, first: pl.Callback) -> None:
     """`Trainer.fit` as train.py runs it, with one more callback before all others."""
+    resolve_monitor(cfg, built.model)
     callbacks = [first, *instantiate_callbacks(cfg.callbacks)]
     loggers = instantiate_loggers(cfg.logger)
     trainer = hydra.utils.instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
@@ -104,7 +106,6 @@ class TimedEpochs(pl.Callback):
         self.between(trainer, seconds if trainer.current_epoch >= 2 else None)
         if trainer.current_epoch >= self.epochs + 1:
             trainer.should_stop = True
-            trainer.limit_val_batches = 0
         self.validation_seconds = 0.0
         self.started = time.perf_counter()
 

@@ -23,11 +23,12 @@ def reference_values(recipe: Mapping[str, Any], index: int) -> dict[str, float]:
 
 
 def reference_sound(values: Mapping[str, float], rate: int, num_samples: int) -> np.ndarray:
-    """The decaying sawtooth, float64."""
+    """The decaying sawtooth, computed in float64, with float32 values as WAV files have them."""
     t = np.arange(num_samples) / rate
     p = 440.0 * 2.0 ** ((values["note_number"] - 69.0) / 12.0) * t - 0.5
     envelope = np.exp(-t / 10.0 ** values["log10_decay_time"])
-    return values["note_velocity"] / 127.0 * envelope * (2.0 * (p - np.floor(p)) - 1.0)
+    sound = values["note_velocity"] / 127.0 * envelope * (2.0 * (p - np.floor(p)) - 1.0)
+    return sound.astype(np.float32).astype(np.float64)
 
 
 def reference_window(window_type: str, length: int) -> np.ndarray:

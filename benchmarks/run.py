@@ -74,7 +74,7 @@ def measure_apart(group: str, work: Path, quick: bool) -> list[Row]:
             )
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         lines = log.read_text(errors="replace").strip().splitlines()
-        reason = lines[-1] if lines else str(error)
+        reason = (lines[-1] if lines else str(error))[:300]
         return [Row(group, "", Budget("at least", 0.0), failure=reason)]
     return [Row.from_dict(fields) for fields in json.loads(answer.read_text())]
 
