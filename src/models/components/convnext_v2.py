@@ -53,8 +53,7 @@ class GlobalResponseNorm(nn.Module):
 
     def forward(self, x_BHWC: Float[Tensor, "B H W C"]) -> Float[Tensor, "B H W C"]:
         """Scale each channel by its share of the energy."""
-        # Not torch.norm: its gradient at zero is NaN, and a silent image has channels of zeros.
-        norm = (x_BHWC.square().sum(dim=(1, 2), keepdim=True) + 1e-12).sqrt()
+        norm = torch.linalg.vector_norm(x_BHWC, dim=(1, 2), keepdim=True)
         share = norm / (norm.mean(dim=-1, keepdim=True) + 1e-6)
         return self.gamma * (x_BHWC * share) + self.beta + x_BHWC
 

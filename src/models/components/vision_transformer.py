@@ -169,7 +169,7 @@ class VisionTransformer(MultiheadNetwork):
         embed_dim: int = 48,
         n_layers: int = 3,
         n_attention_heads: int = 4,
-        forward_mul: float = 2,
+        forward_mul: int = 2,
         dropout: float = 0.0,
         use_torch_layers: bool = False,
         **heads: Unpack[HeadOptions],
@@ -189,7 +189,7 @@ class VisionTransformer(MultiheadNetwork):
         num_tokens = (height // patch[0]) * (width // patch[1])
         self.patches = nn.Conv2d(n_channels, embed_dim, kernel_size=patch, stride=patch)
         self.positions = nn.Parameter(torch.empty(1, num_tokens, embed_dim))
-        hidden_dim = round(forward_mul * embed_dim)
+        hidden_dim = forward_mul * embed_dim
         make_layers = FusedTransformerLayers if use_torch_layers else TransformerLayers
         self.encoder = make_layers(
             n_layers=n_layers,

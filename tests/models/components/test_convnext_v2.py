@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from src.models.components import ConvNeXtV2
-from src.models.components.convnext_v2 import NAMED_SIZES, GlobalResponseNorm
+from src.models.components.convnext_v2 import NAMED_SIZES, ConvNeXtBlock, GlobalResponseNorm
 
 
 @pytest.mark.parametrize(
@@ -60,10 +60,9 @@ def test_response_norm_has_finite_gradients_at_zero():
 
 def test_drop_path_rises_to_the_given_rate():
     network = ConvNeXtV2(depths=(1, 2), dims=(4, 8), drop_path_rate=0.3, output_size=2)
-    blocks = [
-        m.stochastic_depth.probability for s in network.stages for m in s if hasattr(m, "depthwise")
-    ]
-    assert blocks == pytest.approx([0.0, 0.15, 0.3])
+    blocks = [m for m in network.modules() if isinstance(m, ConvNeXtBlock)]
+    rates = [block.stochastic_depth.probability for block in blocks]
+    assert rates == pytest.approx([0.0, 0.15, 0.3])
 
 
 @pytest.mark.parametrize(
