@@ -73,8 +73,8 @@ class GroupedProgressBar(ProgressBar):
 
     def __init__(
         self,
-        refresh_rate: float = 2.0,
-        plain_interval_s: float = 10.0,
+        refresh_rate: int | float = 2.0,
+        plain_interval_s: int | float = 10.0,
         with_gradients: bool = False,
         by_head: bool = True,
         max_heads: int = 8,
@@ -153,10 +153,6 @@ class GroupedProgressBar(ProgressBar):
     # Where the run is. Metrics are read only where Lightning has no reduction pending: in other
     # places, reading them in this process alone would wait for the others for ever.
 
-    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The few validation batches before training."""
-        self._begin("Sanity check", sum(trainer.num_sanity_val_batches))
-
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A new epoch; the one before gets its line where there is no terminal."""
         if self._live is None and self._phase is not None and trainer.current_epoch > 0:
@@ -181,8 +177,9 @@ class GroupedProgressBar(ProgressBar):
         self._end(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Validation, inside of an epoch or on its own."""
+        """Validation: a few batches before training, inside of an epoch, or on its own."""
         if trainer.sanity_checking:
+            self._begin("Sanity check", sum(trainer.num_sanity_val_batches))
             return
         epoch = self._outer = self._phase if trainer.state.fn == "fit" else None
         description = "Validation" if epoch is None else f"{epoch.description} validation"
@@ -254,7 +251,7 @@ class GroupedProgressBar(ProgressBar):
             self._console = Console()
         return self._console
 
-    def _begin(self, description: str, total: float) -> None:
+    def _begin(self, description: str, total: int | float) -> None:
         if not self._enabled:
             return
         self._phase = _Phase(description, float(total))
@@ -332,7 +329,8 @@ class GroupedProgressBar(ProgressBar):
             Text(phase.timing, style="dim"),
         )
         metrics = Table.grid(padding=(0, 2))
-        metrics.add_column(style="bold", no_wrap=True)
+        name_width = max((len(group) for group in self._lines), default=0)
+        metrics.add_column(style="bold", no_wrap=True, min_width=name_width)
         metrics.add_column(overflow="ellipsis", no_wrap=True)
         for group, text in self._lines.items():
             metrics.add_row(group, text)

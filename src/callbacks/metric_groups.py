@@ -7,16 +7,17 @@ OVERALL = "all"
 GRADIENTS = "gradients"
 # The names that models log: "{stage}/{metric}" or "{stage}/{head}_{metric}", some with "_best" or
 # "_step" behind.
+_KIND = r"(?:loss|acc|mae|mae_percent|mae_jnd|jnd)(?:_best|_step|_epoch)?"
+# First without a head: else "mae_jnd" would be the "jnd" of a head called "mae".
 _METRIC = re.compile(
-    r"(?:(?P<stage>train|val|test)/)?(?:(?P<head>.+?)_)?"
-    r"(?P<metric>(?:loss|acc|mae|mae_percent|mae_jnd|jnd)(?:_best|_step|_epoch)?)"
+    rf"(?:(?P<stage>train|val|test)/)?(?:(?P<metric>{_KIND})|(?P<head>.+?)_(?P<own>{_KIND}))"
 )
 _STAGES = {"train": 0, "val": 1, "test": 2}
 
-Groups = dict[str, dict[str, float]]
+Groups = dict[str, dict[str, int | float]]
 
 
-def group_metrics(metrics: Mapping[str, float]) -> Groups:
+def group_metrics(metrics: Mapping[str, int | float]) -> Groups:
     """Sorts metrics by the head they belong to.
 
     Args:
@@ -36,7 +37,7 @@ def group_metrics(metrics: Mapping[str, float]) -> Groups:
         if match is None:
             groups[OVERALL][name] = value
             continue
-        shown = " ".join(filter(None, (match["stage"], match["metric"])))
+        shown = " ".join(filter(None, (match["stage"], match["metric"] or match["own"])))
         groups.setdefault(match["head"] or OVERALL, {})[shown] = value
     return groups
 

@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.logger import _add_prefix
 from lightning.pytorch import LightningModule
 from lightning.pytorch import loggers as lightning_loggers
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor, nn
 from torch.utils.tensorboard.summary import hparams
 
@@ -20,10 +22,35 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
     example input through the hook that takes raw batches. This one traces the network itself
     (``module.net``), wrapped so that it returns a tuple, with zeros of the shape it was built for.
 
+    All scalars of a step are one event, and the file is flushed every ``flush_secs`` in the writer's
+    own thread, where Lightning's writes an event each and waits for a flush at every logging step.
+
     The arguments are those of :class:`lightning.pytorch.loggers.TensorBoardLogger`.
     """
 
     _graph_logged = False
+    _hyperparameters_saved = False
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Writes scalars.
+
+        Args:
+            metrics: Values by name: numbers and tensors of one element.
+            step: The optimiser steps done before, or None.
+        """
+        values = [
+            Summary.Value(tag=tag, simple_value=float(value))
+            for tag, value in _add_prefix(metrics, self._prefix, self.LOGGER_JOIN_CHAR).items()
+        ]
+        self.experiment._get_file_writer().add_summary(Summary(value=values), step)
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Writes ``hparams.yaml``; Lightning calls this at every logging step."""
+        if not self._hyperparameters_saved:
+            super().save()
+            self._hyperparameters_saved = True
 
     @rank_zero_only
     def log_graph(  # type: ignore[override]
@@ -58,7 +85,8 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
             params: Plain containers, nested as they like.
             metric_names: Names that will be logged later, such as ``"test/loss"``.
         """
-        self.hparams = {**self.hparams, **params}  # saved as hparams.yaml
+        self.hparams = {**self.hparams, **params}
+        self._hyperparameters_saved = False
         writer = self.experiment._get_file_writer()
         for summary in hparams(_flat(params), dict.fromkeys(metric_names, 0.0)):
             writer.add_summary(summary)

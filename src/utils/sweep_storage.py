@@ -1,0 +1,80 @@
+"""Where the trials of a sweep are kept: Optuna's journal in a file, or a database."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from src.utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+HEARTBEAT_S = 30  # seconds between two signs of life of a worker
+STALE_S = 120  # seconds without one after which a worker counts as dead
+
+
+def open_storage(storage: str) -> BaseStorage:
+    """Opens the storage of a study.
+
+    Args:
+        storage: The path of a journal file, made where it is missing, or the URL of a database
+            that SQLAlchemy knows, such as ``sqlite:///sweeps.db`` or ``postgresql://...``.
+
+    Raises:
+        ConfigError: If the URL is none that Optuna can open.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     open_storage(f"{folder}/journal.log").get_all_studies()
+        []
+    """
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    if "://" not in storage:
+        path = Path(storage)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _drop_torn_line(path)
+        return optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of the heartbeat
+        try:
+            return optuna.storages.RDBStorage(
+                storage, heartbeat_interval=HEARTBEAT_S, grace_period=STALE_S
+            )
+        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            raise ConfigError(
+                f"hydra.sweeper.storage={storage}: {error}. Expected the path of a journal file, "
+                "or a URL such as sqlite:///sweeps.db"
+            ) from error
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cuts off what a full disk or a power cut left of a last line; the journal is unreadable with it.
+
+    Optuna writes a line by one call under the lock that is held here.
+    """
+    from optuna.storages.journal import JournalFileSymlinkLock
+
+    if not path.exists() or _ends_whole(path):
+        return
+    lock = JournalFileSymlinkLock(str(path))
+    lock.acquire()
+    try:
+        if not _ends_whole(path):
+            os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+    finally:
+        lock.release()
+
+
+def _ends_whole(path: Path) -> bool:
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        return file.read() in (b"", b"\n")
