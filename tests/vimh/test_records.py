@@ -16,7 +16,7 @@ import pytest
 from src.vimh.errors import VIMHError
 from src.vimh.layout import sampled_indices
 from src.vimh.metadata import Metadata
-from src.vimh.records import Records, check_dataset, open_dataset, record_dtype
+from src.vimh.records import DatasetWriter, Records, check_dataset, open_dataset, record_dtype
 from tests.vimh.conftest import make_json, make_samples, pack_records
 
 Write = Callable[..., Path]
@@ -332,42 +332,68 @@ def test_reading_changes_nothing(small_dataset: Path) -> None:
     assert state() == before
 
 
-MEASURE = """
-import resource, sys, time
-import numpy as np
-from src.vimh.records import open_dataset
-small, large = sys.argv[1:]
-open_dataset(small)
-def once(folder):
-    start = time.perf_counter()
-    opened = open_dataset(folder)
-    return time.perf_counter() - start, opened
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-times = {folder: min(once(folder)[0] for _ in range(20)) for folder in (small, large)}
-opened = once(large)[1]
-opened.train.gather(np.array([0, len(opened.train) - 1]))
-print(times[large] / times[small], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
-"""
-
-
-def test_opening_a_million_samples_costs_what_a_thousand_cost(write_by_hand: Write) -> None:
-    """3 GB, sparse. Reading it in any way per record would take seconds, not milliseconds."""
-
+def write_sparse(folder: Path, count: int) -> None:
+    """`count` records of 32x32x3 with headers only where the fast check looks."""
     size = 19 + 3 * 32 * 32
     header = struct.pack("<HHHff", 32, 32, 3, -80, 0) + bytes([2, 0, 7, 1, 9])
-    folders = []
+    with (folder / "train").open("r+b") as file:
+        file.truncate(count * size)
+        for index in sampled_indices(count):
+            file.seek(index * size)
+            file.write(header)
+
+
+def test_opening_reads_the_same_at_any_size(
+    write_by_hand: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand samples and a million (3 GB): as many reads, of as many bytes."""
+    pread, reads = os.pread, []
+
+    def counting_pread(descriptor: int, length: int, offset: int) -> bytes:
+        reads[-1].append(length)
+        return pread(descriptor, length, offset)
+
+    monkeypatch.setattr(os, "pread", counting_pread)
     for count in (1_000, 1_000_000):
         info = make_json(3, 32, 32, label_encoding={"metadata_bytes": 14}, train_samples=count)
         folder = write_by_hand(info, f"n{count}", train=b"", test=b"")
-        with (folder / "train").open("r+b") as file:
-            file.truncate(count * size)
-            for index in sampled_indices(count):
-                file.seek(index * size)
-                file.write(header)
-        folders.append(str(folder))
+        write_sparse(folder, count)
+        reads.append([])
+        records = open_dataset(folder).train
+        assert len(records) == count
+        assert records.gather(np.array([count - 1]))[1].tolist() == [[7, 9]]
+    assert reads[0] == reads[1]
+    assert sum(reads[0]) < 1_000
+
+
+MEASURE = """
+import resource, sys
+import numpy as np
+from src.vimh.records import open_dataset
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+open_dataset(sys.argv[1])
+before = peak()
+opened = open_dataset(sys.argv[2])
+opened.train.gather(np.array([0, len(opened.train) - 1]))
+after_opening = peak()
+open_dataset(sys.argv[2], "full")
+print(after_opening - before, peak() - before)
+"""
+
+
+@pytest.mark.slow
+def test_memory_of_a_million_samples(tmp_path: Path) -> None:
+    """1 GB that is really there: opening takes under 50 MB more than of 1,000, checking all too."""
+    chunk = make_samples(1_000, 1, 32, 32)
+    for count in (1_000, 1_000_000):
+        with DatasetWriter(tmp_path / f"n{count}", make_json(1, 32, 32)) as writer:
+            for _ in range(count // 1_000):
+                writer.write("train", *chunk)
+    folders = [str(tmp_path / name) for name in ("n1000", "n1000000")]
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, *folders], check=True, capture_output=True, text=True
     )
-    ratio, kilobytes = map(float, done.stdout.split())
-    assert ratio < 20  # about 1 when the machine is quiet; `make bench` holds it to 2
-    assert kilobytes < 50_000
+    opening, checking = map(int, done.stdout.split())
+    assert opening < 50_000
+    assert checking < 150_000  # chunks of 16 MiB
