@@ -110,7 +110,7 @@ def run(overrides: list[str]) -> None:
     from omegaconf.errors import OmegaConfBaseException
 
     from src.synth.generate import generate_dataset
-    from src.synth.recipe import RecipeError
+    from src.synth.sections import RecipeError
     from src.vimh.errors import VIMHError
 
     @hydra.main(

@@ -2,27 +2,20 @@
 
 import hashlib
 import json
-import math
-import types
-import typing
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from src.synth.images import ImageMaker
 from src.synth.philox import check_seed
+from src.synth.sections import RecipeError, plain, section
 from src.synth.spectrogram import Spectrogram
 from src.synth.synthesizers import Synthesizer, build_synthesizer
-from src.vimh.errors import VIMHError
 from src.vimh.names import dataset_name as vimh_dataset_name
 from src.vimh.writer import OutputFormat
 
 Scale = Literal["sample", "dataset"]
 MIN_SAMPLES = 2  # one to train on, one to test on
-
-
-class RecipeError(VIMHError):
-    """A recipe with an unknown key, a missing one, or a value that makes no data set."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +88,7 @@ class Recipe:
         Raises:
             VIMHError: naming the key, what was expected and what was found.
         """
-        recipe = _section(cls, plain(mapping), "")
+        recipe = section(cls, plain(mapping), "")
         recipe._check()
         return recipe
 
@@ -108,27 +101,27 @@ class Recipe:
             ("generate.threads", 1 if self.generate.threads is None else self.generate.threads),
         ):
             if value <= 0:
-                raise RecipeError(f"recipe: {key} must be positive, found {value}")
+                raise RecipeError(f"{key} must be positive, found {value}")
         if self.normalize and not (self.temporal_envelope or self.spectral_envelope):
             raise RecipeError(
-                "recipe: normalize divides the envelopes out of the image, so at least one of them "
+                "normalize divides the envelopes out of the image, so at least one of them "
                 "must be kept: set temporal_envelope=true or spectral_envelope=true as well"
             )
         if self.generate.part is not None:
             raise RecipeError(
-                "recipe: generate.part is reserved for generating in parts, which is not there "
+                "generate.part is reserved for generating in parts, which is not there "
                 "yet; leave it null to make the whole data set in one run"
             )
         if self.generate.wav < 0:
-            raise RecipeError(f"recipe: generate.wav must not be negative, got {self.generate.wav}")
+            raise RecipeError(f"generate.wav must not be negative, got {self.generate.wav}")
         if self.noise is not None and self.noise.snr_min_db > self.noise.snr_max_db:
             raise RecipeError(
-                f"recipe: noise.snr_min_db {self.noise.snr_min_db:g} is above noise.snr_max_db "
+                f"noise.snr_min_db {self.noise.snr_min_db:g} is above noise.snr_max_db "
                 f"{self.noise.snr_max_db:g}"
             )
         if not self.avix and (self.dataset.size is None or self.dataset.size < MIN_SAMPLES):
             raise RecipeError(
-                f"recipe: dataset.size must be at least {MIN_SAMPLES}, found {self.dataset.size} "
+                f"dataset.size must be at least {MIN_SAMPLES}, found {self.dataset.size} "
                 "(or set avix=true for the complete grid)"
             )
 
@@ -231,63 +224,3 @@ class Recipe:
         values["generate"] = {"scale": self.generate.scale}
         del values["overwrite"]
         return values
-
-
-def plain(value: Any) -> Any:
-    """Nested mappings and sequences (OmegaConf's too) as dicts and lists."""
-    if is_dataclass(value):
-        return plain(vars(value))
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [plain(item) for item in value]
-    return value
-
-
-def _check_choice(key: str, value: Any, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise RecipeError(f"recipe: {key} must be one of {', '.join(choices)}, found {value!r}")
-
-
-def _section(cls: type, mapping: Any, where: str) -> Any:
-    """A dataclass from a mapping, its keys and the types of its values checked."""
-    if not isinstance(mapping, dict):
-        raise RecipeError(f"recipe: {where.rstrip('.')} must be a mapping, found {mapping!r}")
-    known: dict[str, Field] = {f.name: f for f in fields(cls)}
-    for key in mapping:
-        if key not in known:
-            raise RecipeError(f"recipe: unknown key '{where}{key}'; there are {', '.join(known)}")
-    hints = typing.get_type_hints(cls)
-    values = {}
-    for key, declared in known.items():
-        if key in mapping:
-            values[key] = _value(hints[key], mapping[key], f"{where}{key}")
-        elif declared.default is MISSING and declared.default_factory is MISSING:
-            raise RecipeError(f"recipe: key '{where}{key}' is missing")
-    return cls(**values)
-
-
-def _value(hint: Any, value: Any, key: str) -> Any:
-    if isinstance(hint, types.UnionType):  # X | None
-        if value is None:
-            return None
-        hint = next(option for option in typing.get_args(hint) if option is not types.NoneType)
-    if is_dataclass(hint):
-        assert isinstance(hint, type)
-        return _section(hint, value, f"{key}.")
-    if typing.get_origin(hint) is Literal:
-        _check_choice(key, value, typing.get_args(hint))
-        return value
-    if typing.get_origin(hint) is dict:
-        if isinstance(value, dict):
-            return value
-        raise RecipeError(f"recipe: {key} must be a mapping, found {value!r}")
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is float and is_number and math.isfinite(value):
-        return float(value)
-    if hint is int and is_number and float(value).is_integer():
-        return int(value)
-    if hint in (bool, str) and isinstance(value, hint):
-        return value
-    expected = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
-    raise RecipeError(f"recipe: {key} must be {expected[hint]}, found {value!r}")

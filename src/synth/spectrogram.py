@@ -1,7 +1,7 @@
 """Audio to decibels: the spectrogram that data sets are made with and sounds are predicted from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Float32, Float64
 
+from src.synth.sections import plain, section
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import Metadata
 
@@ -80,6 +81,28 @@ def mel_filters(
             f"{len(bins_hz)} bins of n_fft {n_fft}; take a longer n_fft or fewer rows"
         )
     return filters / sums
+
+
+@dataclass(frozen=True)
+class StftSection:
+    """The config `stft`; see :class:`Spectrogram`."""
+
+    type: str
+    n_fft: int
+    n_window: int
+    hop_length: int
+    window_type: str
+    bins_per_harmonic: float = 1.0
+    floor_db: float = DEFAULT_FLOOR_DB
+    floor_db_rel: float | None = None
+
+
+@dataclass(frozen=True)
+class MelSection:
+    """The config `mel`; see :class:`Spectrogram`."""
+
+    freq_min: float = 40.0
+    freq_max_ratio: float = 0.9
 
 
 @dataclass(frozen=True)
@@ -265,9 +288,10 @@ class Spectrogram:
                 f"data set {metadata.dataset_name}: spectrogram_config lacks "
                 f"{', '.join(missing) or 'sample_rate'}, so a sound cannot be turned into its image"
             )
+        known = {f.name for f in (*fields(StftSection), *fields(MelSection))}
         return cls.from_config(
-            {key: value for key, value in stft.items() if key not in ("sample_rate", "n_bins")},
-            metadata.mel_config,
+            {key: value for key, value in stft.items() if key in known},
+            {key: value for key, value in metadata.mel_config.items() if key in known},
             sample_rate_hz=int(rate),
             height=metadata.height,
             width=metadata.width,
@@ -288,23 +312,17 @@ class Spectrogram:
         """From the configs `stft` and `mel`, with the keys that signal.md gives them.
 
         Raises:
-            VIMHError: for an unknown key.
+            VIMHError: for an unknown or missing key, or a value of the wrong type.
         """
-        names = {"type": "spectrogram_type", "freq_min": "freq_min_hz"}
-        stft_keys = ("type", "n_fft", "n_window", "hop_length", "window_type", "bins_per_harmonic")
-        settings: dict[str, Any] = {}
-        for group, config, keys in (
-            ("stft", stft, (*stft_keys, "floor_db", "floor_db_rel")),
-            ("mel", mel, ("freq_min", "freq_max_ratio")),
-        ):
-            for key, value in config.items():
-                if key not in keys:
-                    raise VIMHError(f"{group}: unknown key {key!r}; there are {', '.join(keys)}")
-                settings[names.get(key, key)] = value
+        settings = dict(vars(section(StftSection, plain(stft), "stft.")))
+        mel_settings = section(MelSection, plain(mel), "mel.")
         return cls(
             sample_rate_hz=sample_rate_hz,
             height=height,
             width=width,
+            spectrogram_type=settings.pop("type"),
+            freq_min_hz=mel_settings.freq_min,
+            freq_max_ratio=mel_settings.freq_max_ratio,
             pre_emphasis_coefficient=pre_emphasis_coefficient,
             **settings,
         )

@@ -5,6 +5,7 @@ that names it by ``_target_`` and gives its parameters' ranges.
 """
 
 import importlib
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -39,8 +40,6 @@ class Synthesizer(ABC):
     def __init__(
         self, parameters: Mapping[str, Any], *, sample_rate_hz: int, duration_s: float
     ) -> None:
-        if not isinstance(parameters, Mapping):
-            raise VIMHError(f"synth.parameters: expected a mapping, found {parameters!r}")
         missing = [name for name in self.parameter_names if name not in parameters]
         unknown = [name for name in parameters if name not in self.parameter_names]
         if missing or unknown:
@@ -120,12 +119,15 @@ def build_synthesizer(
             f"such as src.synth.synthesizers.SimpleSawSynth; found {target!r}"
         )
     cls = _synthesizer_class(target)
-    if "parameters" not in arguments:
-        raise VIMHError("synth: key 'parameters' is missing")
+    if not isinstance(arguments.get("parameters"), Mapping):
+        found = repr(arguments["parameters"]) if "parameters" in arguments else "nothing"
+        raise VIMHError(f"synth.parameters: expected a mapping of parameters, found {found}")
+    arguments |= {"sample_rate_hz": sample_rate_hz, "duration_s": duration_s}
     try:
-        return cls(**arguments, sample_rate_hz=sample_rate_hz, duration_s=duration_s)
+        inspect.signature(cls).bind(**arguments)
     except TypeError as error:
         raise VIMHError(f"synth: {target} does not take these keys: {error}") from error
+    return cls(**arguments)
 
 
 def _synthesizer_class(target: str) -> type[Synthesizer]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from src.synth.generate import dataset_dir, generate_dataset
-from src.synth.recipe import plain
+from src.synth.sections import plain
 from src.utils.pylogger import RankedLogger
 
 log = RankedLogger(__name__, rank_zero_only=True)
