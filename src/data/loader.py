@@ -160,7 +160,7 @@ class StatefulLoader(DataLoader):
         persistent_workers: keep the processes between epochs.
     """
 
-    batch_sampler: OrderedBatches
+    batch_sampler: OrderedBatches  # type: ignore[assignment]
 
     def __init__(
         self,

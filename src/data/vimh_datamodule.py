@@ -1,13 +1,15 @@
 """One data module for every VIMH data set."""
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.loops.progress import _ProcessedTracker
 
 from src.data import splits
 from src.data.batch import IndexBatch, RawBatch
@@ -22,7 +24,7 @@ from src.data.stores import RESIDENCIES, DiskStore, MemoryStore, Store, resolve_
 from src.utils.errors import ConfigError
 from src.utils.pylogger import RankedLogger
 from src.vimh.metadata import Metadata
-from src.vimh.records import OpenedDataset
+from src.vimh.records import Check, OpenedDataset
 
 log = RankedLogger(__name__, rank_zero_only=True)
 
@@ -96,7 +98,8 @@ class VIMHDataModule(LightningDataModule):
         residency: str = "auto",
     ) -> None:
         super().__init__()
-        self._files = DatasetFiles(data_dir, source, _one_of("validate", validate, VALIDATE))
+        check = cast(Check, _one_of("validate", validate, VALIDATE))
+        self._files = DatasetFiles(data_dir, source, check)
         self.batch_size = _at_least("batch_size", batch_size, 1)
         self.num_workers = _at_least("num_workers", num_workers, 0)
         self.seed = _at_least("seed", seed, 0)
@@ -107,7 +110,7 @@ class VIMHDataModule(LightningDataModule):
         self.shares = splits.check_shares(train_val_test_split)
         self.use_random_split = use_random_split
         self.avix_training_mode = avix_training_mode
-        self.preparation_arguments = {
+        self.preparation_arguments: dict[str, Any] = {
             "feature_types": feature_types,
             "feature_config": feature_config,
             "auxiliary_features": auxiliary_features,
@@ -119,6 +122,7 @@ class VIMHDataModule(LightningDataModule):
         self.order_seed: int | None = None
         self._splits: Splits | None = None
         self._store: Store | None = None
+        self._on_device = False
         self._made_for: tuple[Any, ...] | None = None
         self._device_store: MemoryStore | None = None
 
@@ -169,8 +173,6 @@ class VIMHDataModule(LightningDataModule):
             else:
                 self._splits = splits.file_splits(num_train, num_test, self.shares[1], self.seed)
         return self._splits
-
-    # -- what the data set says about a model ---------------------------------------------------
 
     @property
     def num_classes(self) -> dict[str, int]:
@@ -256,22 +258,18 @@ class VIMHDataModule(LightningDataModule):
             "synth_type": metadata.synth_type,
         }
 
-    # -- batches --------------------------------------------------------------------------------
-
     def setup(self, stage: str | None = None) -> None:
         """Open the data set, split it and bring it to where it will live. Once for all stages."""
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         kinds = None if self.target_kinds is None else dict(self.target_kinds)
         if self._made_for == (kinds, device):
             return
-        num_bytes = (len(self.opened.train) + len(self.opened.test)) * int(
-            np.prod(self.metadata.image_shape)
-        )
+        disk = self._disk_store()
+        num_bytes = len(disk) * math.prod(self.metadata.image_shape)
         residency = resolve_residency(self.residency, num_bytes, device)
         if residency == "device" and any(self.transforms.values()):
             residency = "ram"
         self._on_device = residency == "device"
-        disk = self._disk_store()
         self._store = MemoryStore(disk) if residency == "ram" else disk
         self._device_store = None
         self._made_for = (kinds, device)
@@ -285,10 +283,7 @@ class VIMHDataModule(LightningDataModule):
         sizes = self.splits.sizes
         log.info(f"{self.data_dir.name}: {sizes} samples, seed {self.seed}")
         if self.avix_training_mode:
-            log.info(
-                "AVIX mode: testing uses the validation samples, so test figures are no measure "
-                "of what was not looked at while training"
-            )
+            log.info("AVIX mode: testing uses the validation samples, it is no independent figure")
         elif equal := self.count_shared_images():
             log.info(
                 f"{equal} of {sizes['test']} test images equal a training image, pixel for pixel; "
@@ -329,7 +324,7 @@ class VIMHDataModule(LightningDataModule):
         order = EpochOrder(
             len(indices),
             training=training,
-            shuffle=not (trainer and trainer.overfit_batches),
+            shuffle=not (trainer and trainer.overfit_batches),  # type: ignore[attr-defined]
             seed=self._order_seed(),
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
@@ -353,7 +348,8 @@ class VIMHDataModule(LightningDataModule):
 
     def _batches_trained(self) -> int:
         assert self.trainer is not None
-        return self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        return cast(_ProcessedTracker, progress).processed
 
     def raw_batches(self, split: str, limit: int | None = None) -> Iterator[RawBatch]:
         """Batches of a split on the CPU, in the split's own order and without transforms.
