@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+import re
 import shutil
 import zipfile
 import zlib
@@ -20,6 +21,7 @@ _CHUNK_BYTES = 1 << 20
 _UNREADABLE = (
     pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, TypeError,
     KeyError, IndexError, AttributeError, AssertionError, OverflowError, MemoryError, OSError,
+    zlib.error,
 )  # fmt: skip
 
 MapLocation = str | torch.device | dict[str, str] | Callable[[Any, str], Any] | None
@@ -129,11 +131,16 @@ def load_checkpoint(path: str | Path, map_location: MapLocation = "cpu") -> dict
             f"writes, found {target.stat().st_size} bytes of something else"
         )
     try:
+        # torch.load does not look at the checksums, and would take a flipped bit for a weight.
+        with zipfile.ZipFile(target) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"{damaged} in it is damaged: its checksum differs")
         checkpoint = torch.load(target, map_location=map_location, weights_only=True)
     except _UNREADABLE as error:
         raise CheckpointError(
             f"{target} cannot be read as a checkpoint of tensors and plain containers: "
-            f"{_first_line(error)}"
+            f"{_reason(error)}"
         ) from error
     if not isinstance(checkpoint, dict):
         raise CheckpointError(
@@ -151,7 +158,7 @@ class _SummingFile:
         self.num_bytes = 0
         self.error: OSError | None = None
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         try:
             count = self._file.write(data)
         except OSError as error:
@@ -196,8 +203,8 @@ def _check_loads_safely(temporary: Path, target: Path) -> None:
         torch.load(temporary, map_location="meta", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{target}: the checkpoint holds something else than tensors and plain containers, so "
-            f"it could not be resumed from; not written. {_first_line(error)}"
+            f"{target}: not written, since it could not be resumed from: {_reason(error)}. Keep to "
+            "tensors and plain containers."
         ) from error
 
 
@@ -240,6 +247,10 @@ def _cannot_write(target: Path, error: OSError) -> str:
     )
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
+def _reason(error: BaseException) -> str:
+    if named := re.search(r"GLOBAL ([\w.]+)", str(error)):
+        return f"it holds a {named[1]}, and reading that would run code"
+    # Not torch's first line, which recommends weights_only=False.
+    text = str(error).partition("WeightsUnpickler error: ")[2] or str(error)
+    lines = text.strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

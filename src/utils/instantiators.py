@@ -6,7 +6,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from src.utils.errors import ConfigError
 from src.utils.pylogger import RankedLogger
@@ -27,7 +27,7 @@ OPTIONAL_LOGGERS = {
 NEPTUNE_LOGGER = "lightning.pytorch.loggers.neptune.NeptuneLogger"
 
 
-def instantiate_callbacks(callbacks_cfg: DictConfig | None) -> list[Callback]:
+def instantiate_callbacks(callbacks_cfg: DictConfig | ListConfig | None) -> list[Callback]:
     """Instantiates every callback of ``cfg.callbacks``.
 
     Args:
@@ -42,7 +42,7 @@ def instantiate_callbacks(callbacks_cfg: DictConfig | None) -> list[Callback]:
     return [hydra.utils.instantiate(entry) for _, entry in _entries(callbacks_cfg, "callbacks")]
 
 
-def instantiate_loggers(logger_cfg: DictConfig | None) -> list[Logger]:
+def instantiate_loggers(logger_cfg: DictConfig | ListConfig | None) -> list[Logger]:
     """Instantiates every logger of ``cfg.logger``.
 
     Args:

@@ -78,4 +78,6 @@ class _TipFilter(logging.Filter):
 
 def silence_lightning_tips() -> None:
     """Drops Lightning's advertisements ("Tip: ... try installing litlogger") from its log."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_TipFilter("tips"))
+    log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    if not any(isinstance(known, _TipFilter) for known in log.filters):
+        log.addFilter(_TipFilter())

@@ -12,6 +12,7 @@ from src.utils.errors import ConfigError
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
+PRUNED_AT = "pruned_at"  # user attribute of a trial: the step at which it was stopped
 HEARTBEAT_S = 30  # seconds between two signs of life of a worker
 STALE_S = 120  # seconds without one after which a worker counts as dead
 
@@ -56,9 +57,9 @@ def open_storage(storage: str) -> BaseStorage:
 
 
 def _drop_torn_line(path: Path) -> None:
-    """Cuts off what a full disk or a power cut left of a last line; the journal is unreadable with it.
+    """Cuts off what a full disk or a power cut left of a last line; it would spoil the next one.
 
-    Optuna writes a line by one call under the lock that is held here.
+    Optuna writes its lines under the lock that is taken here.
     """
     from optuna.storages.journal import JournalFileSymlinkLock
 

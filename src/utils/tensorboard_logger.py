@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from lightning.fabric.utilities.logger import _add_prefix
-from lightning.pytorch import LightningModule
 from lightning.pytorch import loggers as lightning_loggers
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor, nn
@@ -22,8 +21,8 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
     example input through the hook that takes raw batches. This one traces the network itself
     (``module.net``), wrapped so that it returns a tuple, with zeros of the shape it was built for.
 
-    All scalars of a step are one event, and the file is flushed every ``flush_secs`` in the writer's
-    own thread, where Lightning's writes an event each and waits for a flush at every logging step.
+    All scalars of a step are one event, and the file is flushed every ``flush_secs`` by the writer
+    itself; Lightning's own writes an event each and waits for a flush at every logging step.
 
     The arguments are those of :class:`lightning.pytorch.loggers.TensorBoardLogger`.
     """
@@ -54,7 +53,7 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
 
     @rank_zero_only
     def log_graph(  # type: ignore[override]
-        self, model: LightningModule, input_array: Tensor | tuple[Tensor, ...] | None = None
+        self, model: nn.Module, input_array: Tensor | tuple[Tensor, ...] | None = None
     ) -> None:
         """Logs the graph of ``model.net``, once; Lightning calls this when a run starts.
 

@@ -1,0 +1,161 @@
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
+from torch import Tensor, nn
+
+from src.utils import ConfigError, log_hyperparameters
+from src.utils.tensorboard_logger import TensorBoardLogger, example_inputs
+
+
+class Network(nn.Module):
+    """Two heads, BatchNorm and dropout: all that a trace could disturb."""
+
+    image_shape = (1, 4, 4)
+
+    def __init__(self, auxiliary_size: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Flatten(), nn.Linear(16, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(0.5)
+        )
+        self.frozen = nn.BatchNorm1d(6).eval()
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(6 + auxiliary_size, 2) for name in ("level", "decay")}
+        )
+        self.heads.auxiliary_input_size = auxiliary_size
+
+    def forward(self, images: Tensor, auxiliary: Tensor | None = None) -> dict[str, Tensor]:
+        if images.shape[1:] != (1, 4, 4):
+            raise ValueError
+        features = self.frozen(self.body(images))
+        if auxiliary is not None:
+            features = torch.cat([features, auxiliary], dim=1)
+        return {name: head(features) for name, head in self.heads.items()}
+
+
+class Module(nn.Module):
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+
+def logger(folder: Path) -> TensorBoardLogger:
+    return TensorBoardLogger(folder, name=None, version="", log_graph=True, default_hp_metric=False)
+
+
+def read(folder: Path) -> EventAccumulator:
+    return EventAccumulator(str(folder)).Reload()
+
+
+@pytest.mark.parametrize("auxiliary_size", [0, 3])
+def test_graph_of_a_network_that_returns_a_dict(tmp_path: Path, auxiliary_size: int) -> None:
+    network = Network(auxiliary_size)
+    state = {k: v.clone() for k, v in network.state_dict().items()}
+    random_state = torch.get_rng_state()
+    board = logger(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        board.log_graph(Module(network))
+    board.finalize("success")
+    names = " ".join(node.name for node in _graph(tmp_path).node)
+    assert "level" in names
+    assert "decay" in names
+    # Nothing was disturbed.
+    assert all(torch.equal(v, state[k]) for k, v in network.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert network.training
+    assert not network.frozen.training
+    assert network.body[2].training
+
+
+def _graph(folder: Path) -> object:
+    from tensorboard.compat.proto.graph_pb2 import GraphDef
+
+    return GraphDef.FromString(read(folder).Graph().SerializeToString())
+
+
+def test_graph_is_logged_once_and_only_if_asked(tmp_path: Path) -> None:
+    calls = []
+    network = Network(0)
+    network.register_forward_pre_hook(lambda *args: calls.append(1))
+    silent = TensorBoardLogger(tmp_path, name=None, version="", log_graph=False)
+    silent.log_graph(Module(network))
+    assert calls == []
+    board = logger(tmp_path)
+    board.log_graph(Module(network))
+    traced = len(calls)
+    assert traced > 0
+    board.log_graph(Module(network))
+    assert len(calls) == traced
+
+
+def test_example_inputs() -> None:
+    images, auxiliary = example_inputs(Network(3))
+    assert images.shape == (1, 1, 4, 4)
+    assert auxiliary.shape == (1, 3)
+    assert len(example_inputs(Network(0))) == 1
+
+
+def test_scalars(tmp_path: Path) -> None:
+    board = logger(tmp_path)
+    for step in range(3):
+        board.log_metrics({"val/loss": 0.5 + step, "val/jnd": torch.tensor(1.0)}, step)
+    board.finalize("success")
+    events = read(tmp_path)
+    found = [(event.step, event.value) for event in events.Scalars("val/loss")]
+    assert found == [(0, 0.5), (1, 1.5), (2, 2.5)]
+    assert [event.value for event in events.Scalars("val/jnd")] == [1.0] * 3
+
+
+CFG = {
+    "seed": 1,
+    "model": {"net": {"dropout": 0.1, "sizes": [1, 2], "seed": "${seed}"}},
+    "paths": {"output_dir": "not logged"},
+}
+
+
+def test_hyperparameters_with_the_names_of_metrics_to_come(tmp_path: Path) -> None:
+    board = logger(tmp_path)
+    module = Module(Network(0))
+    module.net.body.requires_grad_(False)
+    objects = {
+        "cfg": OmegaConf.create(CFG),
+        "model": module,
+        "trainer": SimpleNamespace(loggers=[board]),
+    }
+    log_hyperparameters(objects, metric_names=["test/loss", "test/jnd"])
+    board.save()
+    board.finalize("success")
+    events = read(tmp_path)
+    assert events.Tags()["scalars"] == []  # no value before there is one
+    content = events.SummaryMetadata("_hparams_/experiment").plugin_data.content
+    experiment = plugin_data_pb2.HParamsPluginData.FromString(content).experiment
+    assert [info.name.tag for info in experiment.metric_infos] == ["test/loss", "test/jnd"]
+    names = {info.name for info in experiment.hparam_infos}
+    assert {"seed", "model/net/dropout", "model/net/seed", "num_parameters/trainable"} <= names
+    saved = OmegaConf.load(tmp_path / "hparams.yaml")
+    assert saved.model.net == {"dropout": 0.1, "sizes": [1, 2], "seed": 1}
+    assert saved.num_parameters == {"total": 154, "trainable": 40, "frozen": 114}
+    assert "paths" not in saved
+
+
+def test_other_loggers_get_plain_containers() -> None:
+    received = []
+    other = SimpleNamespace(log_hyperparams=received.append)
+    objects = {
+        "cfg": OmegaConf.create(CFG),
+        "model": Module(Network(0)),
+        "trainer": SimpleNamespace(loggers=[other]),
+    }
+    log_hyperparameters(objects)
+    assert type(received[0]["model"]["net"]["sizes"]) is list
+
+
+def test_hyperparameters_of_what() -> None:
+    with pytest.raises(ConfigError, match="lacks model, trainer"):
+        log_hyperparameters({"cfg": OmegaConf.create(CFG)})

@@ -1,0 +1,84 @@
+import logging
+import sys
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from src.utils import ConfigError, extras, get_metric_value, task_wrapper
+
+
+@pytest.fixture
+def cfg(tmp_path: Path) -> DictConfig:
+    return OmegaConf.create({"paths": {"output_dir": str(tmp_path)}, "tags": ["a"]})
+
+
+def test_task_wrapper_returns_and_names_the_folder(
+    cfg: DictConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    wrapped = task_wrapper(lambda cfg: ({"a": 1}, {"cfg": cfg}))
+    assert wrapped(cfg) == ({"a": 1}, {"cfg": cfg})
+    assert caplog.messages == [f"Output folder: {cfg.paths.output_dir}"]
+
+
+def test_task_wrapper_closes_and_raises(
+    cfg: DictConfig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished = []
+    fake = SimpleNamespace(run=object(), finish=lambda: finished.append(True))
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    caplog.set_level(logging.INFO)
+
+    def task(cfg: DictConfig) -> tuple[dict, dict]:
+        raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError, match="on purpose"):
+        task_wrapper(task)(cfg)
+    assert finished == [True]
+    assert "The task failed." in caplog.messages
+    assert caplog.records[0].exc_info is not None
+    assert f"Output folder: {cfg.paths.output_dir}" in caplog.messages
+
+
+def test_a_mistake_of_the_user_is_not_a_trace(
+    cfg: DictConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    def task(cfg: DictConfig) -> tuple[dict, dict]:
+        raise ConfigError("wrong key")
+
+    with pytest.raises(ConfigError):
+        task_wrapper(task)(cfg)
+    assert caplog.messages == [f"Output folder: {cfg.paths.output_dir}"]
+
+
+def test_metric_value() -> None:
+    metrics = {"val/loss": torch.tensor(0.5), "val/jnd": 1.0}
+    assert get_metric_value(metrics, "val/loss") == 0.5
+    assert get_metric_value(metrics, None) is None
+    with pytest.raises(ConfigError, match=r"optimized_metric=val/acc.*val/jnd, val/loss"):
+        get_metric_value(metrics, "val/acc")
+
+
+def test_extras_do_nothing_unless_asked(cfg: DictConfig, tmp_path: Path) -> None:
+    extras(cfg)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_extras(cfg: DictConfig, tmp_path: Path) -> None:
+    cfg.extras = {"enforce_tags": True, "print_config": True, "ignore_dataloader_warnings": True}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        extras(cfg)
+        warnings.warn("The 'train_dataloader' does not have many workers which", stacklevel=1)
+        with pytest.raises(UserWarning, match="another"):
+            warnings.warn("another", stacklevel=1)
+        cfg.extras.ignore_warnings = True
+        extras(cfg)
+        warnings.warn("another", stacklevel=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config_tree.log", "tags.log"]
