@@ -1,6 +1,7 @@
 """From sounds to the bytes of their images: one code path for generating and for prediction."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -51,7 +52,7 @@ class ImageMaker:
         if self.normalize and not (self.temporal_envelope or self.spectral_envelope):
             raise VIMHError("normalize needs temporal_envelope or spectral_envelope (or both)")
 
-    @property
+    @cached_property
     def channel_labels(self) -> tuple[str, ...]:
         """One label a channel."""
         return derived_channel_labels(
@@ -61,7 +62,7 @@ class ImageMaker:
             normalize=self.normalize,
         )
 
-    @property
+    @cached_property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
         return len(self.channel_labels), self.spectrogram.height, self.spectrogram.width

@@ -44,6 +44,13 @@ class SampleMaker:
 
     A data set's *positions* 0…N−1 are its records in order; `indices` takes them to sample
     numbers, which are what seeds, the grid and everything else go by.
+
+    Attributes:
+        recipe: what the samples are made from.
+        synthesizer: parameters to sound.
+        image_maker: sound to image.
+        num_samples: how many there are.
+        block_size: how many are worked on at a time.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -52,17 +59,13 @@ class SampleMaker:
         self.image_maker = recipe.build_image_maker()
         self.image_maker.spectrogram.check_length(self.synthesizer.num_samples)
         self.num_samples = recipe.num_samples(self.synthesizer)
+        _, height, width = self.image_maker.image_shape
+        self.block_size = max(1, _BLOCK_PIXELS // (height * width))
         self._order = permutation(recipe.seed, self.num_samples) if recipe.shuffle else None
 
     def set_scale_range(self, low_db: float, high_db: float) -> None:
         """Scale every image from one range (`scale: dataset`)."""
         self.image_maker = replace(self.image_maker, scale_range_db=(low_db, high_db))
-
-    @property
-    def block_size(self) -> int:
-        """Samples that are worked on at a time."""
-        _, height, width = self.image_maker.image_shape
-        return max(1, _BLOCK_PIXELS // (height * width))
 
     def indices(self, positions: range) -> Integer[np.ndarray, "B"]:
         """Sample numbers of consecutive positions."""
