@@ -68,7 +68,8 @@ def task_wrapper(task: Task) -> Task:
             return task(cfg)
         except Exception as error:
             # What a user did wrong is told in one sentence by the entry point, without a trace.
-            level = logging.DEBUG if isinstance(error, ValueError) else logging.ERROR
+            quiet = isinstance(error, ValueError) or _was_pruned(error)
+            level = logging.DEBUG if quiet else logging.ERROR
             log.log(level, "The task failed.", exc_info=error)
             raise
         finally:
@@ -76,6 +77,12 @@ def task_wrapper(task: Task) -> Task:
             _close_wandb()
 
     return wrapped
+
+
+def _was_pruned(error: Exception) -> bool:
+    # Not imported here: where nobody has imported it, no sweep prunes.
+    optuna = sys.modules.get("optuna")
+    return optuna is not None and isinstance(error, optuna.TrialPruned)
 
 
 def _close_wandb() -> None:

@@ -1,0 +1,161 @@
+"""Tells the trial of a sweep how it is doing, and stops it where the pruner gives it up."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import hydra
+import optuna
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from lightning.pytorch import Callback, LightningModule, Trainer
+from omegaconf import OmegaConf
+
+from src.utils.errors import ConfigError
+from src.utils.pylogger import RankedLogger
+from src.utils.sweep_storage import PRUNED_AT, open_storage
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+log = RankedLogger(__name__, rank_zero_only=True)
+
+SWEEPER = "hydra_plugins.avix_optuna_sweeper.sweeper.AvixOptunaSweeper"
+
+
+class RunningTrial:
+    """The trial that this process runs, as any process of it can reach it: by the storage.
+
+    Args:
+        storage: Of the study; a journal file or a URL.
+        study_name: The study.
+        number: The trial's, which is the job's.
+        pruner: ``_target_`` and arguments of the pruner; None: nothing is pruned.
+    """
+
+    def __init__(
+        self, storage: str, study_name: str, number: int, pruner: dict[str, Any] | None
+    ) -> None:
+        self._storage: BaseStorage = open_storage(storage)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._study = optuna.load_study(
+            study_name=study_name,
+            storage=self._storage,
+            pruner=hydra.utils.instantiate(pruner) if pruner else optuna.pruners.NopPruner(),
+        )
+        study_id = self._storage.get_study_id_from_name(study_name)
+        self._id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+
+    @property
+    def directions(self) -> list[str]:
+        """Minimize or maximize, for each objective."""
+        return [direction.name.lower() for direction in self._study.directions]
+
+    def report(self, value: float, step: int) -> None:
+        """Stores an intermediate value.
+
+        Args:
+            value: Finite.
+            step: The epoch, from 0.
+        """
+        self._storage.set_trial_intermediate_value(self._id, step, value)
+
+    def should_prune(self) -> bool:
+        """Whether the pruner gives the trial up, by what was reported."""
+        return self._study.pruner.prune(self._study, self._storage.get_trial(self._id))
+
+    def set_pruned(self, step: int) -> None:
+        """Says that the trial ends here, for a sweeper that sees another exception than ours."""
+        self._storage.set_trial_user_attr(self._id, PRUNED_AT, step)
+
+
+class TrialPruning(Callback):
+    """Reports a metric after each validation; raises ``optuna.TrialPruned`` where it is in vain.
+
+    Does nothing outside of a sweep with ``hydra/sweeper: avix_optuna``, so a config with it trains
+    alone as well. The trial is found by Hydra's config of the job, which all launchers bring to
+    the job's process. With several processes (``trainer=ddp_sim``) the first one reports and
+    decides for all.
+
+    Args:
+        monitor: The metric to report; it has to go with the objective of the sweep.
+        mode: "min" or "max": which values of it are better.
+    """
+
+    def __init__(self, monitor: str, mode: str) -> None:
+        self.monitor = monitor
+        self.mode = mode
+        self._arguments = _arguments_of_trial()
+        self._trial: RunningTrial | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Finds the trial.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The module.
+            stage: "fit", "validate", "test" or "predict".
+
+        Raises:
+            ConfigError: If the metric is to fall while the objective is to rise, or the reverse.
+        """
+        if self._arguments is None or stage != "fit" or not trainer.is_global_zero:
+            return
+        self._trial = RunningTrial(**self._arguments)
+        expected = ["minimize" if self.mode == "min" else "maximize"]
+        if len(self._trial.directions) == 1 and self._trial.directions != expected:
+            raise ConfigError(
+                f"callbacks.pruning: {self.monitor} is monitored with mode={self.mode}, but the "
+                f"sweep has hydra.sweeper.direction={self._trial.directions[0]}; monitor a metric "
+                "that goes with the objective."
+            )
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Reports the metric and asks the pruner.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The module.
+
+        Raises:
+            optuna.TrialPruned: If the pruner gives the trial up.
+        """
+        if self._arguments is None or trainer.sanity_checking:
+            return
+        epoch = trainer.current_epoch
+        prune = False
+        if self._trial is not None:
+            value = float(trainer.callback_metrics[self.monitor])
+            # Pruners stop at NaN, but that is a failure and no weak trial.
+            if math.isfinite(value):
+                self._trial.report(value, epoch)
+                prune = self._trial.should_prune()
+            if prune:
+                self._trial.set_pruned(epoch)
+        if trainer.strategy.broadcast(prune):
+            log.info("Pruned after epoch %d.", epoch)
+            raise optuna.TrialPruned(f"pruned after epoch {epoch}")
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Lets go of the storage, which cannot be sent to another process.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The module.
+            stage: "fit", "validate", "test" or "predict".
+        """
+        self._trial = None
+
+
+def _arguments_of_trial() -> dict[str, Any] | None:
+    """What finds the trial of this job; None where the job is none."""
+    if not HydraConfig.initialized():
+        return None
+    job = HydraConfig.get()
+    if job.mode is not RunMode.MULTIRUN or job.sweeper.get("_target_") != SWEEPER:
+        return None
+    sweeper = OmegaConf.to_container(job.sweeper, resolve=True)
+    assert isinstance(sweeper, dict)
+    names = ("storage", "study_name", "pruner")
+    return {"number": job.job.num, **{name: sweeper[name] for name in names}}
