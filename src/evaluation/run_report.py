@@ -77,6 +77,7 @@ def report_run(
         {split: info[f"num_{split}_samples"] for split in ("train", "val", "test")},
         cfg.seed,
         dataset=built.datamodule.metadata.dataset_name,
+        num_weights=sum(weight.numel() for weight in built.model.net.parameters()),
         checkpoint=checkpoint or None,
         baselines=rows_as_json(rows[1:]),
     )
