@@ -71,7 +71,9 @@ class LabelTables:
                 f"{', '.join(self.names)}"
             )
         self.index_names = [n for n in self.names if self.kinds[n] == "index"]
-        self._index_columns = [self.names.index(n) for n in self.index_names]
+        self._index_columns = torch.tensor(
+            [self.names.index(n) for n in self.index_names], dtype=torch.int64
+        )
         tables = [torch.from_numpy(parameters[n].class_table()) for n in self.index_names]
         self._index_tables = (
             torch.stack(tables) if tables else torch.empty((0, NUM_BYTES), dtype=torch.int64)
@@ -85,6 +87,7 @@ class LabelTables:
     def to(self, device: torch.device) -> "LabelTables":
         """Move the tables to where the bytes are."""
         self._index_tables = self._index_tables.to(device)
+        self._index_columns = self._index_columns.to(device)
         self._distributions = {n: t.to(device) for n, t in self._distributions.items()}
         return self
 
@@ -97,7 +100,10 @@ class LabelTables:
         """Class indices of the I heads that want one, in the order of :attr:`index_names`."""
         if not self.index_names:
             return torch.empty((0, len(q)), dtype=torch.int64, device=q.device)
-        return torch.gather(self._index_tables, 1, q.long().t()[self._index_columns])
+        bytes_PB = q.t().long()
+        if len(self.index_names) < len(self.names):
+            bytes_PB = bytes_PB.index_select(0, self._index_columns)
+        return torch.gather(self._index_tables, 1, bytes_PB)
 
     def finish(self, q: UInt8[Tensor, "B P"]) -> Labels:
         """The labels of a batch of stored bytes, a dict in the heads' order."""
