@@ -58,6 +58,14 @@ def test_response_norm_has_finite_gradients_at_zero():
     assert x.grad.isfinite().all()
 
 
+def test_a_block_that_finds_nothing_leaves_its_input():
+    block = ConvNeXtBlock(4, drop_rate=0.0)
+    torch.nn.init.zeros_(block.pointwise[-1].weight)
+    torch.nn.init.zeros_(block.pointwise[-1].bias)
+    x = torch.randn(2, 4, 8, 8)
+    torch.testing.assert_close(block(x), x)
+
+
 def test_drop_path_rises_to_the_given_rate():
     network = ConvNeXtV2(depths=(1, 2), dims=(4, 8), drop_path_rate=0.3, output_size=2)
     blocks = [m for m in network.modules() if isinstance(m, ConvNeXtBlock)]
