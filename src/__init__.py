@@ -1,0 +1,1 @@
+"""AVIX: parameters of a synthesiser, read off the image of its sound."""

@@ -115,14 +115,16 @@ def build_loss(loss_cfg: DictConfig, parameter: Parameter) -> HeadLoss:
         loss_cfg: ``_target_`` and the arguments that the config gives.
         parameter: The parameter of the head.
     """
-    target = hydra.utils.get_class(loss_cfg["_target_"])
-    derived = target.arguments_from(parameter) if issubclass(target, HeadLoss) else {}
+    target = _class(loss_cfg, "loss")
     given = {k: v for k, v in loss_cfg.items() if v is not None}
-    criterion = _call(partial(hydra.utils.instantiate, {**derived, **given}), "loss")
     try:
+        derived = target.arguments_from(parameter) if issubclass(target, HeadLoss) else {}
+        criterion = _call(partial(hydra.utils.instantiate, {**derived, **given}), "loss")
         return head_loss(criterion, parameter)
+    except ConfigError:
+        raise
     except ValueError as error:
-        raise ConfigError(f"loss={loss_cfg['_target_'].rsplit('.', 1)[-1]}: {error}") from error
+        raise ConfigError(f"loss: {target.__name__}: {error}") from error
 
 
 def build_network(
@@ -141,7 +143,7 @@ def build_network(
         output_mode: "classification" or "regression".
         preparation: Decides the image's shape and the number of auxiliary features.
     """
-    network = hydra.utils.get_class(net_cfg["_target_"])
+    network = _class(net_cfg, "model.net")
     if not issubclass(network, MultiheadNetwork):
         raise ConfigError(
             f"model.net._target_ is {net_cfg['_target_']}, which is not a MultiheadNetwork; "
@@ -207,10 +209,10 @@ def build_evaluation_data(
     Raises:
         ConfigError: If the data set is not there or is not of the model's kind.
     """
-    data = OmegaConf.to_container(cfg.data, resolve=True)
+    data = OmegaConf.create(cfg.data)
     for key in CHECKPOINT_DATA_KEYS:
         if data.get(key) is None:
-            data[key] = OmegaConf.to_container(trained_with, resolve=True).get(key)
+            data[key] = trained_with.get(key)
     if data.get("data_dir") is None and data.get("source") is None:
         name = model.provenance["metadata"]["dataset_name"]
         data["data_dir"] = str(Path(cfg.paths.vimh_dir) / Path(name).name)
@@ -307,6 +309,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list) and len(value) == 2 and value[0] == value[1]:
         return value[0]
     return value
+
+
+def _class(node: DictConfig, key: str) -> type:
+    try:
+        return hydra.utils.get_class(node["_target_"])
+    except (ImportError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{key}._target_: {error}") from error
 
 
 def _call(make: Callable[[], Any], key: str) -> Any:

@@ -78,7 +78,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise ConfigError(f"{path} does not describe its model: no avix.config or avix.metadata.")
     return Checkpoint(
         path=path,
-        config=OmegaConf.create(described["config"]),
+        config=OmegaConf.create(dict(described["config"])),
         metadata=Metadata.from_json(described["metadata"], where=str(path)),
         state_dict=dict(raw["state_dict"]),
         epoch=int(raw["epoch"]),
@@ -124,10 +124,10 @@ def _check_targets(node: Any, where: str) -> None:
         for key, value in node.items():
             if key == "_target_":
                 _check_target(value, where)
-            elif isinstance(key, str) and key.startswith("_"):
-                raise ConfigError(f"{where}.{key} is not admitted in a checkpoint.")
+            elif str(key).startswith("_"):
+                raise ConfigError(f"{where}.{key!s} is not admitted in a checkpoint.")
             else:
-                _check_targets(value, f"{where}.{key}")
+                _check_targets(value, f"{where}.{key!s}")
     elif OmegaConf.is_list(node) or isinstance(node, list):
         for item in node:
             _check_targets(item, where)

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from rich.console import Console
 
+from src.data.preparation import Preparation
 from src.evaluation.baselines import MAX_TRAINING_SAMPLES, SplitArrays, baselines
 from src.evaluation.report import (
     Row,
@@ -120,9 +121,11 @@ def split_arrays(built: Built, split: str, limit: int | None = None) -> SplitArr
         limit: The most samples to read; None: all.
     """
     preparation = built.model.preparation
+    assert isinstance(preparation, Preparation)
     images, auxiliary, values = [], [], []
+    preparation.cpu()
     for raw in built.datamodule.raw_batches(split, limit=limit):
-        batch = preparation.cpu().prepare_batch(raw)
+        batch = preparation.prepare_batch(raw)
         images.append(batch.images.flatten(1).numpy())
         values.append(batch.values.numpy())
         if batch.auxiliary is not None:

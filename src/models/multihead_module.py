@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torchmetrics import MaxMetric, MeanMetric, MinMetric
 
+from src.models.jnd_accuracy import widest_float
 from src.models.losses import derive_loss_weights, head_loss
 from src.models.metrics import ParameterMetrics
 from src.models.parameter_head import ParameterHead
 from src.vimh.parameters import Parameter
 
 STAGES = ("train", "val", "test")
-# What is best over the epochs: the name it is logged under, the metric it follows, its kind.
+# What the best of is kept over the epochs: the validation metric, the name it is logged under.
 BEST_METRICS: dict[str, tuple[str, type[MaxMetric] | type[MinMetric]]] = {
-    "val/acc_best": ("acc", MaxMetric),
-    "val/jnd_best": ("jnd", MaxMetric),
-    "val/mae_best": ("mae_jnd", MinMetric),
+    "acc": ("val/acc_best", MaxMetric),
+    "jnd": ("val/jnd_best", MaxMetric),
+    "mae_jnd": ("val/mae_best", MinMetric),
 }
 
 
@@ -30,6 +31,44 @@ class StepResult(NamedTuple):
     loss: Tensor
     predictions: dict[str, Tensor]
     targets: dict[str, Tensor]
+
+
+class StageMetrics(nn.Module):
+    """The loss and the heads' figures of one stage, over an epoch.
+
+    Args:
+        metrics: The figures; a copy is kept.
+    """
+
+    heads: ParameterMetrics
+    loss: MeanMetric
+
+    def __init__(self, metrics: ParameterMetrics) -> None:
+        super().__init__()
+        self.heads = metrics.clone()
+        self.loss = MeanMetric()
+        # Kept in checkpoints: a run resumed in the middle of an epoch goes on counting.
+        self.heads.persistent(True)
+        self.loss.persistent(True)
+
+    @property
+    def names(self) -> list[str]:
+        """What :meth:`compute` gives."""
+        return ["loss", *self.heads.names]
+
+    def update(self, result: StepResult) -> None:
+        """Adds a batch."""
+        predicted = torch.stack(list(result.predictions.values()), dim=1)
+        true = torch.stack(list(result.targets.values()), dim=1)
+        self.loss.update(result.loss.detach(), len(true))
+        self.heads.update(predicted, true)
+
+    def compute(self) -> dict[str, Tensor]:
+        """The epoch's figures by name, summed over the ranks; starts anew."""
+        values = {"loss": self.loss.compute(), **self.heads.compute()}
+        self.loss.reset()
+        self.heads.reset()
+        return values
 
 
 class MultiheadLitModule(LightningModule):
@@ -121,23 +160,22 @@ class MultiheadLitModule(LightningModule):
             _build_heads(parameters, criteria, loss_weights, head_margin, output_mode)
         )
         metrics = ParameterMetrics(parameters, with_accuracy=output_mode == "classification")
-        self.metrics = nn.ModuleDict({f"{s}_metrics": metrics.clone() for s in STAGES})
-        self.losses = nn.ModuleDict({f"{s}_loss": MeanMetric() for s in STAGES})
+        self.metrics = nn.ModuleDict({stage: StageMetrics(metrics) for stage in STAGES})
         self.best = nn.ModuleDict(
             {
-                logged.replace("/", "_"): kind()
-                for logged, (followed, kind) in BEST_METRICS.items()
-                if followed in metrics.names
+                metric: kind()
+                for metric, (_, kind) in BEST_METRICS.items()
+                if metric in metrics.names
             }
         )
-        # Kept in checkpoints: a run resumed in the middle of an epoch goes on counting.
-        for metric in (*self.metrics.values(), *self.losses.values(), *self.best.values()):
-            metric.persistent(True)
+        for best in self.best.values():
+            cast(MaxMetric | MinMetric, best).persistent(True)
 
     @property
     def heads(self) -> dict[str, ParameterHead]:
         """The heads by name, in order."""
-        return {head.parameter.name: head for head in self.head_list}
+        heads = cast(Iterable[ParameterHead], self.head_list)
+        return {head.parameter.name: head for head in heads}
 
     @property
     def parameters_by_head(self) -> dict[str, Parameter]:
@@ -147,12 +185,8 @@ class MultiheadLitModule(LightningModule):
     @property
     def logged_names(self) -> list[str]:
         """Every metric that fitting and testing will log, by its full name."""
-        names = ["train/loss_step"]
-        for stage in STAGES:
-            names.append(f"{stage}/loss")
-            names.extend(f"{stage}/{name}" for name in self.metrics[f"{stage}_metrics"].names)
-        names.extend(logged for logged in BEST_METRICS if logged.replace("/", "_") in self.best)
-        return names
+        of_stages = (f"{stage}/{name}" for stage in STAGES for name in self._stage(stage).names)
+        return ["train/loss_step", *of_stages, *(BEST_METRICS[metric][0] for metric in self.best)]
 
     def forward(self, images: Tensor, auxiliary: Tensor | None = None) -> dict[str, Tensor]:
         """The network's outputs by head, not yet decoded.
@@ -192,17 +226,23 @@ class MultiheadLitModule(LightningModule):
         losses = [head(outputs[name], labels[name]) for name, head in self.heads.items()]
         loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
         predictions = self.decode(outputs)
-        targets = {
-            name: head.values_of(labels[name])
-            if values is None
-            else head.parameter.min + head.parameter.range * values[:, column]
-            for column, (name, head) in enumerate(self.heads.items())
-        }
+        if values is None:
+            targets = {name: head.values_of(labels[name]) for name, head in self.heads.items()}
+        else:
+            # Back to the byte: an error of exactly one step is not to be decided by rounding.
+            stored = (values.to(widest_float(values.device)) * 255).round() / 255
+            targets = {
+                name: head.parameter.min + head.parameter.range * stored[:, column]
+                for column, (name, head) in enumerate(self.heads.items())
+            }
         return StepResult(loss, predictions, targets)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Bytes become float and features are derived here: per batch, on the device."""
-        return batch if self.preparation is None else self.preparation.prepare_batch(batch)
+        if self.preparation is None:
+            return batch
+        prepare: Callable[[Any], Any] = self.preparation.prepare_batch  # type: ignore[assignment]
+        return prepare(batch)
 
     def setup(self, stage: str) -> None:
         """Compiles the network in place, so that checkpoints keep their names."""
@@ -213,7 +253,8 @@ class MultiheadLitModule(LightningModule):
         """One step; the loss is logged every ``trainer.log_every_n_steps`` steps."""
         loss = self._step(batch, "train")
         # Lightning drops what is logged on the other steps anyway, after having paid for it.
-        if (self.trainer.global_step + 1) % max(self.trainer.log_every_n_steps, 1) == 0:
+        interval: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if interval and (self.trainer.global_step + 1) % interval == 0:
             self.log("train/loss_step", loss.detach(), on_step=True, prog_bar=True)
         return loss
 
@@ -234,17 +275,16 @@ class MultiheadLitModule(LightningModule):
         values = self._log_epoch("val")
         if self.trainer.sanity_checking:
             return
-        for logged, (followed, _) in BEST_METRICS.items():
-            if followed in values:
-                best = self.best[logged.replace("/", "_")]
-                best.update(values[followed])
-                self.log(logged, best.compute(), sync_dist=False)
+        for metric, module in self.best.items():
+            best = cast(MaxMetric | MinMetric, module)
+            best.update(values[metric])
+            self.log(BEST_METRICS[metric][0], best.compute())
 
     def on_test_epoch_end(self) -> None:
         """Logs the test metrics."""
         self._log_epoch("test")
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """The optimiser, and the scheduler stepped once an epoch."""
         if self.optimizer is None:
             raise ValueError("This module was built for prediction: it has no optimizer.")
@@ -266,34 +306,30 @@ class MultiheadLitModule(LightningModule):
         checkpoint["avix"] = self.provenance
 
     def _step(self, batch: Sequence[Any], stage: str) -> Tensor:
-        loss, predictions, targets = self.model_step(batch)
-        self.losses[f"{stage}_loss"].update(loss.detach(), len(batch[0]))
-        self.metrics[f"{stage}_metrics"].update(
-            torch.stack(list(predictions.values()), dim=1),
-            torch.stack(list(targets.values()), dim=1),
-        )
-        return loss
+        result = self.model_step(batch)
+        self._stage(stage).update(result)
+        return result.loss
+
+    def _stage(self, stage: str) -> StageMetrics:
+        return cast(StageMetrics, self.metrics[stage])
 
     def _log_epoch(self, stage: str) -> dict[str, Tensor]:
-        metrics, loss = self.metrics[f"{stage}_metrics"], self.losses[f"{stage}_loss"]
-        values = metrics.compute() | {"loss": loss.compute()}
-        metrics.reset()
-        loss.reset()
+        values = self._stage(stage).compute()
         on_bar = {"loss", "jnd", "mae_jnd", "acc"}
         for shown in (True, False):
             self.log_dict(
                 {f"{stage}/{k}": v for k, v in values.items() if (k in on_bar) is shown},
                 prog_bar=shown,
-                sync_dist=False,  # the metrics have summed over the ranks already
             )
         return values
 
 
 def _classes_of(net: nn.Module) -> list[Parameter]:
     """Parameters that are just classes, for a network that was built without a data set."""
+    heads_config = cast(Mapping[str, int], net.heads_config)
     return [
         Parameter(name=name, min=0.0, max=float(max(size - 1, 1)), step=1.0)
-        for name, size in net.heads_config.items()
+        for name, size in heads_config.items()
     ]
 
 
@@ -306,9 +342,7 @@ def _build_heads(
 ) -> list[ParameterHead]:
     names = [p.name for p in parameters]
     if set(criteria) != set(names):
-        raise ValueError(
-            f"criteria are for {sorted(criteria)}, but the heads are {sorted(names)}."
-        )
+        raise ValueError(f"criteria are for {sorted(criteria)}, but the heads are {sorted(names)}.")
     given = {name: weight for name, weight in (weights or {}).items() if weight is not None}
     if unknown := sorted(set(given) - set(names)):
         raise ValueError(f"loss_weights names {unknown}, but the heads are {sorted(names)}.")
