@@ -45,7 +45,7 @@ class StageMetrics(nn.Module):
 
     def __init__(self, metrics: ParameterMetrics) -> None:
         super().__init__()
-        self.heads = metrics.clone()
+        self.heads = cast(ParameterMetrics, metrics.clone())
         self.loss = MeanMetric()
         # Kept in checkpoints: a run resumed in the middle of an epoch goes on counting.
         self.heads.persistent(True)
@@ -160,7 +160,7 @@ class MultiheadLitModule(LightningModule):
             _build_heads(parameters, criteria, loss_weights, head_margin, output_mode)
         )
         metrics = ParameterMetrics(parameters, with_accuracy=output_mode == "classification")
-        self.metrics = nn.ModuleDict({stage: StageMetrics(metrics) for stage in STAGES})
+        self.metrics = nn.ModuleList(StageMetrics(metrics) for _ in STAGES)
         self.best = nn.ModuleDict(
             {
                 metric: kind()
@@ -311,7 +311,7 @@ class MultiheadLitModule(LightningModule):
         return result.loss
 
     def _stage(self, stage: str) -> StageMetrics:
-        return cast(StageMetrics, self.metrics[stage])
+        return cast(StageMetrics, self.metrics[STAGES.index(stage)])
 
     def _log_epoch(self, stage: str) -> dict[str, Tensor]:
         values = self._stage(stage).compute()
