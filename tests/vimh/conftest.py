@@ -11,6 +11,7 @@ import pytest
 
 from src.vimh.records import DatasetWriter
 
+ROOT = Path(__file__).parents[2]  # child processes run from the root, wherever pytest does
 MAPPINGS = {
     "note_velocity": {"min": 126.0, "max": 127.0, "step": 0.5, "description": "level"},
     "log10_decay_time": {"min": -2.0, "max": 0.3, "step": 0.1, "description": "decay"},

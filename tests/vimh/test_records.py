@@ -17,7 +17,7 @@ from src.vimh.errors import VIMHError
 from src.vimh.layout import sampled_indices
 from src.vimh.metadata import Metadata
 from src.vimh.records import DatasetWriter, Records, check_dataset, open_dataset, record_dtype
-from tests.vimh.conftest import make_json, make_samples, pack_records
+from tests.vimh.conftest import ROOT, make_json, make_samples, pack_records
 
 Write = Callable[..., Path]
 RECORD = 15 + 2 * 2 + 4 * 5  # bytes of one of our small records
@@ -392,7 +392,11 @@ def test_memory_of_a_million_samples(tmp_path: Path) -> None:
                 writer.write("train", *chunk)
     folders = [str(tmp_path / name) for name in ("n1000", "n1000000")]
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, *folders], check=True, capture_output=True, text=True
+        [sys.executable, "-c", MEASURE, *folders],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     opening, checking = map(int, done.stdout.split())
     assert opening < 50_000

@@ -18,7 +18,7 @@ from src.vimh import atomic
 from src.vimh.convert import to_binary
 from src.vimh.errors import VIMHError
 from src.vimh.records import DatasetWriter, check_dataset, open_dataset, recipe_hash
-from tests.vimh.conftest import make_json, make_samples, pack_records
+from tests.vimh.conftest import ROOT, make_json, make_samples, pack_records
 
 
 def write(folder: Path, count: int = 4, **arguments: object) -> None:
@@ -235,7 +235,7 @@ def test_killed_at_any_moment(where: str, tmp_path: Path) -> None:
     folder = tmp_path / "x"
     write(folder)
     write(tmp_path / "other")
-    done = subprocess.run([sys.executable, "-c", KILLED, where, str(folder)], check=False)
+    done = subprocess.run([sys.executable, "-c", KILLED, where, str(folder)], cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL
     data_sets = [path.parent.name for path in tmp_path.glob("*/vimh_dataset_info.json")]
     if where != "between renames":  # possible only where directories cannot be exchanged
@@ -282,7 +282,7 @@ def test_killed_by_the_clock(tmp_path: Path) -> None:
     loop += "while True: write(Path(sys.argv[1]), 7, overwrite=True, output_format='both')"
     rng = np.random.default_rng(0)
     for _ in range(15):
-        process = subprocess.Popen([sys.executable, "-c", loop, str(folder)])
+        process = subprocess.Popen([sys.executable, "-c", loop, str(folder)], cwd=ROOT)
         time.sleep(1.0 + rng.random())
         process.kill()
         process.wait()
@@ -307,7 +307,11 @@ for name, chunks in (("small", 4), ("large", 160)):
 print(peak() - before)
 """
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, text=True
+        [sys.executable, "-c", code, str(tmp_path)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     assert os.path.getsize(tmp_path / "large" / "train_batch") > 120e6
     # pickles go through chunks of 16 MiB; the small set is smaller than one
