@@ -61,19 +61,21 @@ def measure_apart(group: str, work: Path, quick: bool) -> list[Row]:
     answer = work / f"{group}.json"
     command = [sys.executable, str(ROOT / "benchmarks" / "run.py")]
     command += ["--measure", group, str(work), str(answer)] + ["--quick"] * quick
-    log = work / f"{group}.log"
+    output, errors = work / f"{group}.out", work / f"{group}.err"
     try:
-        with log.open("w") as stream:
+        with output.open("w") as stdout, errors.open("w") as stderr:
             subprocess.run(
                 command,
                 cwd=ROOT,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
+                # The progress bar draws as on a terminal: it is one of the default callbacks.
+                env={**os.environ, "TTY_COMPATIBLE": "1", "TTY_INTERACTIVE": "1"},
+                stdout=stdout,
+                stderr=stderr,
                 check=True,
                 timeout=GROUP_TIMEOUT_S,
             )
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        lines = log.read_text(errors="replace").strip().splitlines()
+        lines = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         reason = (lines[-1] if lines else str(error))[:300]
         return [Row(group, "", Budget("at least", 0.0), failure=reason)]
     return [Row.from_dict(fields) for fields in json.loads(answer.read_text())]

@@ -62,11 +62,11 @@ def render(root: Path = ROOT) -> str:
     for target in targets(root):
         if target.group != group:
             group = target.group
-            lines += ["" if lines[-1].startswith("|") else None, f"## {group}", ""]
+            lines += [""] * lines[-1].startswith("|") + [f"## {group}", ""]
             lines += ["| target | what it does |", "|---|---|"]
         names = ", ".join(f"`{name}`" for name in target.names)
         lines.append(f"| {names} | {target.text.replace('|', '&#124;')} |")
-    return "\n".join(line for line in lines if line is not None) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ AT_MOST = Budget("at most", 1.03)
 
 def measure(quick: bool, work: Path) -> list[Row]:
     """Epochs with and without the callback in turns."""
-    cfg = compose_training(work, samples=4096 if quick else 16384)
+    cfg = compose_training(work, samples=16384)
     toggled = ToggledCallback(GradientStats, pairs=4 if quick else 8)
     fit(cfg, build(cfg), toggled)
     figures = ratios(toggled.seconds_with, toggled.seconds_without)

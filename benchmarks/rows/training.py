@@ -11,10 +11,10 @@ AT_LEAST = Budget("at least", 0.90)
 
 def measure(quick: bool, work: Path) -> list[Row]:
     """CNN 64k, batch 128: epochs of both in turns, in one process."""
-    cfg = compose_training(work, samples=4096 if quick else 16384)
+    cfg = compose_training(work, samples=16384)
     built = build(cfg)
     bare = BareLoop(cfg, built)
-    pairs = EpochPairs(bare.epoch, epochs=4 if quick else 7)
+    pairs = EpochPairs(bare.epoch, epochs=4 if quick else 10)
     fit(cfg, built, pairs)
     samples = bare.samples_per_epoch
     detail = {
