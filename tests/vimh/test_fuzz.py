@@ -18,7 +18,7 @@ from src.vimh.records import DatasetWriter, check_dataset, open_dataset
 from tests.vimh.conftest import make_json, make_samples, pack_records
 
 FAST = settings(
-    max_examples=150,
+    max_examples=60,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -123,7 +123,7 @@ def test_records_of_noise(data: bytes, folder: Path) -> None:
 
 
 @given(flips=flips, cut=st.integers(0, 5))
-@settings(FAST, max_examples=250)
+@settings(FAST, max_examples=120)
 def test_pickles_with_flipped_bits(flips: list, cut: int, folder: Path) -> None:
     path = folder / "some_batch"
     path.write_bytes(flipped(PICKLE, flips)[: len(PICKLE) - cut])
@@ -136,7 +136,7 @@ def test_pickles_with_flipped_bits(flips: list, cut: int, folder: Path) -> None:
 
 
 @given(data=st.binary(max_size=100))
-@settings(FAST, max_examples=250)
+@settings(FAST, max_examples=120)
 def test_pickles_of_noise(data: bytes, folder: Path) -> None:
     path = folder / "some_batch"
     path.write_bytes(b"\x80\x04}" + data)
