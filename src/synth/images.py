@@ -75,14 +75,20 @@ class ImageMaker:
         Raises:
             VIMHError: if the signals are too short for the image.
         """
-        scaled, scale_factors = self.scale(self.spectrogram(audio))
+        return self.from_db(self.spectrogram(audio))
+
+    def from_db(
+        self, db: Float64[np.ndarray, "B H W"]
+    ) -> tuple[UInt8[np.ndarray, "B C H W"], Float32[np.ndarray, "B 2"]]:
+        """The same from the spectrograms in dB."""
+        scaled, scale_factors = self._scale(db)
         if not (self.temporal_envelope or self.spectral_envelope):
             images = np.empty((len(scaled), *self.image_shape), np.uint8)
             images[:] = np.rint(scaled, out=scaled)[:, None]
             return images, scale_factors
         return self._derive(scaled), scale_factors
 
-    def scale(
+    def _scale(
         self, db: Float64[np.ndarray, "B H W"]
     ) -> tuple[Float64[np.ndarray, "B H W"], Float32[np.ndarray, "B 2"]]:
         """The image before rounding, 0…255, and the dB of 0 and of 255. A constant image is 0."""
