@@ -21,6 +21,7 @@ log = RankedLogger(__name__, rank_zero_only=True)
 
 PREFIX = "grad_stats"
 _NUM_BINS = 64
+_MAX_HISTOGRAM_VALUES = 16384
 # Sums are float32: variances below this share of the mean square are rounding.
 _RESOLUTION = 1e-6
 
@@ -178,7 +179,7 @@ class GradientStats(Callback):
         self._epoch_means.append(stats["norm_mean"])
         self._publish(trainer, stats, step)
         if with_histogram:
-            _write_histogram(trainer, take(_NUM_BINS + 2), all_norms, step)
+            _write_histogram(trainer, take(_NUM_BINS + 3), step)
 
     def _publish(self, trainer: Trainer, stats: dict[str, float], step: int) -> None:
         # Straight to the loggers: each metric given to Lightning's self.log() costs time on every
@@ -298,22 +299,24 @@ def _mean_and_std(values: Sequence[float]) -> tuple[float, float]:
     return mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values))
 
 
-def _histogram(gradients: Sequence[Tensor]) -> Float[Tensor, " counts_limit_sum"]:
-    """Counts of the finite values in equal bins of -limit...limit, then limit and sum."""
-    values = torch.cat([g.detach().flatten() for g in gradients]).float()
-    finite = values.isfinite()
-    values = values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+def _histogram(gradients: Sequence[Tensor]) -> Float[Tensor, " counts_limit_sums"]:
+    """Counts of the finite values in equal bins of -limit...limit, then limit, sum, Σ squares.
+
+    Of more values than the maximum, every k-th of each tensor is taken.
+    """
+    stride = math.ceil(sum(g.numel() for g in gradients) / _MAX_HISTOGRAM_VALUES)
+    values = torch.cat([g.detach().flatten()[::stride] for g in gradients]).float()
+    finite = values.isfinite().float()
+    values = values.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
     limit = values.abs().amax().clamp_min(torch.finfo(torch.float32).tiny)
     bins = ((values / limit + 1) * (_NUM_BINS / 2)).clamp_(0, _NUM_BINS - 1).long()
     # Not torch.histc: on CUDA it is refused under trainer.deterministic=true.
-    counts = torch.zeros(_NUM_BINS, device=values.device).index_add_(0, bins, finite.float())
-    return torch.cat([counts, limit.view(1), values.sum().view(1)])
+    counts = torch.zeros(_NUM_BINS, device=values.device).index_add_(0, bins, finite)
+    return torch.cat([counts, torch.stack([limit, values.sum(), values.square().sum()])])
 
 
-def _write_histogram(
-    trainer: Trainer, counts_limit_sum: list[float], norms: Sequence[float], step: int
-) -> None:
-    *counts, limit, total = counts_limit_sum
+def _write_histogram(trainer: Trainer, counts_limit_sums: list[float], step: int) -> None:
+    *counts, limit, total, squares = counts_limit_sums
     width = 2 * limit / _NUM_BINS
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
@@ -323,7 +326,7 @@ def _write_histogram(
                 max=limit,
                 num=int(sum(counts)),
                 sum=total,
-                sum_squares=math.fsum(norm**2 for norm in norms if math.isfinite(norm)),
+                sum_squares=squares,
                 bucket_limits=[-limit + width * (i + 1) for i in range(_NUM_BINS)],
                 bucket_counts=counts,
                 global_step=step,

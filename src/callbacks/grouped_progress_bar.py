@@ -331,7 +331,7 @@ class GroupedProgressBar(ProgressBar):
         metrics = Table.grid(padding=(0, 2))
         name_width = max((len(group) for group in self._lines), default=0)
         metrics.add_column(style="bold", no_wrap=True, min_width=name_width)
-        metrics.add_column(overflow="ellipsis", no_wrap=True)
+        metrics.add_column()  # wraps: nothing is hidden on a narrow terminal
         for group, text in self._lines.items():
             metrics.add_row(group, text)
         return Group(bar, metrics)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from lightning.fabric.utilities.logger import _add_prefix
 from lightning.pytorch import loggers as lightning_loggers
-from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.utils.tensorboard.summary import hparams
 
@@ -52,7 +52,7 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
             self._hyperparameters_saved = True
 
     @rank_zero_only
-    def log_graph(  # type: ignore[override]
+    def log_graph(
         self, model: nn.Module, input_array: Tensor | tuple[Tensor, ...] | None = None
     ) -> None:
         """Logs the graph of ``model.net``, once; Lightning calls this when a run starts.

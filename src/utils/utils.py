@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from src.utils import pylogger, rich_utils
 from src.utils.errors import ConfigError
+from src.utils.sweep_storage import was_pruned
 
 log = pylogger.RankedLogger(__name__, rank_zero_only=True)
 
@@ -68,7 +69,7 @@ def task_wrapper(task: Task) -> Task:
             return task(cfg)
         except Exception as error:
             # What a user did wrong is told in one sentence by the entry point, without a trace.
-            quiet = isinstance(error, ValueError) or _was_pruned(error)
+            quiet = isinstance(error, ValueError) or was_pruned(error)
             level = logging.DEBUG if quiet else logging.ERROR
             log.log(level, "The task failed.", exc_info=error)
             raise
@@ -77,12 +78,6 @@ def task_wrapper(task: Task) -> Task:
             _close_wandb()
 
     return wrapped
-
-
-def _was_pruned(error: Exception) -> bool:
-    # Not imported here: where nobody has imported it, no sweep prunes.
-    optuna = sys.modules.get("optuna")
-    return optuna is not None and isinstance(error, optuna.TrialPruned)
 
 
 def _close_wandb() -> None:

@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from src.callbacks.gradient_stats import GradientStats, gradient_snr
+from src.callbacks.gradient_stats import GradientStats, _histogram, gradient_snr
 from src.utils.errors import ConfigError
 from tests.callbacks.fakes import Remembers, SmallModule, loader, trainer
 
@@ -219,6 +219,18 @@ def test_gradients_that_are_not_finite_do_not_stop_training(tmp_path: Any, value
     events.Reload()
     counts = events.Histograms("grad_stats/histogram")[1].histogram_value.bucket
     assert sum(counts) == sum(p.numel() for p in Spoilt().parameters()) - 1
+
+
+def test_histogram_of_a_large_network_takes_a_sample() -> None:
+    gradients = [torch.linspace(-1, 1, 100_000).view(100, 1000), torch.tensor([2.0, 0.0])]
+    *counts, limit, total, squares = _histogram(gradients).tolist()
+    # Every 7th value of each tensor.
+    assert sum(counts) == math.ceil(100_000 / 7) + 1
+    assert limit == 2.0
+    assert counts[-1] == 1
+    assert sum(counts[:16]) == 0  # nothing below -1
+    assert total == pytest.approx(2.0, abs=1.0)
+    assert squares == pytest.approx(4 + 100_000 / 7 / 3, rel=0.01)
 
 
 def test_no_logger_no_work(tmp_path: Any) -> None:
