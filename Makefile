@@ -26,6 +26,7 @@ include make/general.mk
 include make/data.mk
 include make/training.mk
 include make/avix.mk
+include make/sweeps.mk
 
 # Every documented target is a command, not a file. ($(HASH): how # is quoted differs between versions.)
 HASH := \#

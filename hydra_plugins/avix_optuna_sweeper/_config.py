@@ -12,6 +12,8 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from hydra.errors import CompactHydraException
 
+NO_PRUNER = "optuna.pruners.NopPruner"
+
 
 class SweepError(CompactHydraException):
     """Something of the sweep is wrong; Hydra prints the sentence and ends with exit code 1."""
@@ -34,7 +36,7 @@ class AvixOptunaConf:
             study's folder.
         folder: Where studies have their folders.
         sampler: The class under ``_target_`` and its arguments.
-        pruner: The same; null: nothing is pruned.
+        pruner: The same; null prunes nothing.
         max_failure_rate: The share of ``n_trials`` that may fail before the sweep gives up.
     """
 
@@ -51,7 +53,7 @@ class AvixOptunaConf:
     sampler: dict[str, Any] = field(
         default_factory=lambda: {"_target_": "optuna.samplers.TPESampler", "seed": 42}
     )
-    pruner: dict[str, Any] | None = None
+    pruner: dict[str, Any] | None = field(default_factory=lambda: {"_target_": NO_PRUNER})
     max_failure_rate: float = 0.5
 
 

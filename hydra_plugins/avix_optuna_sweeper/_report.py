@@ -61,7 +61,7 @@ def report(shared: SharedStudy, space: SearchSpace) -> float | None:
         console.print(f"  {repeat_command(shared, space, trial)}", markup=False)
     console.print(f"Results{' and plots' if plotted else ''}: {folder}")
     reported = any(trial.intermediate_values for trial in study.get_trials(deepcopy=False))
-    if shared.settings.pruner and not reported:
+    if shared.settings.prunes and not reported:
         log.warning(
             "No trial told the pruner anything: add the callback of configs/callbacks/pruning.yaml."
         )

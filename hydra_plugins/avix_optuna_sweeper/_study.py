@@ -167,16 +167,16 @@ class SharedStudy:
         with self.lock:
             self._fail_dead_trials()
             counts = self.counts()
+            wanted = self.settings.n_trials - counts.finished - counts.running
+            if self.study.exhausted:
+                log.info("The sampler has tried its whole space.")
+                wanted = 0
             allowed = self.settings.max_failure_rate * self.settings.n_trials
-            if counts.failed > allowed:
+            if wanted > 0 and counts.failed > allowed:
                 raise self._failures(
                     f"{counts.failed} of {self.settings.n_trials} trials failed, more than "
                     f"hydra.sweeper.max_failure_rate={self.settings.max_failure_rate} allows."
                 )
-            if self.study.exhausted:
-                log.info("The sampler has tried its whole space.")
-                return []
-            wanted = self.settings.n_trials - counts.finished - counts.running
             return [self._ask() for _ in range(min(at_most, wanted))]
 
     def finish(self, trial: optuna.Trial, outcome: Any) -> None:
@@ -248,7 +248,7 @@ class SharedStudy:
         if num_workers:
             # From the same seed it would suggest what an earlier worker has tried.
             sampler.reseed_rng()
-        pruner = instantiate(self.settings.pruner) if self.settings.pruner else None
+        pruner = instantiate(self.settings.pruner)
         return SweepStudy(self._name, made._storage, sampler=sampler, pruner=pruner)
 
     def _ask(self) -> optuna.Trial:

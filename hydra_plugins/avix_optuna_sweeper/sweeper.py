@@ -18,7 +18,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from hydra_plugins.avix_optuna_sweeper._config import SweepError
+from hydra_plugins.avix_optuna_sweeper._config import NO_PRUNER, SweepError
 
 if TYPE_CHECKING:
     import optuna
@@ -56,12 +56,17 @@ class AvixOptunaSweeper(Sweeper):
         self.storage = storage
         self.folder = Path(folder)
         self.sampler = sampler
-        self.pruner = pruner
+        self.pruner = pruner or {"_target_": NO_PRUNER}
         self.max_failure_rate = max_failure_rate
         self.config: DictConfig | None = None
         self.hydra_context: HydraContext | None = None
         self.launcher: Launcher | None = None
         self._check_settings()
+
+    @property
+    def prunes(self) -> bool:
+        """Whether there is a pruner."""
+        return self.pruner["_target_"] != NO_PRUNER
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -157,7 +162,7 @@ class AvixOptunaSweeper(Sweeper):
             )
         if wrong := [d for d in self.directions if d not in ("minimize", "maximize")]:
             raise SweepError(f"hydra.sweeper.direction: {wrong}; it is minimize or maximize.")
-        if self.pruner and len(self.directions) > 1:
+        if self.prunes and len(self.directions) > 1:
             raise SweepError(
                 "hydra.sweeper.pruner: Optuna prunes with one objective only; set pruner=null or "
                 "one direction."
