@@ -14,6 +14,7 @@ import lightning
 import numpy as np
 import torch
 from jaxtyping import Float
+from rich.markup import escape
 from rich.table import Table
 
 from src.models.metrics import ParameterMetrics
@@ -64,19 +65,20 @@ def comparison_table(
 
     for head in [*(p.name for p in parameters), None]:
         unit = next((p.unit for p in parameters if p.name == head), "JND")
+        labels = [head or "all at once", f"[{unit}]" if unit else ""]
         prefix = "" if head is None else f"{head}_"
         for position, row in enumerate(rows):
             get = row.metrics.get
             mae = get(f"{prefix}mae" if head else "mae_jnd")
             cells = [
-                "" if mae is None else f"{mae:.3g} {unit}".rstrip(),
+                "" if mae is None else f"{mae:.3g}",
                 _percent(get(f"{prefix}mae_percent"), factor=1.0, digits=2),
                 _percent(get(f"{prefix}jnd")),
             ]
             if with_accuracy:
                 cells.append(_percent(get(f"{prefix}acc")))
             table.add_row(
-                (head or "all at once") if position == 0 else "",
+                escape(labels[position]) if position < len(labels) else "",
                 row.method,
                 *cells,
                 end_section=position == len(rows) - 1,
