@@ -17,12 +17,15 @@ log = pylogger.RankedLogger(__name__, rank_zero_only=True)
 
 Task = Callable[[DictConfig], tuple[dict[str, Any], dict[str, Any]]]
 
-# Lightning's advice about loader processes. A batch here is one gather from a memory map; there is
-# nothing for a process to do.
+# Lightning's advice about loaders. A batch here is one gather from a memory map: there is nothing
+# for a process to do; and bytes become images in the module, since it has the preparation.
 DATALOADER_WARNINGS = (
     "The '.*_dataloader' does not have many workers",
     "Consider setting `persistent_workers=True`",
+    "You have overridden `on_after_batch_transfer` in `LightningModule` but have passed in a",
 )
+# Lightning 2.6 asks torch's pytree for an old class; nobody here can change that.
+KNOWN_WARNINGS = (r"`isinstance\(treespec, LeafSpec\)` is deprecated",)
 
 
 def extras(cfg: DictConfig) -> None:
@@ -35,6 +38,8 @@ def extras(cfg: DictConfig) -> None:
         ConfigError: If tags are enforced, missing, and nobody can be asked.
     """
     pylogger.silence_lightning_tips()
+    for message in KNOWN_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
     wanted = cfg.get("extras")
     if not wanted:
         return

@@ -66,7 +66,8 @@ def test_metric_value() -> None:
 
 
 def test_extras_do_nothing_unless_asked(cfg: DictConfig, tmp_path: Path) -> None:
-    extras(cfg)
+    with warnings.catch_warnings():
+        extras(cfg)
     assert list(tmp_path.iterdir()) == []
 
 
