@@ -7,8 +7,6 @@ from our own configs, and no path in a checkpoint is followed.
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from src.build import PREPARATION_KEYS, build_model
+from src.callbacks.checkpoint_io import load_checkpoint
 from src.data.preparation import Preparation
 from src.models.multihead_module import MultiheadLitModule
 from src.utils.errors import ConfigError
@@ -55,19 +54,11 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """Reads a checkpoint with ``weights_only=True``: plain data and tensors, no code.
 
     Raises:
-        ConfigError: If there is no such file, or it is not a checkpoint of this project.
+        CheckpointError: If there is no such file, or it is damaged or no checkpoint at all.
+        ConfigError: If it is not a checkpoint of this project.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ConfigError(
-            f"ckpt_path={path}: there is no such file. Checkpoints lie in "
-            "logs/train/runs/<time>/checkpoints/; quote a path that has a '=' in it."
-        )
-    try:
-        raw = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError) as e:
-        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
-        raise ConfigError(f"{path} cannot be read as a checkpoint: {reason}") from e
+    raw = load_checkpoint(path)
     needed = ("avix", "state_dict", "epoch", "global_step")
     if not isinstance(raw, Mapping) or any(key not in raw for key in needed):
         raise ConfigError(

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from src.utils.errors import ConfigError
+from src.utils.errors import CheckpointError, ConfigError
 from src.vimh.errors import VIMHError
 
 Result = TypeVar("Result")
@@ -30,7 +30,7 @@ def entry_point(main: Callable[[DictConfig], Result]) -> Callable[[DictConfig], 
     def wrapped(cfg: DictConfig) -> Result:
         try:
             return main(cfg)
-        except (ConfigError, VIMHError) as error:
+        except (ConfigError, CheckpointError, VIMHError) as error:
             if HydraConfig.get().mode is RunMode.MULTIRUN:
                 raise
             sys.exit(f"error: {error}")

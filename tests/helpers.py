@@ -23,7 +23,6 @@ def shrink(cfg: DictConfig, data_root: Path) -> DictConfig:
         cfg.trainer.enable_model_summary = False
         cfg.extras.print_config = False
         cfg.extras.enforce_tags = False
-        cfg.callbacks.pop("rich_progress_bar", None)
-        cfg.callbacks.pop("grouped_progress_bar", None)
+        cfg.callbacks.pop("progress_bar", None)
         cfg.callbacks.pop("model_summary", None)
     return cfg

@@ -12,7 +12,7 @@ from omegaconf import open_dict
 from src.checkpoint import load_model, read_checkpoint
 from src.eval import evaluate
 from src.train import train
-from src.utils.errors import ConfigError
+from src.utils.errors import CheckpointError, ConfigError
 from tests.helpers import shrink
 
 
@@ -83,7 +83,7 @@ def test_metrics_json_names_units_and_versions(run, tmp_path: Path) -> None:
     content = json.loads((tmp_path / "json" / "metrics.json").read_text())
     assert content["metrics"]["test/mae_jnd"] == pytest.approx(float(metrics["test/mae_jnd"]))
     assert content["parameters"]["log10_decay_time"]["step"] == 0.1
-    assert content["num_samples"] == {"train": 50, "val": 14, "test": 8}
+    assert content["num_samples"] == {"train": 50, "val": 15, "test": 7}
     assert content["baselines"][0]["method"] == "always the mean"
 
 
@@ -114,11 +114,11 @@ def test_hostile_checkpoint_is_refused(run, tmp_path: Path, tampered: dict, key:
 
 
 def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such file"):
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
         read_checkpoint(tmp_path / "none.ckpt")
     text = tmp_path / "text.ckpt"
     text.write_text("hello")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="not a checkpoint"):
         read_checkpoint(text)
     torch.save({"weights": torch.zeros(1)}, tmp_path / "other.ckpt")
     with pytest.raises(ConfigError, match="not a checkpoint of this project"):
