@@ -24,6 +24,7 @@ from src.utils import (  # noqa: E402
     log_hyperparameters,
     task_wrapper,
 )
+from src.utils.multirun import refuse_subprocesses  # noqa: E402
 
 
 @task_wrapper
@@ -44,6 +45,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     callbacks = instantiate_callbacks(cfg.get("callbacks"))
     loggers = instantiate_loggers(cfg.get("logger"))
     trainer = hydra.utils.instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
+    refuse_subprocesses(trainer)
     objects = {
         "cfg": cfg,
         "datamodule": built.datamodule,

@@ -63,7 +63,7 @@ class RunningTrial:
 
     def should_prune(self) -> bool:
         """Whether the pruner gives the trial up, by what was reported."""
-        return self._study.pruner.prune(self._study, self._storage.get_trial(self._id))
+        return bool(self._study.pruner.prune(self._study, self._storage.get_trial(self._id)))
 
     def set_pruned(self, step: int) -> None:
         """Says that the trial ends here, for a sweeper that sees another exception than ours."""

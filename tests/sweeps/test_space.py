@@ -1,5 +1,7 @@
 """The search space against Hydra's documented override grammar."""
 
+from pathlib import Path
+
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
@@ -8,12 +10,11 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from hydra_plugins.avix_optuna_sweeper._config import SweepError
 from hydra_plugins.avix_optuna_sweeper._space import SearchSpace
-from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
-def parser() -> OverridesParser:
-    loader = ConfigLoaderImpl(create_config_search_path(str(ROOT / "configs")))
+def parser(project_root: Path) -> OverridesParser:
+    loader = ConfigLoaderImpl(create_config_search_path(str(project_root / "configs")))
     return OverridesParser.create(config_loader=loader)
 
 

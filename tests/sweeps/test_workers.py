@@ -128,3 +128,22 @@ def test_a_torn_last_line_of_a_journal_is_dropped(tmp_path: Path) -> None:
     study = optuna.load_study(study_name="torn", storage=storage)
     study.tell(study.ask(), 1.0)
     assert [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_launchers_run_trials_in_other_processes(sweeps, launcher) -> None:
+    pytest.importorskip(
+        f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher", reason="extra"
+    )
+    command = (
+        f"hydra/launcher={launcher}",
+        "hydra.sweeper.n_jobs=2",
+        "hydra.sweeper.n_trials=5",
+        "outcomes=[1-raise,2-prune]",
+    )
+    sweeps.run(*command)
+    pruned = TrialState.PRUNED
+    assert sweeps.states() == [COMPLETE, FAIL, pruned, COMPLETE, COMPLETE]
+    assert sorted(number for number, _ in sweeps.started()) == [0, 1, 2, 3, 4]
+    assert len({pid for _, pid in sweeps.started()}) >= 2
