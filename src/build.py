@@ -277,7 +277,7 @@ def _check_target_width(cfg: DictConfig, criteria: Mapping[str, HeadLoss]) -> No
 
 def _loss_weights(
     weights: DictConfig | None, parameters: list[Parameter]
-) -> dict[str, float | None] | None:
+) -> dict[str, float | int | None] | None:
     """The weights of heads that there are; null ones of others are no mistake.
 
     A model config lists the usual parameters, and not every data set has them all.

@@ -19,6 +19,7 @@ def shrink(cfg: DictConfig, data_root: Path) -> DictConfig:
         cfg.data.batch_size = 32
         cfg.trainer.accelerator = "cpu"
         cfg.trainer.devices = 1
+        cfg.trainer.check_val_every_n_epoch = 1
         cfg.trainer.enable_progress_bar = False
         cfg.trainer.enable_model_summary = False
         cfg.extras.print_config = False

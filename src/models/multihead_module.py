@@ -119,12 +119,12 @@ class MultiheadLitModule(LightningModule):
         criterion: nn.Module | None = None,
         criteria: Mapping[str, nn.Module] | None = None,
         loss: Callable[[Parameter], nn.Module] | None = None,
-        loss_weights: Mapping[str, float | None] | None = None,
+        loss_weights: Mapping[str, float | int | None] | None = None,
         compile: bool = False,
         auto_configure_from_dataset: bool = True,
         output_mode: str = "classification",
         *,
-        head_margin: float = 0.0,
+        head_margin: float | int = 0.0,
         parameters: Sequence[Parameter] | None = None,
         preparation: nn.Module | None = None,
         scheduler_monitor: str = "val/loss",
@@ -336,8 +336,8 @@ def _classes_of(net: nn.Module) -> list[Parameter]:
 def _build_heads(
     parameters: Sequence[Parameter],
     criteria: Mapping[str, nn.Module],
-    weights: Mapping[str, float | None] | None,
-    margin: float,
+    weights: Mapping[str, float | int | None] | None,
+    margin: float | int,
     output_mode: str,
 ) -> list[ParameterHead]:
     names = [p.name for p in parameters]

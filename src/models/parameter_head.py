@@ -30,7 +30,11 @@ class ParameterHead(nn.Module):
     """
 
     def __init__(
-        self, parameter: Parameter, loss: HeadLoss, weight: float = 1.0, margin: float = 0.0
+        self,
+        parameter: Parameter,
+        loss: HeadLoss,
+        weight: float | int = 1.0,
+        margin: float | int = 0.0,
     ) -> None:
         super().__init__()
         if not 0 <= weight < float("inf"):

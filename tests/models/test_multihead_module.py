@@ -46,15 +46,15 @@ def test_criterion_is_for_one_head() -> None:
 def test_loss_is_the_weighted_sum_and_values_are_the_true_ones() -> None:
     module = _regression(loss_weights={"note_velocity": 0.25, "log10_decay_time": 2.0})
     images = torch.rand(3, 1, 32, 32)
-    values = torch.tensor([[0.0, 1.0], [0.5, 0.5], [1.0, 0.25]])
+    values = torch.tensor([[0, 255], [128, 128], [255, 51]]) / 255
     labels = {"note_velocity": values[:, 0], "log10_decay_time": values[:, 1]}
     loss, _, targets = module.model_step((images, labels, None, values))
     outputs = module(images)
     by_hand = 0.25 * ((outputs["note_velocity"][:, 0] - values[:, 0]) ** 2).mean() / 2
     by_hand += 2.0 * ((outputs["log10_decay_time"][:, 0] - values[:, 1]) ** 2).mean() / 2
     assert torch.allclose(loss, by_hand)
-    assert torch.allclose(targets["note_velocity"], torch.tensor([126.0, 126.5, 127.0]))
-    assert torch.allclose(targets["log10_decay_time"], torch.tensor([0.3, -0.85, -1.425]))
+    assert targets["note_velocity"].tolist() == pytest.approx([126.0, 126 + 128 / 255, 127.0])
+    assert targets["log10_decay_time"].tolist() == pytest.approx([0.3, -2 + 2.3 * 128 / 255, -1.54])
 
 
 def test_margin_spreads_the_sigmoid_to_both_ends() -> None:
