@@ -8,6 +8,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import yaml
 
@@ -169,6 +170,13 @@ def test_changelog_keeps_its_format() -> None:
 def test_no_large_file_is_in_git() -> None:
     large = [path for path in tracked_files() if path.stat().st_size > MAX_FILE_BYTES]
     assert large == []
+
+
+def test_types_and_shapes_are_checked_in_tests() -> None:
+    from src.synth.spectrogram import periodic_window
+
+    with pytest.raises(jaxtyping.TypeCheckError):
+        periodic_window("hann", "four")  # type: ignore[arg-type]
 
 
 def test_requirements_pin_every_dependency() -> None:
