@@ -144,6 +144,10 @@ def _results(
         "storage": shared.settings.storage,
         "directions": shared.settings.directions,
         "trials": asdict(counts),
+        # What the trials took, for comparing pruners: validations that were reported.
+        "reported_values": sum(
+            len(trial.intermediate_values) for trial in shared.study.get_trials(deepcopy=False)
+        ),
     }
     if len(shared.settings.directions) > 1:
         results["solutions"] = [

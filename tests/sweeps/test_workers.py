@@ -46,6 +46,20 @@ def test_a_killed_sweep_goes_on_by_the_same_command(sweeps, n_trials) -> None:
     assert "<script" in (sweeps.folder / "importances.html").read_text()
 
 
+@pytest.mark.slow
+def test_a_sweep_killed_with_a_database_goes_on(sweeps) -> None:
+    url = f"sqlite:///{sweeps.logs}/sweeps.db"
+    command = (f"hydra.sweeper.storage={url}", "hydra.sweeper.n_trials=4", "hang_at=2")
+    process = sweeps.start(*command)
+    started = sweeps.folder / "started.txt"
+    wait_for(lambda: started.exists() and "\n2 " in started.read_text())
+    process.kill()
+    process.communicate()
+    sweeps.run(*command)
+    trials = optuna.load_study(study_name="toy", storage=url).trials
+    assert [trial.state for trial in trials] == [COMPLETE, COMPLETE, FAIL, COMPLETE, COMPLETE]
+
+
 def test_two_processes_share_a_study(sweeps) -> None:
     command = ("hydra.sweeper.n_trials=6", "workers=2", "seconds=0.2")
     processes = [sweeps.start(*command) for _ in range(2)]
