@@ -35,7 +35,13 @@ CHECKPOINT_DATA_KEYS = (
     "seed",
 )
 # Arguments of the data module that decide what the network sees; a checkpoint keeps them.
-PREPARATION_KEYS = ("feature_types", "feature_config", "auxiliary_features", "channel_selection")
+PREPARATION_KEYS = (
+    "feature_types",
+    "feature_config",
+    "auxiliary_features",
+    "channel_selection",
+    "augmentation",
+)
 
 
 @dataclass(frozen=True)

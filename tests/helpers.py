@@ -4,18 +4,27 @@ from pathlib import Path
 
 from omegaconf import DictConfig, open_dict
 
+from tests.fakes import image_root
+
 SMALL = 96  # samples; enough for two batches of 32 in a 70/20/10 split
 
 
 def shrink(cfg: DictConfig, data_root: Path) -> DictConfig:
     """Makes a composed training config small and quiet: few samples, one CPU, no bars.
 
-    The data set is the config's own recipe with fewer samples; a grid stays as it is.
+    The data set is the config's own recipe with fewer samples (a grid stays as it is), or is
+    imported from small files of the true format; the bundled digits are small as they are.
     """
     with open_dict(cfg):
-        cfg.data.source.root = str(data_root)
-        if not cfg.data.source.recipe.avix:
-            cfg.data.source.recipe.dataset.size = SMALL
+        source = cfg.data.source
+        if "recipe" in source:
+            source.root = str(data_root)
+            if not source.recipe.avix:
+                source.recipe.dataset.size = SMALL
+        else:
+            source.vimh_dir = str(data_root)
+            if "root" in source:
+                source.root = str(image_root(data_root))
         cfg.data.batch_size = 32
         cfg.trainer.accelerator = "cpu"
         cfg.trainer.devices = 1

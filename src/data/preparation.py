@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from src.data import features
+from src.data.augmentation import Augmentation
 from src.data.batch import Batch, RawBatch
 from src.synth import channels
 from src.utils.errors import ConfigError
@@ -17,6 +18,7 @@ from src.vimh.metadata import Metadata
 
 MAX_FIT_SAMPLES = 16384
 MIN_DEVIATION = 1e-8
+AUGMENTATION_KEYS = ("crop_padding", "flip", "normalise")
 DERIVED_SUFFIXES = ("_normalized", "_temporal_envelope", "_spectral_envelope")
 
 
@@ -35,6 +37,9 @@ class Preparation(nn.Module):
         auxiliary_features: out of `src.data.features.AUXILIARY_FEATURES`.
         channel_selection: labels or glob patterns of the channels to keep, in their order; None
             keeps all.
+        augmentation: of natural images: `crop_padding` and `flip`
+            (:class:`~src.data.augmentation.Augmentation`, in training only), and `normalise`: each
+            channel less its mean, over its deviation, both of the training samples. None: nothing.
 
     Raises:
         ConfigError: An unknown feature, key or channel, or a feature that this data set lacks the
@@ -54,6 +59,8 @@ class Preparation(nn.Module):
     auxiliary_mean: Tensor
     auxiliary_deviation: Tensor
     selection: Tensor
+    channel_mean: Tensor
+    channel_deviation: Tensor
 
     def __init__(
         self,
@@ -63,6 +70,7 @@ class Preparation(nn.Module):
         feature_config: Mapping[str, Any] | None = None,
         auxiliary_features: Sequence[str] | None = None,
         channel_selection: Sequence[str] | None = None,
+        augmentation: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.stored_shape = metadata.image_shape
@@ -74,6 +82,25 @@ class Preparation(nn.Module):
         self._set_decay_source(metadata)
         self.register_buffer("auxiliary_mean", torch.zeros(len(self.auxiliary_names)))
         self.register_buffer("auxiliary_deviation", torch.ones(len(self.auxiliary_names)))
+        self._set_augmentation(metadata, augmentation or {})
+
+    def _set_augmentation(self, metadata: Metadata, config: Mapping[str, Any]) -> None:
+        if unknown := sorted(config.keys() - set(AUGMENTATION_KEYS)):
+            raise ConfigError(
+                f"data.augmentation has the unknown keys {unknown}; there are "
+                f"{', '.join(AUGMENTATION_KEYS)}"
+            )
+        if any(config.values()) and metadata.sample_rate is not None:
+            raise ConfigError(
+                "data.augmentation is for natural images, and this data set holds sounds: a shift "
+                "or a flip of a spectrogram is another sound; set data.augmentation=null"
+            )
+        self.augment = Augmentation(config.get("crop_padding") or 0, bool(config.get("flip")))
+        self.normalises = bool(config.get("normalise"))
+        if self.normalises:
+            shape = (len(self.channel_labels), 1, 1)
+            self.register_buffer("channel_mean", torch.zeros(shape))
+            self.register_buffer("channel_deviation", torch.ones(shape))
 
     def _set_derivations(
         self, labels: tuple[str, ...], feature_config: Mapping[str, Any] | None
@@ -157,6 +184,11 @@ class Preparation(nn.Module):
         """Number of auxiliary features A."""
         return len(self.auxiliary_names)
 
+    @property
+    def needs_fit(self) -> bool:
+        """Whether something is standardised with figures of the training samples."""
+        return self.auxiliary_size > 0 or self.normalises
+
     def forward(
         self, images: UInt8[Tensor, "B C H W"], scale_factors: Float[Tensor, "B 2"]
     ) -> tuple[Float[Tensor, "B D H W"], Float[Tensor, "B A"] | None]:
@@ -167,13 +199,12 @@ class Preparation(nn.Module):
             scale_factors: spec_min and spec_max in dB.
 
         Returns:
-            Images in 0…1, and standardised auxiliary features (None where there are none).
+            Images in 0…1 (or normalised), and standardised auxiliary features (None where there
+            are none).
         """
-        prepared = images.to(torch.float32) / 255.0
-        if self.derives:
-            prepared = self._derive(prepared)
-        if self.selects:
-            prepared = prepared.index_select(1, self.selection)
+        prepared = self._images(images)
+        if self.normalises:
+            prepared = (prepared - self.channel_mean) / self.channel_deviation
         if self.auxiliary_size == 0:
             return prepared, None
         raw = self.raw_auxiliary(images, scale_factors)
@@ -181,8 +212,15 @@ class Preparation(nn.Module):
 
     def prepare_batch(self, raw: RawBatch) -> Batch:
         """Prepare what the loader gives; labels pass through."""
-        images, auxiliary = self(raw.images, raw.scalars[:, :2])
+        images, auxiliary = self(self.augment(raw.images), raw.scalars[:, :2])
         return Batch(images, raw.labels, auxiliary, raw.scalars[:, 2:])
+
+    def _images(self, images: UInt8[Tensor, "B C H W"]) -> Float[Tensor, "B D H W"]:
+        """Bytes to 0…1, with the derived channels, and of all these the selected ones."""
+        prepared = images.to(torch.float32) / 255.0
+        if self.derives:
+            prepared = self._derive(prepared)
+        return prepared.index_select(1, self.selection) if self.selects else prepared
 
     def _derive(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D H W"]:
         """Base channels (normalised if asked), stored derived ones, then the new ones."""
@@ -228,7 +266,7 @@ class Preparation(nn.Module):
     def fit(
         self, images: UInt8[Tensor, "N C H W"], scale_factors: Float[Tensor, "N 2"]
     ) -> "Preparation":
-        """Take mean and deviation of the auxiliary features from training samples.
+        """Take mean and deviation of auxiliary features and channels from training samples.
 
         A deviation under 1e-8 counts as 1: what does not vary is only centred.
 
@@ -243,7 +281,25 @@ class Preparation(nn.Module):
             deviation = torch.where(deviation < MIN_DEVIATION, 1.0, deviation)
             self.auxiliary_mean.copy_(raw.mean(dim=0))
             self.auxiliary_deviation.copy_(deviation)
+        if self.normalises:
+            self._fit_channels(images)
         return self
+
+    def _fit_channels(self, images: UInt8[Tensor, "N C H W"]) -> None:
+        """In pieces, for as floats all of the images would be large."""
+        count = 0
+        total = torch.zeros(len(self.channel_labels), dtype=torch.float64)
+        squares = torch.zeros_like(total)
+        for piece in images.split(1024):
+            values = self._images(piece).double()
+            count += values[:, 0].numel()
+            total += values.sum((0, 2, 3))
+            squares += values.square().sum((0, 2, 3))
+        mean = total / count
+        deviation = (squares / count - mean.square()).clamp(min=0).sqrt()
+        deviation = torch.where(deviation < MIN_DEVIATION, 1.0, deviation)
+        self.channel_mean.copy_(mean[:, None, None])
+        self.channel_deviation.copy_(deviation[:, None, None])
 
 
 def select_channels(labels: Sequence[str], patterns: Sequence[str] | None) -> list[int]:

@@ -63,6 +63,7 @@ class VIMHDataModule(LightningDataModule):
         seed: of the split and of the samples that standardise the features.
         validate: "fast": sizes and a few records; "full": every header, label and checksum.
         residency: where the bytes live: "auto", "disk", "ram" or "device".
+        augmentation: of natural images, on the device (:class:`~src.data.preparation.Preparation`).
 
     Raises:
         ConfigError: An argument is not what it can be.
@@ -96,6 +97,7 @@ class VIMHDataModule(LightningDataModule):
         seed: int = 42,
         validate: str = "fast",
         residency: str = "auto",
+        augmentation: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         check = cast(Check, _one_of("validate", validate, VALIDATE))
@@ -115,6 +117,7 @@ class VIMHDataModule(LightningDataModule):
             "feature_config": feature_config,
             "auxiliary_features": auxiliary_features,
             "channel_selection": channel_selection,
+            "augmentation": augmentation,
         }
         self.residency = _one_of("residency", residency, RESIDENCIES)
         self._check_combinations()
@@ -212,20 +215,20 @@ class VIMHDataModule(LightningDataModule):
         """What makes the network's input of the stored bytes.
 
         Args:
-            fit: take mean and deviation of the auxiliary features from at most 16384 seeded
+            fit: take mean and deviation of what is standardised from at most 16384 seeded
                 training samples; False where they come from a checkpoint.
 
         Raises:
             ConfigError: A feature or channel is not to be had, or there is nothing to fit on.
         """
         preparation = Preparation(self.metadata, **self.preparation_arguments)
-        if not fit or preparation.auxiliary_size == 0:
+        if not fit or not preparation.needs_fit:
             return preparation
         train = self.splits.train
         if len(train) == 0:
             raise ConfigError(
-                "data.auxiliary_features are standardised on training samples, and "
-                "data.train_val_test_split leaves none: give the first share more than 0"
+                "data.auxiliary_features and augmentation.normalise are standardised on training "
+                "samples, and data.train_val_test_split leaves none: give its first more than 0"
             )
         if len(train) > MAX_FIT_SAMPLES:
             order = np.random.Generator(np.random.Philox(key=self.seed))

@@ -123,7 +123,7 @@ def split_arrays(built: Built, split: str, limit: int | None = None) -> SplitArr
     preparation = built.model.preparation
     assert isinstance(preparation, Preparation)
     images, auxiliary, values = [], [], []
-    preparation.cpu()
+    preparation.cpu().eval()  # eval: baselines look at images that are not augmented
     for raw in built.datamodule.raw_batches(split, limit=limit):
         batch = preparation.prepare_batch(raw)
         images.append(batch.images.flatten(1).numpy())

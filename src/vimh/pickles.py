@@ -4,6 +4,7 @@ A pickle holds a dict: `data` (a row of C*H*W planar pixels for each sample), th
 `[N, id, q, id, q, ...]` of each sample, the image size, and where there are any the scale factors.
 """
 
+import io
 import mmap
 import pickle
 import struct
@@ -97,16 +98,25 @@ def load_dict(path: Path, max_bytes: int) -> dict[str, Any]:
         path.open("rb") as file,
         mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as mapped,
     ):
-        try:
-            contents = RestrictedUnpickler(mapped).load()
-        except VIMHError as error:
-            raise type(error)(f"{path}: {error}; see docs/vimh.md, 'Pickles'") from error
-        except _BROKEN as error:
-            raise VIMHError(
-                f"{path}: not a whole pickle, broken before byte {mapped.tell()} of {size}: {error}"
-            ) from error
+        return unpickle_dict(mapped, str(path), size)
+
+
+def unpickle_dict(file: mmap.mmap | io.BytesIO, where: str, size: int) -> dict[str, Any]:
+    """Unpickle a dict of plain values from an open file of `size` bytes; `where` names it.
+
+    Raises:
+        VIMHError: It is broken, wants anything but numbers, text, lists and arrays, or is no dict.
+    """
+    try:
+        contents = RestrictedUnpickler(file).load()
+    except VIMHError as error:
+        raise type(error)(f"{where}: {error}; see docs/vimh.md, 'Pickles'") from error
+    except _BROKEN as error:
+        raise VIMHError(
+            f"{where}: not a whole pickle, broken before byte {file.tell()} of {size}: {error}"
+        ) from error
     if type(contents) is not dict or not all(isinstance(key, str) for key in contents):
-        raise VIMHError(f"{path}: expected a dict with names as keys, found another object")
+        raise VIMHError(f"{where}: expected a dict with names as keys, found another object")
     return contents
 
 

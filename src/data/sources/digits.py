@@ -1,0 +1,53 @@
+"""The 1797 handwritten digits that scikit-learn brings along: real data without a download."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from src.data.sources.images import (
+    ImageSource,
+    LabelledImages,
+    Split,
+    check_classes,
+    class_parameter,
+    first_share,
+)
+from src.vimh.parameters import ParameterSpace
+
+_MAX_LEVEL = 16
+
+
+class DigitsSource(ImageSource):
+    """Digits of 8x8x1 pixels in 17 grey levels (Alpaydin and Kaynak 1998, the UCI test set).
+
+    Args:
+        vimh_dir: the folder that the data set's directory is made in.
+        seed: of the order that the samples are written in; they come sorted by writer.
+    """
+
+    image_shape = (1, 8, 8)
+
+    def __init__(self, vimh_dir: str | Path, seed: int = 42) -> None:
+        super().__init__(vimh_dir)
+        self._seed = seed
+
+    @property
+    def name(self) -> str:
+        """The last part of the data set's name."""
+        return "digits"
+
+    def recipe(self) -> dict[str, Any]:
+        """The source and the order."""
+        return {"source": "digits", "seed": self._seed}
+
+    def read(self) -> tuple[ParameterSpace, dict[Split, LabelledImages]]:
+        """The first 80 % of the shuffled digits train, the rest tests."""
+        from sklearn.datasets import load_digits
+
+        bunch = load_digits()
+        order = np.random.Generator(np.random.Philox(key=self._seed)).permutation(len(bunch.target))
+        images = np.round(bunch.images[order, None] * (255 / _MAX_LEVEL)).astype(np.uint8)
+        digits = check_classes("scikit-learn's digits", bunch.target[order], 10)
+        head = class_parameter("digit", "0123456789", "the digit that was written")
+        return ParameterSpace([head]), first_share(LabelledImages(images, {"digit": digits}))

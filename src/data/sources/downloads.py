@@ -1,0 +1,109 @@
+"""Original files: downloaded once with a pinned hash, or found in a folder that the user names."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from src.utils.errors import ConfigError
+from src.utils.pylogger import RankedLogger
+
+log = RankedLogger(__name__, rank_zero_only=True)
+
+TIMEOUT_S = 30  # without an answer, the next mirror is tried
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file that is published for ever the same.
+
+    Attributes:
+        name: its usual name.
+        sha256: of its bytes.
+        mirrors: addresses of the folders it lies in, tried in order.
+    """
+
+    name: str
+    sha256: str
+    mirrors: tuple[str, ...]
+
+
+def fetch(file: RemoteFile, folder: Path, *, progress: bool = True) -> Path:
+    """Download a file, unless it is there already with the right hash.
+
+    The file appears under its name only when it is whole and its hash is right.
+
+    Args:
+        file: what to get.
+        folder: where it is kept.
+        progress: whether to show a bar.
+
+    Raises:
+        ConfigError: No mirror gave it; says which file to put where.
+    """
+    import pooch
+    from requests.exceptions import RequestException
+
+    pooch.get_logger().setLevel("WARNING")
+    reasons = []
+    for mirror in file.mirrors:
+        url = f"{mirror.rstrip('/')}/{file.name}"
+        try:
+            return Path(
+                pooch.retrieve(
+                    url,
+                    known_hash=f"sha256:{file.sha256}",
+                    fname=file.name,
+                    path=folder,
+                    downloader=pooch.HTTPDownloader(progressbar=progress, timeout=TIMEOUT_S),
+                )
+            )
+        except RequestException as error:
+            reasons.append(f"{url}: {type(error).__name__}")
+        except ValueError as error:  # pooch's word for another hash
+            if "hash" not in str(error).lower():
+                raise
+            reasons.append(f"{url}: its SHA-256 is not the published one")
+        log.warning("%s", reasons[-1])
+    raise ConfigError(
+        f"{file.name} could not be downloaded ({'; '.join(reasons)}): put the original file into "
+        f"{folder}, or into a folder that you name with data.source.root=..."
+    )
+
+
+def find(folder: Path, names: Sequence[str]) -> Path:
+    """The first of the names that is in a folder.
+
+    Raises:
+        ConfigError: None is; says which were looked for.
+    """
+    for name in names:
+        if (folder / name).exists():
+            return folder / name
+    raise ConfigError(
+        f"data.source.root: {folder} has no {' and no '.join(names)}; put the original file there, "
+        "or leave data.source.root null to download it"
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def naming(where: str) -> Iterator[None]:
+    """Name the file in what zlib and the end of a file say about broken bytes."""
+    import zlib
+    from tarfile import TarError
+
+    from src.vimh.errors import VIMHError
+
+    try:
+        yield
+    except (EOFError, OSError, zlib.error, TarError) as error:
+        if isinstance(error, FileNotFoundError | PermissionError):
+            raise
+        raise VIMHError(f"{where}: truncated or not what its name says: {error}") from error

@@ -1,0 +1,162 @@
+"""What the importers of natural images share: class heads, the data set's name, writing it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from jaxtyping import UInt8
+
+from src.utils.pylogger import RankedLogger
+from src.vimh.errors import VIMHError
+from src.vimh.metadata import METADATA_FILE, Metadata
+from src.vimh.parameters import Parameter, ParameterSpace
+from src.vimh.records import DatasetWriter
+
+log = RankedLogger(__name__, rank_zero_only=True)
+
+Split = Literal["train", "test"]
+_CHUNK = 4096  # samples written at once
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images and the class indices of their heads.
+
+    Attributes:
+        images: uint8 (N, C, H, W).
+        labels: head -> uint8 (N,) class indices.
+    """
+
+    images: UInt8[np.ndarray, "N C H W"]
+    labels: Mapping[str, UInt8[np.ndarray, "N"]]
+
+
+def class_parameter(name: str, class_names: Sequence[str], description: str) -> Parameter:
+    """A head of unordered classes; its stored byte is the class index, and so is its value.
+
+    Example:
+        >>> digit = class_parameter("digit", "0123456789", "the digit that was written")
+        >>> digit.num_classes, float(digit.dequantise(7))
+        (10, 7.0)
+    """
+    return Parameter(
+        name=name,
+        min=0,
+        max=255,
+        description=description,
+        kind="categorical",
+        class_names=tuple(class_names),
+    )
+
+
+class ImageSource(ABC):
+    """Imports one set of labelled images as a VIMH data set.
+
+    Args:
+        vimh_dir: the folder that the data set's directory is made in.
+
+    Attributes:
+        image_shape: (C, H, W) of every image.
+    """
+
+    image_shape: ClassVar[tuple[int, int, int]]
+
+    def __init__(self, vimh_dir: str | Path) -> None:
+        self._vimh_dir = Path(vimh_dir)
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The last part of the data set's name."""
+
+    @abstractmethod
+    def recipe(self) -> dict[str, Any]:
+        """What the data set is made from, as plain data; two of the same give the same bytes.
+
+        Raises:
+            ValueError: Files are missing.
+        """
+
+    @abstractmethod
+    def read(self) -> tuple[ParameterSpace, dict[Split, LabelledImages]]:
+        """The heads, and the samples of the train and of the test file.
+
+        Raises:
+            ValueError: Files are missing or are not what they should be.
+        """
+
+    @property
+    def dataset_dir(self) -> Path:
+        """Where :meth:`make` writes, known before it does."""
+        channels, height, width = self.image_shape
+        return self._vimh_dir / f"vimh-{height}x{width}x{channels}_{self.name}"
+
+    def make(self) -> None:
+        """Write the data set; leave one alone that is there from the same files.
+
+        Raises:
+            ValueError: Files are missing or broken, or a data set from others has the name.
+        """
+        recipe = self.recipe()
+        if (self.dataset_dir / METADATA_FILE).is_file():
+            if (found := Metadata.load(self.dataset_dir).recipe) != recipe:
+                raise VIMHError(
+                    f"{self.dataset_dir} is there already, made from something else (found "
+                    f"{found}, expected {recipe}): name the same data.source.root as when it was "
+                    "made, use it as it is with data.data_dir=..., or delete it"
+                )
+            return
+        parameters, splits = self.read()
+        with DatasetWriter(self.dataset_dir, self._metadata(parameters, recipe)) as writer:
+            for split, samples in splits.items():
+                labels = np.stack([samples.labels[name] for name in parameters], axis=1)
+                for start in range(0, len(labels), _CHUNK):
+                    part = slice(start, start + _CHUNK)
+                    writer.write(split, samples.images[part], labels[part])
+        log.info(
+            f"wrote {self.dataset_dir}: "
+            + ", ".join(f"{len(part.images)} {split}" for split, part in splits.items())
+        )
+
+    def _metadata(self, parameters: ParameterSpace, recipe: Mapping[str, Any]) -> dict[str, Any]:
+        channels, height, width = self.image_shape
+        return {
+            "dataset_name": self.dataset_dir.name,
+            "height": height,
+            "width": width,
+            "channels": channels,
+            "parameter_names": list(parameters),
+            "parameter_mappings": parameters.to_json(),
+            "recipe": dict(recipe),
+        }
+
+
+def first_share(samples: LabelledImages, share: float = 0.8) -> dict[Split, LabelledImages]:
+    """The first share of the samples trains, the rest tests."""
+    stop = round(share * len(samples.images))
+    parts: dict[Split, slice] = {"train": slice(0, stop), "test": slice(stop, None)}
+    return {
+        split: LabelledImages(
+            samples.images[part], {name: label[part] for name, label in samples.labels.items()}
+        )
+        for split, part in parts.items()
+    }
+
+
+def check_classes(where: str, labels: np.ndarray, num_classes: int) -> UInt8[np.ndarray, "N"]:
+    """Class indices as bytes.
+
+    Raises:
+        VIMHError: One is not below `num_classes`; its sample is named.
+    """
+    wrong = (labels < 0) | (labels >= num_classes)
+    if wrong.any():
+        sample = int(wrong.argmax())
+        raise VIMHError(
+            f"{where}: sample {sample} has label {int(labels[sample])}, expected 0 to "
+            f"{num_classes - 1}"
+        )
+    return labels.astype(np.uint8)

@@ -1,0 +1,176 @@
+"""Small files of the true formats of MNIST and CIFAR, as their authors' programs wrote them.
+
+Their pixels are random but for a bright patch whose place is the class, so that they can be learnt.
+"""
+
+import gzip
+import io
+import pickle
+import struct
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+MNIST_SIZES = {"train": 100, "t10k": 31}
+CIFAR_SIZES = {"train": 100, "test": 31}
+CIFAR10_CLASSES = [
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
+]  # fmt: skip
+
+
+def patterned(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Dim noise with a bright patch, 8 rows high, whose column says the class modulo 10."""
+    rng = np.random.default_rng(3)
+    images = rng.integers(0, 60, (len(labels), *shape), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        left = 2 * (int(label) % 10) + 2
+        image[..., 10:18, left : left + 4] = 255
+    return images
+
+
+def write_idx(path: Path, values: np.ndarray) -> None:
+    """An IDX file: zero, zero, type 8, dimensions, their lengths as big-endian uint32, bytes."""
+    header = bytes((0, 0, 8, values.ndim)) + struct.pack(f">{values.ndim}I", *values.shape)
+    content = header + values.astype(np.uint8).tobytes()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
+def write_mnist(root: Path, suffix: str = ".gz") -> Path:
+    root.mkdir(parents=True, exist_ok=True)
+    for name, size in MNIST_SIZES.items():
+        digits = np.arange(size) % 10
+        write_idx(root / f"{name}-images-idx3-ubyte{suffix}", patterned(digits, (28, 28)))
+        write_idx(root / f"{name}-labels-idx1-ubyte{suffix}", digits)
+    return root
+
+
+class Python2Pickle:
+    """Writes what Python 2's cPickle (protocol 2) and numpy 1 wrote: text is bytes, no memo."""
+
+    def dump(self, value: Any) -> bytes:
+        return pickle.PROTO + b"\x02" + self.item(value) + pickle.STOP
+
+    def item(self, value: Any) -> bytes:
+        if isinstance(value, dict):
+            items = b"".join(self.item(key) + self.item(v) for key, v in value.items())
+            return pickle.EMPTY_DICT + pickle.MARK + items + pickle.SETITEMS
+        if isinstance(value, list):
+            items = b"".join(self.item(v) for v in value)
+            return pickle.EMPTY_LIST + pickle.MARK + items + pickle.APPENDS
+        if isinstance(value, np.ndarray):
+            return self.array(value)
+        if isinstance(value, str):
+            return self.text(value.encode())
+        assert isinstance(value, int)
+        return pickle.BININT + struct.pack("<i", value)
+
+    def text(self, data: bytes) -> bytes:
+        if len(data) < 256:
+            return pickle.SHORT_BINSTRING + bytes((len(data),)) + data
+        return pickle.BINSTRING + struct.pack("<i", len(data)) + data
+
+    def array(self, array: np.ndarray) -> bytes:
+        assert array.dtype == np.uint8
+        empty = pickle.BININT1 + b"\x00" + pickle.TUPLE1
+        made = (
+            b"cnumpy.core.multiarray\n_reconstruct\n"
+            b"cnumpy\nndarray\n" + empty + self.text(b"b") + pickle.TUPLE3 + pickle.REDUCE
+        )
+        dtype = (
+            b"cnumpy\ndtype\n"
+            + self.text(b"u1")
+            + pickle.BININT1
+            + b"\x00"
+            + pickle.BININT1
+            + b"\x01"
+            + pickle.TUPLE3
+            + pickle.REDUCE
+            + pickle.MARK
+            + pickle.BININT1
+            + b"\x03"
+            + self.text(b"|")
+            + 3 * pickle.NONE
+            + 2 * (pickle.BININT + struct.pack("<i", -1))
+            + pickle.BININT1
+            + b"\x00"
+            + pickle.TUPLE
+            + pickle.BUILD
+        )
+        shape = b"".join(pickle.BININT2 + struct.pack("<H", n) for n in array.shape)
+        state = pickle.BININT1 + b"\x01" + shape + pickle.TUPLE2 + dtype + pickle.NEWFALSE
+        return made + pickle.MARK + state + self.text(array.tobytes()) + pickle.TUPLE + pickle.BUILD
+
+
+def cifar10_members() -> dict[str, bytes]:
+    """The files of cifar-10-python.tar.gz by their names in it."""
+    dump = Python2Pickle().dump
+    labels = np.arange(CIFAR_SIZES["train"]) % 10
+    images = patterned(labels, (3, 32, 32)).reshape(len(labels), -1)
+    members = {}
+    for i, part in enumerate(np.array_split(np.arange(len(labels)), 5)):
+        members[f"data_batch_{i + 1}"] = _batch(images[part], f"training batch {i + 1} of 5", {
+            "labels": labels[part].tolist()
+        })  # fmt: skip
+    labels = np.arange(CIFAR_SIZES["test"]) % 10
+    images = patterned(labels, (3, 32, 32)).reshape(len(labels), -1)
+    members["test_batch"] = _batch(images, "testing batch 1 of 1", {"labels": labels.tolist()})
+    meta = {"num_cases_per_batch": 20, "label_names": CIFAR10_CLASSES, "num_vis": 3072}
+    members["batches.meta"] = dump(meta)
+    return {f"cifar-10-batches-py/{name}": content for name, content in members.items()}
+
+
+def cifar100_members() -> dict[str, bytes]:
+    """The files of cifar-100-python.tar.gz by their names in it."""
+    members = {}
+    for name, size in CIFAR_SIZES.items():
+        fine = np.arange(size) % 100
+        images = patterned(fine, (3, 32, 32)).reshape(size, -1)
+        kinds = {"fine_labels": fine.tolist(), "coarse_labels": (fine // 5).tolist()}
+        members[f"cifar-100-python/{name}"] = _batch(images, f"{name} batch 1 of 1", kinds)
+    members["cifar-100-python/meta"] = Python2Pickle().dump(
+        {
+            "fine_label_names": [f"thing_{i}" for i in range(100)],
+            "coarse_label_names": [f"kind_{i}" for i in range(20)],
+        }
+    )
+    return members
+
+
+def _batch(images: np.ndarray, label: str, labels: dict[str, list[int]]) -> bytes:
+    names = [f"picture_{i}.png" for i in range(len(images))]
+    return Python2Pickle().dump(
+        {"batch_label": label, **labels, "data": images, "filenames": names}
+    )
+
+
+def write_tar(path: Path, members: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w:gz") as tar:
+        folder = tarfile.TarInfo(next(iter(members)).split("/")[0])
+        folder.type = tarfile.DIRTYPE
+        tar.addfile(folder)
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+
+def write_cifar(root: Path) -> Path:
+    """Both archives in one folder."""
+    root.mkdir(parents=True, exist_ok=True)
+    write_tar(root / "cifar-10-python.tar.gz", cifar10_members())
+    write_tar(root / "cifar-100-python.tar.gz", cifar100_members())
+    return root
+
+
+def image_root(data_root: Path) -> Path:
+    """A folder with all original files, in small; made once a session."""
+    from filelock import FileLock
+
+    root = data_root / "originals"
+    with FileLock(data_root / ".originals.lock"):
+        if not root.exists():
+            write_mnist(root)
+            write_cifar(root)
+    return root
