@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from torch.utils.data import DataLoader
 
 from src.callbacks import pruning
-from src.callbacks.pruning import TrialPruning
+from src.callbacks.pruning import RunningTrial, TrialPruning
 from src.utils.errors import ConfigError
 from src.utils.sweep_storage import PRUNED_AT, open_storage
 
@@ -75,9 +75,18 @@ def fit(callback: TrialPruning, losses: list[float]) -> None:
     trainer.fit(Scripted(losses), loader, loader)
 
 
-def test_values_are_reported_by_epoch_and_a_weak_trial_ends(study, callback) -> None:
+def test_values_are_reported_by_epoch_and_a_weak_trial_ends(study, callback, monkeypatch) -> None:
+    reported = []
+    report = RunningTrial.report
+
+    def recorded(self: RunningTrial, value: float, step: int) -> None:
+        reported.append(step)
+        report(self, value, step)
+
+    monkeypatch.setattr(RunningTrial, "report", recorded)
     with pytest.raises(optuna.TrialPruned):
         fit(callback, [2.0, 1.9, 1.8, 1.7])
+    assert reported == [0, 1]  # and none by the sanity check
     trial = study.trials[1]
     assert trial.intermediate_values == pytest.approx({0: 2.0, 1: 1.9})
     assert trial.user_attrs[PRUNED_AT] == 1

@@ -184,3 +184,12 @@ def test_a_database_keeps_a_study_too(sweep, sweeps) -> None:
         assert code == 0
     study = optuna.load_study(study_name="toy", storage=url)
     assert [trial.state for trial in study.trials] == [COMPLETE] * 3
+
+
+def test_a_folder_that_the_command_line_names_is_used(sweep, sweeps) -> None:
+    folder = sweeps.logs / "it's here"
+    quoted = str(folder).replace("'", "\\'")
+    code, _ = sweep(f"hydra.sweep.dir='{quoted}'", "hydra.sweeper.n_trials=1")
+    assert code == 0
+    assert (folder / "0" / ".hydra" / "config.yaml").is_file()
+    assert (folder / "journal.log").is_file()
