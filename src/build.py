@@ -220,10 +220,31 @@ def build_evaluation_data(
         if data.get(key) is None:
             data[key] = trained_with.get(key)
     if data.get("data_dir") is None and data.get("source") is None:
-        name = model.provenance["metadata"]["dataset_name"]
-        data["data_dir"] = str(Path(cfg.paths.vimh_dir) / Path(name).name)
+        data["data_dir"] = str(_own_data_dir(cfg, model))
     datamodule = _call(partial(hydra.utils.instantiate, data), "data")
     datamodule.prepare_data()
+    fit_data_to_model(datamodule, model)
+    return datamodule
+
+
+def training_data(
+    cfg: DictConfig, trained_with: DictConfig, model: MultiheadLitModule
+) -> VIMHDataModule | None:
+    """The data module of the set that a loaded checkpoint was trained on, split as it was then.
+
+    Args:
+        cfg: The composed config; ``paths.vimh_dir`` is read.
+        trained_with: The checkpoint's ``data`` config.
+        model: The loaded module.
+
+    Returns:
+        The data module; None where the set is not on this machine.
+    """
+    directory = _own_data_dir(cfg, model)
+    if not directory.is_dir():
+        return None
+    own: dict[str, Any] = {key: trained_with.get(key) for key in CHECKPOINT_DATA_KEYS}
+    datamodule = VIMHDataModule(directory, **own)
     fit_data_to_model(datamodule, model)
     return datamodule
 
@@ -249,6 +270,12 @@ def resolve_monitor(cfg: DictConfig, model: MultiheadLitModule) -> None:
                 f"{key} is {name!r}, which this model does not log. It logs: "
                 f"{', '.join(sorted(names))}."
             )
+
+
+def _own_data_dir(cfg: DictConfig, model: MultiheadLitModule) -> Path:
+    """Where the set of a loaded checkpoint lies, by its name: no path in a file is followed."""
+    name = Path(model.provenance["metadata"]["dataset_name"]).name
+    return Path(cfg.paths.vimh_dir) / name
 
 
 def _output_mode(cfg: DictConfig, criteria: Mapping[str, HeadLoss]) -> str:

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
-from src.build import Built, build_evaluation_data  # noqa: E402
+from src.build import Built, build_evaluation_data, training_data  # noqa: E402
 from src.checkpoint import load_model, read_checkpoint  # noqa: E402
 from src.cli import entry_point  # noqa: E402
 from src.evaluation.run_report import report_run  # noqa: E402
@@ -36,12 +36,13 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     checkpoint = read_checkpoint(cfg.ckpt_path)
     model = load_model(checkpoint)
     datamodule = build_evaluation_data(cfg, checkpoint.config.data, model)
+    trained_on = training_data(cfg, checkpoint.config.data, model)
     loggers = instantiate_loggers(cfg.get("logger"))
     trainer = hydra.utils.instantiate(cfg.trainer, logger=loggers, enable_checkpointing=False)
     run = trainer.validate if cfg.split == "val" else trainer.test
     run(model, datamodule=datamodule, verbose=False)
     metrics = dict(trainer.callback_metrics)
-    report_run(cfg, Built(datamodule, model), metrics, str(cfg.ckpt_path), loggers)
+    report_run(cfg, Built(datamodule, model), metrics, "", loggers, trained_on)
     objects = {"cfg": cfg, "datamodule": datamodule, "model": model, "trainer": trainer}
     return metrics, objects
 

@@ -60,6 +60,24 @@ def test_evaluation_of_a_checkpoint_alone_gives_the_test_metrics(run, evaluation
         assert found[name] == pytest.approx(float(value), abs=1e-7), name
 
 
+def test_evaluation_on_all_of_another_data_set(run, evaluation, data_root: Path) -> None:
+    _, objects = run("other", 1)
+    generate = (
+        "generate_vimh.py dataset.size=40 seed=7 --temporal-envelope --spectral-envelope "
+        f"--normalize generate.output_dir={data_root}"
+    )
+    subprocess.run([sys.executable, *generate.split()], check=True, capture_output=True)
+    (fresh,) = data_root.glob("vimh-*_40dss_*_normalized")
+    metrics, found = evaluation(
+        _best(objects), f"data.data_dir='{fresh}'", "data.train_val_test_split=[0,0,1]"
+    )
+    assert found["datamodule"].get_dataset_info()["num_test_samples"] == 40
+    content = json.loads((Path(found["cfg"].paths.output_dir) / "metrics.json").read_text())
+    # the baselines learn from the set that the checkpoint was trained on
+    assert content["baselines"][0]["method"] == "always the mean"
+    assert content["metrics"]["test/jnd"] == pytest.approx(float(metrics["test/jnd"]))
+
+
 def test_checkpoint_loads_as_plain_data(run) -> None:
     _, objects = run("plain", 1)
     content = torch.load(_best(objects), weights_only=True)

@@ -6,7 +6,7 @@ A network that does not beat them has learnt nothing that is worth a network.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +30,9 @@ class SplitArrays:
     values: Float[np.ndarray, "N P"]
 
 
-def baselines(train: SplitArrays, test: SplitArrays) -> Iterator[tuple[str, np.ndarray]]:
+def baselines(
+    train: SplitArrays, test: SplitArrays, categorical: Sequence[bool]
+) -> Iterator[tuple[str, Float[np.ndarray, "N P"]]]:
     """Yields the name and the predictions (N_test, P) of every baseline that applies.
 
     Those marked "(aux)" see the auxiliary features alone, the nearest neighbour the image alone.
@@ -38,13 +40,15 @@ def baselines(train: SplitArrays, test: SplitArrays) -> Iterator[tuple[str, np.n
     Args:
         train: What the baselines learn from; of more than 20,000 samples the first are used.
         test: What they are tried on.
+        categorical: Whether each parameter is: then its most frequent class stands for the mean.
     """
     train = SplitArrays(
         train.images[:MAX_TRAINING_SAMPLES],
         None if train.auxiliary is None else train.auxiliary[:MAX_TRAINING_SAMPLES],
         train.values[:MAX_TRAINING_SAMPLES],
     )
-    yield "always the mean", mean_of_training(train, test)
+    name = "most frequent class" if all(categorical) else "always the mean"
+    yield name, constant(train.values, categorical, len(test.values))
     yield "nearest image", nearest_neighbours(train.images, train.values, test.images, 1)
     if train.auxiliary is not None and test.auxiliary is not None:
         yield (
@@ -57,9 +61,15 @@ def baselines(train: SplitArrays, test: SplitArrays) -> Iterator[tuple[str, np.n
         )
 
 
-def mean_of_training(train: SplitArrays, test: SplitArrays) -> Float[np.ndarray, "N P"]:
-    """The mean of the training values, whatever the image."""
-    return np.tile(train.values.mean(axis=0), (len(test.values), 1))
+def constant(
+    values: Float[np.ndarray, "M P"], categorical: Sequence[bool], count: int
+) -> Float[np.ndarray, "{count} P"]:
+    """The mean of the training values, of categorical ones the most frequent, for any image."""
+    guesses = values.mean(axis=0)
+    for column in np.flatnonzero(categorical):
+        classes, counts = np.unique(values[:, column], return_counts=True)
+        guesses[column] = classes[counts.argmax()]
+    return np.tile(guesses, (count, 1))
 
 
 def nearest_neighbours(

@@ -36,7 +36,7 @@ def row_of(
     parameters: Sequence[Parameter],
 ) -> Row:
     """The metrics of predictions (N, P) in parameter units, by the metric that training uses."""
-    metrics = ParameterMetrics(parameters, with_accuracy=False)
+    metrics = ParameterMetrics(parameters)
     metrics.update(
         torch.as_tensor(predicted, dtype=torch.float64),
         torch.as_tensor(true, dtype=torch.float64),
@@ -88,11 +88,10 @@ def comparison_table(
 
 def not_beaten(network: Row, others: Iterable[Row]) -> list[str]:
     """Baselines that are at least as good as the network in the overall measure."""
-    key, sign = ("jnd", -1.0) if "jnd" in network.metrics else ("mae_percent", 1.0)
-    if key not in network.metrics:
+    key = next((key for key in ("jnd", "acc") if key in network.metrics), None)
+    if key is None:
         return []
-    own = sign * network.metrics[key]
-    return [row.method for row in others if sign * row.metrics[key] <= own]
+    return [row.method for row in others if row.metrics[key] >= network.metrics[key]]
 
 
 def write_metrics(

@@ -26,6 +26,8 @@ from src.evaluation.report import (
 
 if TYPE_CHECKING:
     from src.build import Built
+    from src.data.vimh_datamodule import VIMHDataModule
+    from src.models.multihead_module import MultiheadLitModule
 
 
 @rank_zero_only
@@ -35,6 +37,7 @@ def report_run(
     metrics: Mapping[str, Any],
     checkpoint: str,
     loggers: list[Logger],
+    trained_on: VIMHDataModule | None = None,
 ) -> None:
     """Prints the table and the paths, and writes ``metrics.json`` into the run's folder.
 
@@ -44,6 +47,7 @@ def report_run(
         metrics: Every logged metric by name.
         checkpoint: The best checkpoint's path; empty where there is none.
         loggers: The run's loggers.
+        trained_on: The data whose training split the baselines learn from; None: ``built``'s own.
     """
     console = Console()
     output_dir = Path(cfg.paths.output_dir)
@@ -54,7 +58,7 @@ def report_run(
     stage = "test" if "test/loss" in values else "val"
     if f"{stage}/loss" in values:
         own = {n.removeprefix(f"{stage}/"): v for n, v in values.items() if n.startswith(stage)}
-        rows = [Row("network", own), *baseline_rows(built, stage)]
+        rows = [Row("network", own), *baseline_rows(built, stage, trained_on)]
         split = "test" if stage == "test" else "validation"
         console.print(
             comparison_table(
@@ -95,42 +99,50 @@ def report_run(
     console.print(f"Run:         {output_dir}", soft_wrap=True)
 
 
-def baseline_rows(built: Built, stage: str) -> list[Row]:
+def baseline_rows(built: Built, stage: str, trained_on: VIMHDataModule | None = None) -> list[Row]:
     """The baselines on one split, by the metrics that the network is measured with.
 
     Args:
         built: The data module and the module.
         stage: "val" or "test".
+        trained_on: The data whose training split they learn from; None: ``built``'s own.
+
+    Returns:
+        A row for each baseline; none where there is nothing to learn from.
     """
+    source = trained_on or built.datamodule
+    if source.get_dataset_info()["split_sizes"]["train"] == 0:
+        return []
     parameters = list(built.model.parameters_by_head.values())
-    train = split_arrays(built, "train", limit=MAX_TRAINING_SAMPLES)
-    tried = split_arrays(built, stage)
-    return [
-        row_of(name, predicted, tried.values, parameters)
-        for name, predicted in baselines(train, tried)
-    ]
+    train = split_arrays(built.model, source, "train", limit=MAX_TRAINING_SAMPLES)
+    tried = split_arrays(built.model, built.datamodule, stage)
+    found = baselines(train, tried, [p.is_categorical for p in parameters])
+    return [row_of(name, predicted, tried.values, parameters) for name, predicted in found]
 
 
 @torch.no_grad()
-def split_arrays(built: Built, split: str, limit: int | None = None) -> SplitArrays:
+def split_arrays(
+    model: MultiheadLitModule, datamodule: VIMHDataModule, split: str, limit: int | None = None
+) -> SplitArrays:
     """A split as the network sees it, as arrays.
 
     Args:
-        built: The data module and the module, whose preparation is applied.
+        model: Its preparation is applied.
+        datamodule: What the split is of.
         split: "train", "val" or "test".
         limit: The most samples to read; None: all.
     """
-    preparation = built.model.preparation
+    preparation = model.preparation
     assert isinstance(preparation, Preparation)
     images, auxiliary, values = [], [], []
     preparation.cpu().eval()  # eval: baselines look at images that are not augmented
-    for raw in built.datamodule.raw_batches(split, limit=limit):
+    for raw in datamodule.raw_batches(split, limit=limit):
         batch = preparation.prepare_batch(raw)
         images.append(batch.images.flatten(1).numpy())
         values.append(batch.values.numpy())
         if batch.auxiliary is not None:
             auxiliary.append(batch.auxiliary.numpy())
-    parameters = built.model.parameters_by_head.values()
+    parameters = model.parameters_by_head.values()
     lowest = np.array([p.min for p in parameters])
     spans = np.array([p.range for p in parameters])
     return SplitArrays(

@@ -1,6 +1,12 @@
 import numpy as np
 
-from src.evaluation.baselines import SplitArrays, baselines, least_squares, nearest_neighbours
+from src.evaluation.baselines import (
+    SplitArrays,
+    baselines,
+    constant,
+    least_squares,
+    nearest_neighbours,
+)
 from src.evaluation.report import not_beaten, row_of
 from src.vimh.parameters import Parameter
 
@@ -14,7 +20,7 @@ def _split(n: int, seed: int) -> SplitArrays:
 
 def test_each_baseline_on_a_set_whose_answers_are_known() -> None:
     train, test = _split(200, 0), _split(50, 1)
-    found = dict(baselines(train, test))
+    found = dict(baselines(train, test, [False, False]))
     np.testing.assert_allclose(found["always the mean"][0], train.values.mean(axis=0))
     exact = found["least squares (aux)"]
     np.testing.assert_allclose(exact, test.values, atol=1e-5)
@@ -26,7 +32,12 @@ def test_each_baseline_on_a_set_whose_answers_are_known() -> None:
 def test_image_only_has_two_baselines() -> None:
     train, test = _split(20, 0), _split(5, 1)
     only_images = [SplitArrays(s.images, None, s.values) for s in (train, test)]
-    assert len(list(baselines(*only_images))) == 2
+    assert len(list(baselines(*only_images, [False, False]))) == 2
+
+
+def test_a_categorical_parameter_has_its_most_frequent_class() -> None:
+    values = np.array([[0.0, 1.0], [9.0, 2.0], [9.0, 6.0]])
+    np.testing.assert_allclose(constant(values, [True, False], 2), [[9.0, 3.0], [9.0, 3.0]])
 
 
 def test_a_network_no_better_than_a_baseline_is_said_not_to_be() -> None:
