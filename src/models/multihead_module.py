@@ -14,6 +14,7 @@ from src.models.jnd_accuracy import widest_float
 from src.models.losses import derive_loss_weights, head_loss
 from src.models.metrics import ParameterMetrics
 from src.models.parameter_head import ParameterHead
+from src.models.random_states import random_states, restore_random_states
 from src.vimh.parameters import Parameter
 
 STAGES = ("train", "val", "test")
@@ -138,6 +139,7 @@ class MultiheadLitModule(LightningModule):
         self.compile_net = compile
         self.preparation = preparation
         self.provenance = provenance or {}
+        self._random_states: dict[str, Any] | None = None
 
         if parameters is None:
             parameters = _classes_of(net)
@@ -302,8 +304,22 @@ class MultiheadLitModule(LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what prediction needs: the config, the parameters, the data set's description."""
+        """Adds what prediction needs, and where the random generators are.
+
+        The former is the config, the parameters and the data set's description.
+        """
         checkpoint["avix"] = self.provenance
+        checkpoint["random_states"] = random_states()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the random states for the moment when training goes on."""
+        self._random_states = checkpoint.get("random_states")
+
+    def on_train_start(self) -> None:
+        """A resumed run draws what the uninterrupted one would have drawn next."""
+        if self._random_states is not None:
+            restore_random_states(self._random_states)
+            self._random_states = None
 
     def _step(self, batch: Sequence[Any], stage: str) -> Tensor:
         result = self.model_step(batch)
