@@ -1,0 +1,299 @@
+"""The commands that the lightning-hydra-template's README lists, with `src/` before the script.
+
+Left out is what names things that are not here: `model.lr`, `model=mnist`, `model.new_param` and
+`trainer.tpu_cores`. What needs a GPU, a server or several machines is composed and not run.
+"""
+
+import csv
+import importlib.util
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.profilers import SimpleProfiler
+from omegaconf import OmegaConf, open_dict
+
+from src.eval import evaluate
+from src.train import train
+from src.utils import extras
+from src.utils.errors import ConfigError
+from tests.helpers import shrink
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def run(compose_config, data_root: Path):
+    """Composes a command line as it is written, and trains."""
+
+    def trained(command: str, **changes):
+        cfg = shrink(compose_config("train", *shlex.split(command)), data_root)
+        with open_dict(cfg):
+            for key, value in {"trainer.max_epochs": 1, **changes}.items():
+                OmegaConf.update(cfg, key, value)
+        return train(cfg)
+
+    return trained
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "trainer.max_epochs=20 model.optimizer.lr=1e-4",
+        "trainer=cpu",
+        "callbacks=default",
+        "+trainer.gradient_clip_val=0.5",
+        "+trainer.val_check_interval=0.25",
+        "+trainer.accumulate_grad_batches=10",
+        '+trainer.max_time="00:12:00:00"',
+        "+trainer.precision=bf16-mixed",
+        "+trainer.detect_anomaly=true",
+        "+trainer.limit_train_batches=0.2 +trainer.limit_val_batches=0.2 "
+        "+trainer.limit_test_batches=0.2",
+        "+trainer.profiler=simple",
+        "trainer.deterministic=True",
+        'tags=["mnist","experiment_X"]',
+        "logger=csv",
+        "logger=many_loggers",
+        "~logger",
+        "callbacks=none",
+        "data.num_workers=1",
+        "extras.ignore_warnings=true",
+    ],
+)
+def test_a_run_with(command: str, run) -> None:
+    metrics, objects = run(command)
+    assert torch.isfinite(metrics["test/loss"])
+    assert objects["trainer"].global_step > 0
+
+
+def test_the_values_of_the_command_line_arrive(run) -> None:
+    _, objects = run(
+        "model.optimizer.lr=1e-4 +trainer.gradient_clip_val=0.5 +trainer.accumulate_grad_batches=10"
+    )
+    trainer = objects["trainer"]
+    assert trainer.optimizers[0].defaults["lr"] == 1e-4
+    assert trainer.gradient_clip_val == 0.5
+    assert trainer.global_step == 4  # 40 batches, ten of which are a step
+    _, objects = run("+trainer.val_check_interval=0.25 +trainer.precision=bf16-mixed")
+    assert objects["trainer"].val_check_batch == 9  # of 39: the last small batch is left out
+    assert objects["trainer"].precision == "bf16-mixed"
+
+
+def test_max_time_ends_a_run(run) -> None:
+    _, objects = run('+trainer.max_time="00:00:00:01"', **{"trainer.max_epochs": 10000})
+    assert 0 < objects["trainer"].current_epoch < 9999
+
+
+@pytest.mark.parametrize("mode", ["default", "fdr", "limit", "overfit", "profiler"])
+def test_debug_modes(mode: str, run, tmp_path: Path) -> None:
+    cfg_changes = {} if mode in ("limit", "overfit") else {"trainer.max_epochs": 1}
+    metrics, objects = run(f"debug={mode}", **cfg_changes)
+    trainer = objects["trainer"]
+    assert objects["callbacks"] == []
+    assert list(tmp_path.rglob("events.out*")) == []
+    assert "train/loss" in metrics
+    if mode == "fdr":
+        assert (trainer.global_step, trainer.fast_dev_run) == (1, 1)
+    elif mode == "overfit":
+        assert (trainer.num_training_batches, trainer.overfit_batches) == (3, 3)
+    elif mode == "profiler":
+        assert isinstance(trainer.profiler, SimpleProfiler)
+    elif mode == "limit":
+        assert trainer.num_training_batches == 3
+
+
+def test_overfitting_learns_three_batches_by_heart(run) -> None:
+    metrics, objects = run("debug=overfit", **{"trainer.max_epochs": 40, "model.net.dropout": 0.0})
+    assert objects["trainer"].current_epoch == 40
+    assert metrics["train/acc"] > 0.95
+
+
+@pytest.mark.parametrize(
+    ("command", "key", "value"),
+    [
+        ("trainer=gpu", "trainer.accelerator", "gpu"),
+        ("trainer=gpu +trainer.precision=16", "trainer.precision", 16),
+        ("trainer=ddp trainer.devices=4", "trainer.strategy", "ddp"),
+        ("trainer=ddp trainer.devices=4 trainer.num_nodes=2", "trainer.num_nodes", 2),
+        ("trainer=ddp_sim trainer.devices=2", "trainer.strategy", "ddp_spawn"),
+        ("trainer=mps", "trainer.accelerator", "mps"),
+        ("logger=wandb", "logger.wandb.project", "avix"),
+        ("experiment=example", "data.batch_size", 64),
+        ("ckpt_path=/path/to/ckpt/name.ckpt", "ckpt_path", "/path/to/ckpt/name.ckpt"),
+    ],
+)
+def test_commands_that_need_another_machine_compose(command, key, value, compose_config) -> None:
+    cfg = compose_config("train", *shlex.split(command))
+    assert OmegaConf.select(cfg, key) == value
+
+
+@pytest.mark.parametrize("logger", ["wandb", "mlflow", "comet", "aim"])
+def test_a_logger_whose_package_is_missing_names_its_extra(
+    logger: str, run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_spec = importlib.util.find_spec
+    packages = {"wandb", "mlflow", "comet_ml", "aim"}
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name in packages else find_spec(name)
+    )
+    with pytest.raises(ConfigError, match=r"is not installed; pip install .*\[loggers\]"):
+        run(f"logger={logger}")
+
+
+def test_neptune_is_refused_with_a_reason(run) -> None:
+    with pytest.raises(ConfigError, match="Neptune's service has ended"):
+        run("logger=neptune")
+
+
+def test_csv_holds_the_metrics(run, tmp_path: Path) -> None:
+    run("logger=csv")
+    with (tmp_path / "csv" / "version_0" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert any(row["test/acc"] for row in rows)
+    assert any(row["train/loss"] for row in rows)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_mlflow_keeps_a_run_in_a_folder(run, tmp_path: Path) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="the extra [loggers] is not installed")
+    run("logger=mlflow", **{"logger.mlflow.tracking_uri": str(tmp_path / "mlruns")})
+    client = mlflow.MlflowClient(str(tmp_path / "mlruns"))
+    (experiment,) = (e for e in client.search_experiments() if e.name == "avix")
+    (found,) = client.search_runs([experiment.experiment_id])
+    assert "test/acc" in found.data.metrics
+    assert found.data.params["seed"] == "42"
+
+
+def test_resuming_goes_on_and_evaluation_takes_the_checkpoint(
+    run, compose_config, data_root: Path, tmp_path: Path
+) -> None:
+    _, first = run("experiment=digits_cnn", **{"trainer.max_epochs": 1})
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    _, second = run(f"experiment=digits_cnn ckpt_path='{path}'", **{"trainer.max_epochs": 3})
+    assert second["trainer"].global_step == 3 * first["trainer"].global_step
+    cfg = compose_config("eval", f"ckpt_path='{path}'")
+    with open_dict(cfg):
+        cfg.paths.vimh_dir = str(data_root)
+        cfg.trainer.accelerator = "cpu"
+        cfg.trainer.enable_progress_bar = False
+    assert "test/acc" in evaluate(cfg)[0]
+
+
+def test_seeds_repeat_a_run(run) -> None:
+    losses = [run(f"seed={seed}")[0]["test/loss"] for seed in (7, 7, 8)]
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_tags_are_asked_for_and_needed(
+    compose_config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cfg = compose_config("train", "tags=[]", "extras.print_config=false")
+    with pytest.raises(ConfigError, match="tags is empty and there is no terminal"):
+        extras(cfg)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("src.utils.rich_utils.Prompt.ask", lambda *a, **k: "mnist, first try")
+    extras(cfg)
+    assert list(cfg.tags) == ["mnist", "first try"]
+    assert (tmp_path / "tags.log").read_text().split("\n")[:2] == ["mnist", "first try"]
+    extras(
+        compose_config("train", "tags=[]", "extras.enforce_tags=false", "extras.print_config=false")
+    )
+
+
+def test_local_settings_are_taken_where_there_are_some(compose_config) -> None:
+    """configs/local is optional: without a file, everything composes."""
+    cfg = compose_config("train")
+    assert "local" not in cfg
+
+
+def test_fsdp_builds(compose_config) -> None:
+    cfg = compose_config("train", "trainer=fsdp")
+    strategy = instantiate(cfg.trainer.strategy)
+    assert type(strategy).__name__ == "FSDPStrategy"
+
+
+# ------------------------------------------------------------------------------- command lines
+
+
+def command_line(command: str, data_root: Path, folder: Path, check: bool = True):
+    """Runs `python src/train.py …` as it is typed, with small data and a folder of its own."""
+    arguments = shlex.split(command)
+    where = "hydra.sweep.dir" if "-m" in arguments else "hydra.run.dir"
+    small = [
+        f"paths.vimh_dir={data_root}",
+        f"paths.log_dir={folder}",
+        f"{where}={folder}/run",
+        "extras.print_config=false",
+        "trainer.accelerator=cpu",
+    ]
+    return subprocess.run(
+        [sys.executable, *arguments, *small],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=check,
+    )
+
+
+QUICK = "trainer.max_epochs=1 +trainer.limit_train_batches=2 +trainer.limit_val_batches=1"
+
+
+@pytest.mark.slow
+def test_the_default_command(data_root: Path, tmp_path: Path) -> None:
+    done = command_line(f"src/train.py {QUICK}", data_root, tmp_path)
+    assert (tmp_path / "run" / "metrics.json").is_file(), done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "jobs"),
+    [
+        ("-m data.batch_size=32,64,128 model.optimizer.lr=0.001,0.0005", 6),
+        ('-m seed=1,2,3,4,5 trainer.deterministic=True logger=csv tags=["benchmark"]', 5),
+    ],
+)
+def test_sweeps(command: str, jobs: int, data_root: Path, tmp_path: Path) -> None:
+    command_line(f"src/train.py {command} {QUICK}", data_root, tmp_path)
+    assert len(list((tmp_path / "run").glob("*/metrics.json"))) == jobs
+
+
+@pytest.mark.slow
+def test_all_experiments_of_a_pattern(data_root: Path, tmp_path: Path) -> None:
+    """Those on the 72-sample grid; `glob(avix_*)` is the same with larger data sets."""
+    command_line("src/train.py -m 'experiment=glob(avix_*_72dss_*)' debug=fdr", data_root, tmp_path)
+    names = {path.stem for path in (ROOT / "configs/experiment").glob("avix_*_72dss_*.yaml")}
+    overrides = [path.read_text() for path in (tmp_path / "run").glob("*/.hydra/overrides.yaml")]
+    found = {name for name in names for text in overrides if f"experiment={name}\n" in text}
+    assert found == names
+
+
+@pytest.mark.slow
+def test_subprocesses_are_refused_in_a_multirun_and_ddp_sim_is_not(
+    data_root: Path, tmp_path: Path
+) -> None:
+    refused = command_line(
+        f"src/train.py -m trainer=ddp trainer.devices=2 seed=1,2 {QUICK}",
+        data_root,
+        tmp_path,
+        check=False,
+    )
+    assert refused.returncode != 0
+    assert "ddp_sim" in refused.stderr + refused.stdout
+    command_line(
+        f"src/train.py -m trainer=ddp_sim trainer.devices=2 seed=1,2 {QUICK}", data_root, tmp_path
+    )
+    assert len(list((tmp_path / "run").glob("*/metrics.json"))) == 2
+
+
+@pytest.mark.slow
+def test_tags_without_a_terminal_are_one_sentence(data_root: Path, tmp_path: Path) -> None:
+    done = command_line("src/train.py 'tags=[]'", data_root, tmp_path, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("error: tags is empty")
