@@ -27,6 +27,7 @@ include make/data.mk
 include make/training.mk
 include make/avix.mk
 include make/sweeps.mk
+include make/cifar.mk
 
 # Every documented target is a command, not a file. ($(HASH): how # is quoted differs between versions.)
 HASH := \#
