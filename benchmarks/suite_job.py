@@ -1,0 +1,206 @@
+"""One training of the comparison, in a process of its own; writes result.json at its end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+import lightning.pytorch as pl
+import numpy as np
+import rootutils
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
+
+from benchmarks.suite_plan import Job  # noqa: E402
+from src.build import Built, build, resolve_monitor  # noqa: E402
+from src.evaluation.baselines import MAX_TRAINING_SAMPLES, baselines  # noqa: E402
+from src.evaluation.run_report import split_arrays  # noqa: E402
+from src.utils import instantiate_callbacks, instantiate_loggers  # noqa: E402
+from src.vimh.parameters import Parameter  # noqa: E402
+
+RESULT = "result.json"
+JND_SHARES = (0.5, 1.0)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line, which only the suite types.
+
+    Args:
+        arguments: Its words; None: those of this process.
+    """
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="of the run")
+    parser.add_argument("vimh_dir", type=Path, help="of the data sets")
+    parser.add_argument("job", help="the job as JSON")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    run(Job(**json.loads(given.job)), given.folder, given.vimh_dir)
+
+
+def run(job: Job, folder: Path, vimh_dir: Path) -> dict[str, Any]:
+    """Runs a job and writes its result.
+
+    Args:
+        job: What to train; without a network, the baselines are computed.
+        folder: Where everything of it goes.
+        vimh_dir: The folder of the data sets; a missing one is made.
+
+    Returns:
+        What was written.
+    """
+    started = time.perf_counter()
+    cfg = _compose(job, folder, vimh_dir)
+    pl.seed_everything(cfg.seed, verbose=False)
+    built = build(cfg)
+    found = _baselines(built) if job.network is None else _train(cfg, built)
+    info = built.datamodule.get_dataset_info()
+    result = {
+        "job": vars(job),
+        "num_samples": {split: info[f"num_{split}_samples"] for split in ("train", "val", "test")},
+        "seconds": round(time.perf_counter() - started, 1),
+        **found,
+    }
+    temporary = folder / f"{RESULT}.tmp"
+    temporary.write_text(json.dumps(result, indent=2) + "\n")
+    temporary.replace(folder / RESULT)
+    return result
+
+
+def figures(
+    predicted: np.ndarray, true: np.ndarray, parameters: Sequence[Parameter]
+) -> dict[str, Any]:
+    """Errors in JND and shares within some JND, overall and by head.
+
+    Args:
+        predicted: (N, P) in the parameters' units.
+        true: (N, P), the same.
+        parameters: In the order of the columns; each has a step.
+
+    Returns:
+        ``mae_jnd`` (the mean over the heads), ``within_0.5`` and ``within_1.0`` (all heads at
+        once), and the same for each head under ``heads``.
+    """
+    error = np.abs(predicted.astype(np.float64) - true.astype(np.float64))
+    steps = np.array([parameter.step for parameter in parameters], dtype=np.float64)
+    in_jnd = error / steps
+    within = {
+        jnd: error <= np.array([parameter.tolerance(jnd) for parameter in parameters])
+        for jnd in JND_SHARES
+    }
+    heads = {
+        parameter.name: {
+            "mae_jnd": float(in_jnd[:, column].mean()),
+            **{f"within_{jnd}": float(good[:, column].mean()) for jnd, good in within.items()},
+        }
+        for column, parameter in enumerate(parameters)
+    }
+    return {
+        "mae_jnd": float(in_jnd.mean()),
+        **{f"within_{jnd}": float(good.all(axis=1).mean()) for jnd, good in within.items()},
+        "heads": heads,
+    }
+
+
+class EpochTimes(pl.Callback):
+    """Seconds of each training epoch, without its validation."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._started = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts the clock."""
+        self._started = time.perf_counter()
+        self._validating = 0.0
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stops it; validation comes within the training epoch."""
+        self._validation_started = time.perf_counter()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Lets it go on."""
+        if not trainer.sanity_checking:
+            self._validating += time.perf_counter() - self._validation_started
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Notes the epoch."""
+        self.seconds.append(time.perf_counter() - self._started - self._validating)
+
+
+def _compose(job: Job, folder: Path, vimh_dir: Path) -> DictConfig:
+    with initialize_config_dir(version_base="1.3", config_dir=str(ROOT / "configs")):
+        return compose(
+            "train",
+            [
+                *job.overrides,
+                f"paths.root_dir={ROOT}",
+                f"paths.work_dir={ROOT}",
+                f"paths.vimh_dir={vimh_dir}",
+                f"paths.output_dir={folder}",
+                f"paths.log_dir={folder}",
+            ],
+        )
+
+
+def _train(cfg: DictConfig, built: Built) -> dict[str, Any]:
+    resolve_monitor(cfg, built.model)
+    times = EpochTimes()
+    trainer = hydra.utils.instantiate(
+        cfg.trainer,
+        callbacks=[times, *instantiate_callbacks(cfg.callbacks)],
+        logger=instantiate_loggers(cfg.logger),
+    )
+    trainer.fit(built.model, datamodule=built.datamodule)
+    best = trainer.checkpoint_callback.best_model_path
+    weights = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
+    built.model.load_state_dict(weights)
+    parameters = list(built.model.parameters_by_head.values())
+    return {
+        **{split: figures(*_predict(built, split), parameters) for split in ("val", "test")},
+        "steps": trainer.global_step,
+        "epoch_seconds": statistics.median(times.seconds),
+        "num_weights": sum(weight.numel() for weight in built.model.net.parameters()),
+        "checkpoint": best,
+    }
+
+
+@torch.no_grad()
+def _predict(built: Built, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Predicted and true values (N, P) of a split, in the parameters' units."""
+    model = built.model.cpu().eval()
+    parameters = list(model.parameters_by_head.values())
+    lowest = np.array([p.min for p in parameters])
+    spans = np.array([p.range for p in parameters])
+    predicted, true = [], []
+    for raw in built.datamodule.raw_batches(split):
+        batch = model.preparation.prepare_batch(raw)  # type: ignore[union-attr, operator]
+        values: Mapping[str, torch.Tensor] = model.predict(batch.images, batch.auxiliary)
+        predicted.append(np.column_stack([values[p.name].double().numpy() for p in parameters]))
+        stored = np.round(batch.values.double().numpy() * 255) / 255
+        true.append(lowest + spans * stored)
+    return np.concatenate(predicted), np.concatenate(true)
+
+
+def _baselines(built: Built) -> dict[str, Any]:
+    parameters = list(built.model.parameters_by_head.values())
+    train = split_arrays(built.model, built.datamodule, "train", limit=MAX_TRAINING_SAMPLES)
+    test = split_arrays(built.model, built.datamodule, "test")
+    return {
+        "baselines": {
+            name: figures(predicted, test.values, parameters)
+            for name, predicted in baselines(train, test, [p.is_categorical for p in parameters])
+        }
+    }
+
+
+if __name__ == "__main__":
+    main()
