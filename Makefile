@@ -28,6 +28,7 @@ include make/training.mk
 include make/avix.mk
 include make/sweeps.mk
 include make/cifar.mk
+include make/diagrams.mk
 
 # Every documented target is a command, not a file. ($(HASH): how # is quoted differs between versions.)
 HASH := \#

@@ -31,3 +31,12 @@ evimhr exp-vimh-16kdss-regression: $(READY) ## The same with regression heads
 
 evimhs exp-vimh-16kdss-soft-target: $(READY) ## The same with soft targets
 	$(call train,experiment=vimh_cnn_16kdss_soft_target)
+
+evimho exp-vimh-16kdss-ordinal: $(READY) ## The same with the ordinal loss
+	$(call train,experiment=vimh_cnn_16kdss_ordinal)
+
+evimhq exp-vimh-16kdss-quantized: $(READY) ## The same with quantised regression
+	$(call train,experiment=vimh_cnn_16kdss_quantized_regression)
+
+evimhw exp-vimh-16kdss-weighted-ce: $(READY) ## The same with weighted cross-entropy
+	$(call train,experiment=vimh_cnn_16kdss_weighted_ce)
