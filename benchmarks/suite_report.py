@@ -26,8 +26,8 @@ is.
 - "within ½ JND", "within 1 JND": all parameters of a sample at once; the columns behind them: one
   parameter, within 1 JND. MAE: mean over the parameters, in JND.
 - Time is of one training epoch without validation, on one thread, with {workers} runs side by side.
-- One training by hand: `python src/train.py` with the words of `job` in its `result.json`
-  (`python benchmarks/suite.py --commands` prints all of them).
+- `python benchmarks/suite.py --commands` prints the command of each training; here they run in
+  processes of their own, with the seeds above.
 """
 
 
