@@ -96,8 +96,7 @@ def test_a_search_prunes_and_its_best_command_repeats_it(train, tmp_path: Path) 
         "hparams_search=avix_optuna",
         "trainer.max_epochs=6",
         "hydra.sweeper.n_trials=6",
-        "hydra.sweeper.pruner.n_startup_trials=1",
-        "hydra.sweeper.pruner.n_warmup_steps=1",
+        "hydra.sweeper.pruner.min_resource=1",
     )
     folder = tmp_path / "train" / "sweeps" / "avix_optuna-avix_quick"
     storage = open_storage(str(folder / "journal.log"))
