@@ -21,6 +21,9 @@ from src.models.metrics import ParameterMetrics
 from src.vimh.parameters import Parameter
 
 
+SOLVED = 0.99  # share of samples right in all heads, from which on a set tells nothing
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of the report: a method and its metrics by name, without the stage."""
@@ -86,12 +89,33 @@ def comparison_table(
     return table
 
 
-def not_beaten(network: Row, others: Iterable[Row]) -> list[str]:
-    """Baselines that are at least as good as the network in the overall measure."""
+def remarks(network: Row, others: Sequence[Row]) -> list[str]:
+    """What the baselines say of the result, in sentences.
+
+    Args:
+        network: The network's figures.
+        others: The baselines'.
+
+    Returns:
+        A sentence for each baseline that is no worse in the share of samples that are right in
+        all heads, and one where the auxiliary features alone solve the data set.
+    """
     key = next((key for key in ("jnd", "acc") if key in network.metrics), None)
     if key is None:
         return []
-    return [row.method for row in others if row.metrics[key] >= network.metrics[key]]
+    sentences = [
+        f"Not better than: {row.method}."
+        for row in others
+        if row.metrics[key] >= network.metrics[key]
+    ]
+    solved = [r for r in others if r.method.endswith("(aux)") and r.metrics[key] >= SOLVED]
+    if solved:
+        best = max(solved, key=lambda row: row.metrics[key])
+        sentences.append(
+            f"The auxiliary features alone solve this set ({best.method}: "
+            f"{_percent(best.metrics[key])}): a smoke test, no yardstick."
+        )
+    return sentences
 
 
 def write_metrics(

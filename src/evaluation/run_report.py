@@ -18,7 +18,7 @@ from src.evaluation.baselines import MAX_TRAINING_SAMPLES, SplitArrays, baseline
 from src.evaluation.report import (
     Row,
     comparison_table,
-    not_beaten,
+    remarks,
     row_of,
     rows_as_json,
     write_metrics,
@@ -68,8 +68,8 @@ def report_run(
                 f"{built.datamodule.metadata.dataset_name}",
             )
         )
-        for name in not_beaten(rows[0], rows[1:]):
-            console.print(f"Not better than: {name}.")
+        for sentence in remarks(rows[0], rows[1:]):
+            console.print(sentence)
     if "val/jnd_best" in values:
         console.print(
             f"Validation samples with all heads within one JND, best epoch: "

@@ -7,7 +7,7 @@ from src.evaluation.baselines import (
     least_squares,
     nearest_neighbours,
 )
-from src.evaluation.report import not_beaten, row_of
+from src.evaluation.report import remarks, row_of
 from src.vimh.parameters import Parameter
 
 
@@ -46,5 +46,15 @@ def test_a_network_no_better_than_a_baseline_is_said_not_to_be() -> None:
     network = row_of("network", true + 3, true, parameters)
     mean = row_of("mean", np.full_like(true, 5), true, parameters)
     perfect = row_of("perfect", true, true, parameters)
-    assert not_beaten(network, [mean, perfect]) == ["mean", "perfect"]
-    assert not_beaten(perfect, [mean]) == []
+    assert remarks(network, [mean, perfect]) == [
+        "Not better than: mean.",
+        "Not better than: perfect.",
+    ]
+    assert remarks(perfect, [mean]) == []
+
+
+def test_a_set_that_the_auxiliary_features_solve_is_said_to_be_no_yardstick() -> None:
+    parameters = [Parameter(name="a", min=0, max=10, step=1)]
+    true = np.linspace(0, 10, 11)[:, None]
+    network, formula = (row_of(name, true, true, parameters) for name in ("network", "line (aux)"))
+    assert "line (aux): 100.0 %" in remarks(network, [formula])[-1]
