@@ -20,7 +20,6 @@ from rich.table import Table
 from src.models.metrics import ParameterMetrics
 from src.vimh.parameters import Parameter
 
-
 SOLVED = 0.99  # share of samples right in all heads, from which on a set tells nothing
 
 
