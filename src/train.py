@@ -24,6 +24,7 @@ from src.utils import (  # noqa: E402
     log_hyperparameters,
     task_wrapper,
 )
+from src.utils.errors import ConfigError  # noqa: E402
 from src.utils.multirun import refuse_subprocesses  # noqa: E402
 
 
@@ -39,6 +40,11 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     import lightning.pytorch as pl
 
+    if not cfg.train and cfg.ckpt_path is None:
+        raise ConfigError(
+            "train=false leaves nothing to test: name a checkpoint with ckpt_path=..., or use "
+            "src/eval.py, which takes model and data from the checkpoint"
+        )
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     built = build(cfg)
     resolve_monitor(cfg, built.model)
