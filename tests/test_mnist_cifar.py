@@ -96,3 +96,22 @@ def test_normalised_run_evaluates_to_the_same_from_its_checkpoint(
 def test_losses_that_need_an_order_are_refused(name: str, config) -> None:
     with pytest.raises(ConfigError, match="loss: "):
         build(config(f"data={name}", "loss=ordinal"))
+
+
+def test_an_augmented_run_that_goes_on_ends_with_the_same_weights(config, tmp_path: Path) -> None:
+    """Crops are drawn as an uninterrupted run would draw them."""
+    weights = []
+    for run, epochs in (("whole", [2]), ("parts", [1, 2])):
+        for max_epochs in epochs:
+            cfg = config("experiment=digits_cnn", "model/scheduler=constant")
+            with open_dict(cfg):
+                cfg.test = False
+                cfg.trainer.max_epochs = max_epochs
+                cfg.trainer.limit_train_batches = 4
+                cfg.paths.output_dir = str(tmp_path / run)
+                last = tmp_path / run / "checkpoints" / "last.ckpt"
+                cfg.ckpt_path = str(last) if last.exists() else None
+            _, objects = train(cfg)
+            assert objects["trainer"].global_step == 4 * max_epochs
+        weights.append(torch.cat([p.flatten() for p in objects["model"].net.parameters()]))
+    assert torch.equal(*weights)

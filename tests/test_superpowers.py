@@ -8,12 +8,14 @@ import csv
 import importlib.util
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from lightning.pytorch.profilers import SimpleProfiler
 from omegaconf import OmegaConf, open_dict
@@ -206,10 +208,16 @@ def test_tags_are_asked_for_and_needed(
     )
 
 
-def test_local_settings_are_taken_where_there_are_some(compose_config) -> None:
-    """configs/local is optional: without a file, everything composes."""
-    cfg = compose_config("train")
-    assert "local" not in cfg
+def test_local_settings_are_taken_where_there_are_some(tmp_path: Path) -> None:
+    """They beat train.yaml, and the command line beats them."""
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    (tmp_path / "configs" / "local" / "default.yaml").write_text(
+        "# @package _global_\ntags: [this_machine]\ndata:\n  num_workers: 3\n"
+    )
+    with initialize_config_dir(version_base="1.3", config_dir=str(tmp_path / "configs")):
+        cfg = compose("train", ["data.batch_size=7"])
+        assert (cfg.tags, cfg.data.num_workers, cfg.data.batch_size) == (["this_machine"], 3, 7)
+        assert compose("train", ["data.num_workers=1"]).data.num_workers == 1
 
 
 def test_fsdp_builds(compose_config) -> None:
