@@ -29,7 +29,9 @@ class RemoteFile:
     mirrors: tuple[str, ...]
 
 
-def fetch(file: RemoteFile, folder: Path, *, progress: bool = True) -> Path:
+def fetch(
+    file: RemoteFile, folder: Path, *, needed: Sequence[str] = (), progress: bool = True
+) -> Path:
     """Download a file, unless it is there already with the right hash.
 
     The file appears under its name only when it is whole and its hash is right.
@@ -37,6 +39,7 @@ def fetch(file: RemoteFile, folder: Path, *, progress: bool = True) -> Path:
     Args:
         file: what to get.
         folder: where it is kept.
+        needed: the names of all files of the data set, for the message.
         progress: whether to show a bar.
 
     Raises:
@@ -66,9 +69,10 @@ def fetch(file: RemoteFile, folder: Path, *, progress: bool = True) -> Path:
                 raise
             reasons.append(f"{url}: its SHA-256 is not the published one")
         log.warning("%s", reasons[-1])
+    names = " and ".join(needed or (file.name,))
     raise ConfigError(
-        f"{file.name} could not be downloaded ({'; '.join(reasons)}): put the original file into "
-        f"{folder}, or into a folder that you name with data.source.root=..."
+        f"{file.name} could not be downloaded ({'; '.join(reasons)}): put the original {names} "
+        f"into {folder}, or into a folder that you name with data.source.root=..."
     )
 
 

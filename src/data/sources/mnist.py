@@ -130,7 +130,9 @@ class MNISTSource(ImageSource):
     def _path(self, name: str) -> Path:
         if self._root is not None:
             return find(self._root, (f"{name}.gz", name))
-        return fetch(RemoteFile(f"{name}.gz", SHA256[name], MIRRORS), self._cache_dir)
+        needed = [f"{name}.gz" for pair in self._pairs for name in _names(pair)]
+        file = RemoteFile(f"{name}.gz", SHA256[name], MIRRORS)
+        return fetch(file, self._cache_dir, needed=needed)
 
 
 def _names(pair: str) -> tuple[str, str]:

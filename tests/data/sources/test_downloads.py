@@ -61,7 +61,7 @@ def test_without_a_network_one_sentence_says_what_to_put_where(server: str, tmp_
         fetch(remote("http://127.0.0.1:9", f"{server}/changed"), tmp_path, progress=False)
     text = str(caught.value)
     assert "\n" not in text
-    assert f"put the original file into {tmp_path}" in text
+    assert f"put the original file.gz into {tmp_path}" in text
     assert "data.source.root=" in text
     assert "SHA-256 is not the published one" in text
     assert list(tmp_path.glob("file*")) == []
@@ -73,3 +73,14 @@ def test_hashes_are_sha256_and_mirrors_are_several() -> None:
     assert all(len(bytes.fromhex(digest)) == 32 for digest in hashes)
     for mirrors in (mnist.MIRRORS, cifar.CIFAR10.file.mirrors, cifar.CIFAR100.file.mirrors):
         assert len(mirrors) >= 2
+
+
+def test_all_files_that_are_needed_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mnist, "MIRRORS", ("http://127.0.0.1:9",))
+    with pytest.raises(ConfigError) as caught:
+        mnist.MNISTSource(tmp_path / "vimh", tmp_path / "cache").make()
+    for name in mnist.SHA256:
+        assert f"{name}.gz" in str(caught.value)
+    assert not (tmp_path / "vimh").exists()
