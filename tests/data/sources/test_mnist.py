@@ -102,7 +102,9 @@ def test_broken_files_are_named(content: bytes, message: str, suffix: str, tmp_p
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(bytes(999))[:-9]])
+@pytest.mark.parametrize(
+    "content", [b"no gzip", gzip.compress(bytes(999))[:-9]], ids=["text", "cut"]
+)
 def test_a_broken_gzip_is_named(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "t10k-images-idx3-ubyte.gz"
     path.write_bytes(content)
