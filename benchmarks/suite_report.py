@@ -25,6 +25,7 @@ is.
   the validation split: the share of samples with all parameters within one JND.
 - "within ½ JND", "within 1 JND": all parameters of a sample at once; the columns behind them: one
   parameter, within 1 JND. MAE: mean over the parameters, in JND.
+- A size in a network's name is that on 32×32 pixels; the column has the true number.
 - Time is of one training epoch without validation, on one thread, with {workers} runs side by side.
 - `python benchmarks/suite.py --commands` prints the command of each training; here they run in
   processes of their own, with the seeds above.

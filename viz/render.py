@@ -305,19 +305,21 @@ def _between_columns(axes: Axes, source: Place, target: Place, number: int) -> N
     else:
         lane, gutter, y = LANE, source.x + WIDTH / 2 + OUTLINE[1] + 0.11, source.bottom - 0.2
         points = [(source.x, source.bottom), (source.x, y), (gutter, y)]
-    _arrow(axes, [*points, (gutter, lane), (target.x, lane), (target.x, target.top)])
+    points += [(gutter, lane), (target.x, lane), (target.x, target.top)]
+    # In its own colour, since it crosses the others.
+    _arrow(axes, points, "#7a5195" if number == AUXILIARY else "#333")
 
 
-def _arrow(axes: Axes, points: list[tuple[float, float]]) -> None:
+def _arrow(axes: Axes, points: list[tuple[float, float]], colour: str = "#333") -> None:
     for (x0, y0), (x1, y1) in pairwise(points[:-1]):
-        axes.plot([x0, x1], [y0, y1], color="#333", lw=0.9, solid_capstyle="round", zorder=0.9)
+        axes.plot([x0, x1], [y0, y1], color=colour, lw=0.9, solid_capstyle="round", zorder=0.9)
     axes.add_patch(
         FancyArrowPatch(
             points[-2],
             points[-1],
             arrowstyle="-|>",
             mutation_scale=7,
-            color="#333",
+            color=colour,
             lw=0.9,
             shrinkA=0,
             shrinkB=0,
