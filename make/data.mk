@@ -22,3 +22,6 @@ s3 simp-3p: $(READY) ## 32768 samples of three parameters, 64x64
 
 sn simp-noisy: $(READY) ## The same three with noise
 	@$(GENERATE) --config-name generate_simple_noisy $(ARGS)
+
+dd display-data: $(READY) ## Look at the newest data set; ARGS="NAME --save out.png", --check, --play
+	@$(RUN) display_vimh.py $(ARGS)

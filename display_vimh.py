@@ -1,0 +1,164 @@
+#!/usr/bin/env python
+"""Look at a VIMH data set: metadata, a histogram for each parameter, images with their parameters.
+
+usage: python display_vimh.py [DATASET] [--save OUT.png] [--check] [--play]
+
+DATASET is a data set's directory, or its name under data-vimh/; without one, the newest there.
+The picture opens in a window; without a display, the same is printed as a table.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent
+DATA_FOLDER = ROOT / "data-vimh"
+EXIT_FAILED = 1
+PLAYED = 3  # sounds
+# What plays a WAV file, whichever is there: ALSA, PulseAudio, PipeWire, macOS, ffmpeg, SoX.
+PLAYERS = (
+    ("aplay", "-q"),
+    ("paplay",),
+    ("pw-play",),
+    ("afplay",),
+    ("ffplay", "-nodisp", "-autoexit", "-loglevel", "error"),
+    ("play", "-q"),
+)
+
+
+def find_dataset(given: str | None, folder: Path = DATA_FOLDER) -> Path:
+    """The directory that is meant: a path, a name in the folder, or the newest there.
+
+    Raises:
+        VIMHError: if there is none.
+    """
+    from src.vimh.errors import VIMHError
+    from src.vimh.metadata import METADATA_FILE
+
+    if given is not None:
+        return Path(given) if Path(given).exists() else folder / given
+    found = list(folder.glob(f"*/{METADATA_FILE}"))
+    if not found:
+        raise VIMHError(f"there is no data set in {folder}; python generate_vimh.py makes one")
+    return max(found, key=lambda path: path.stat().st_mtime).parent
+
+
+def has_display() -> bool:
+    """Whether a window can be opened."""
+    if sys.platform in ("darwin", "win32"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def checked(directory: Path) -> Any:
+    """Checks all of a data set and says what was checked."""
+    from src.vimh.records import check_dataset
+
+    dataset = check_dataset(directory)
+    files = [path.name for path in (dataset.train.path, dataset.test.path)]
+    count = len(dataset.train) + len(dataset.test)
+    hashed = sorted(dataset.metadata.checksums)
+    print(
+        f"checked {directory}: metadata; the header, the labels and the scale factors of all "
+        f"{count} samples in {' and '.join(files)}; "
+        + (f"SHA-256 of {', '.join(hashed)}" if hashed else "no checksums, the metadata has none")
+        + ". All is well."
+    )
+    return dataset
+
+
+def play(dataset: Any) -> None:
+    """Resynthesises the first sounds and plays them.
+
+    Raises:
+        VIMHError: if the data set holds no sounds, or nothing here plays them.
+    """
+    import numpy as np
+    import soundfile
+
+    from src.evaluation.dataset_picture import label_lines
+    from src.evaluation.resynthesis import resynthesise, synthesizer_of
+    from src.vimh.errors import VIMHError
+
+    metadata = dataset.metadata
+    synthesizer = synthesizer_of(metadata)
+    if synthesizer is None:
+        raise VIMHError(f"{metadata.dataset_name}: no recipe in its metadata, so nothing to play")
+    player = next((words for words in PLAYERS if shutil.which(words[0])), None)
+    if player is None:
+        raise VIMHError(
+            f"--play needs one of {', '.join(words[0] for words in PLAYERS)}, and none is there"
+        )
+    _, labels, _ = dataset.train.gather(np.arange(min(PLAYED, len(dataset.train))))
+    values = {
+        p.name: p.dequantise(labels[:, k]) for k, p in enumerate(metadata.parameters.values())
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for number, sound in enumerate(resynthesise(synthesizer, values)):
+            print(f"playing train {number}: {', '.join(label_lines(metadata, labels[number]))}")
+            path = Path(folder) / f"{number}.wav"
+            soundfile.write(path, sound, synthesizer.sample_rate_hz)
+            done = subprocess.run([*player, str(path)], capture_output=True, text=True, check=False)
+            if done.returncode:
+                why = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[0]
+                raise VIMHError(f"{player[0]} could not play: {why}")
+
+
+def show(dataset: Any, directory: Path, save: Path | None) -> None:
+    """Saves the picture, opens it, or prints the table."""
+    from rich.console import Console
+
+    from src.evaluation.dataset_picture import dataset_figure, dataset_table
+    from src.vimh.errors import VIMHError
+
+    if save is not None:
+        figure = dataset_figure(dataset)
+        kinds = figure.canvas.get_supported_filetypes()
+        if save.suffix.removeprefix(".") not in kinds:
+            raise VIMHError(f"--save {save}: the name has to end in one of .{', .'.join(kinds)}")
+        figure.savefig(save, dpi=100)
+        print(f"wrote {save}")
+    elif has_display():
+        import matplotlib.pyplot as plt
+
+        dataset_figure(dataset, plt.figure())
+        plt.show()
+    else:
+        for table in dataset_table(dataset, directory):
+            Console().print(table)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    from src.vimh.errors import VIMHError
+    from src.vimh.records import open_dataset
+
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        usage=argparse.SUPPRESS,
+    )
+    parser.add_argument("dataset", nargs="?", help="directory or name (default: the newest)")
+    parser.add_argument("--save", type=Path, help="write the picture instead (.png, .svg, .pdf)")
+    parser.add_argument("--check", action="store_true", help="verify all of the data set first")
+    parser.add_argument("--play", action="store_true", help=f"play the first {PLAYED} sounds")
+    given = parser.parse_args(arguments)
+    try:
+        directory = find_dataset(given.dataset)
+        dataset = checked(directory) if given.check else open_dataset(directory)
+        if not given.check or given.save is not None:
+            show(dataset, directory, given.save)
+        if given.play:
+            play(dataset)
+    except (VIMHError, OSError) as error:
+        sys.exit(f"display_vimh.py: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""What is in a data set, on one page: metadata, a histogram a parameter, images with labels."""
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Integer, UInt8
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpecFromSubplotSpec
+from rich.markup import escape
+from rich.table import Table
+
+from src.evaluation.image_axes import ImageAxes
+from src.vimh.metadata import Metadata
+from src.vimh.parameters import Parameter
+from src.vimh.records import OpenedDataset
+
+MAX_COUNTED = 65_536  # labels that a histogram counts, evenly spaced over the data set
+MAX_BARS = 64
+PANELS_A_ROW = 6
+IMAGE_ROWS = 3
+WIDTH_INCHES = 14.0
+HISTOGRAMS_A_ROW = 4
+LINE_INCHES = 0.24
+
+
+def spread(count: int, wanted: int) -> Integer[np.ndarray, "N"]:
+    """At most `wanted` of the indices 0…count − 1, evenly spaced, with both ends.
+
+    Example:
+        >>> spread(100, 3).tolist(), spread(2, 3).tolist()
+        ([0, 50, 99], [0, 1])
+    """
+    return np.unique(np.linspace(0, count - 1, min(count, wanted)).round().astype(np.int64))
+
+
+def counted_labels(dataset: OpenedDataset) -> UInt8[np.ndarray, "N P"]:
+    """Quantised values of train and test together, of at most 65,536 samples."""
+    parts = [
+        records.gather(spread(len(records), MAX_COUNTED // 2))[1]
+        if len(records) > MAX_COUNTED // 2
+        else np.asarray(records.labels)
+        for records in (dataset.train, dataset.test)
+    ]
+    return np.concatenate(parts)
+
+
+def facts(dataset: OpenedDataset) -> list[tuple[str, str]]:
+    """What the metadata say, as pairs of name and text."""
+    metadata = dataset.metadata
+    found = [
+        ("samples", f"{len(dataset.train)} train, {len(dataset.test)} test"),
+        ("images", f"{metadata.image_size} (height x width x channels)"),
+        ("channels", ", ".join(metadata.channel_labels)),
+    ]
+    if metadata.sample_rate is not None:
+        length = "" if metadata.duration is None else f", {metadata.duration:g} s"
+        found.append(("sounds", f"{metadata.synth_type}, {metadata.sample_rate:g} Hz{length}"))
+    if config := metadata.spectrogram_config:
+        keys = ("type", "n_fft", "n_window", "hop_length", "window_type", "floor_db_rel")
+        shown = (f"{k} {config[k]}" for k in keys if config.get(k) is not None)
+        found.append(("spectrogram", ", ".join(shown)))
+    fixed = ", ".join(f"{name} = {value:g}" for name, value in metadata.fixed_parameters.items())
+    return [*found, ("fixed", fixed)] if fixed else found
+
+
+def dataset_figure(dataset: OpenedDataset, figure: Figure | None = None) -> Figure:
+    """Draws a data set.
+
+    Args:
+        dataset: opened; at least one sample is needed for images.
+        figure: drawn into, for example that of a window; None: a new one.
+
+    Returns:
+        The figure of metadata, histograms and images.
+    """
+    metadata = dataset.metadata
+    axes = ImageAxes(metadata)
+    num_parameters = len(metadata.parameters)
+    histogram_rows = -(-num_parameters // HISTOGRAMS_A_ROW)
+    samples_a_row = max(1, PANELS_A_ROW // len(axes.panels))
+    count = len(dataset.train) + len(dataset.test)
+    shown = min(count, samples_a_row * IMAGE_ROWS)
+    image_rows = -(-shown // samples_a_row)
+    heights = [
+        0.45 + LINE_INCHES * len(facts(dataset)),
+        1.9 * histogram_rows,
+        (2.7 + 0.16 * num_parameters) * image_rows,
+    ]
+    figure = figure or Figure()
+    figure.set_layout_engine("constrained")
+    figure.set_size_inches(WIDTH_INCHES, sum(heights))
+    grid = figure.add_gridspec(3, 1, height_ratios=[max(h, 0.01) for h in heights])
+    _write_facts(figure.add_subplot(grid[0]), dataset)
+    labels = counted_labels(dataset)
+    columns = min(num_parameters, HISTOGRAMS_A_ROW)
+    if num_parameters:
+        cells = GridSpecFromSubplotSpec(histogram_rows, columns, subplot_spec=grid[1])
+        for k, parameter in enumerate(metadata.parameters.values()):
+            draw_histogram(figure.add_subplot(cells[divmod(k, columns)]), parameter, labels[:, k])
+    if shown:
+        cells = GridSpecFromSubplotSpec(
+            image_rows, samples_a_row * len(axes.panels), subplot_spec=grid[2]
+        )
+        _draw_images(figure, cells, dataset, shown)
+    return figure
+
+
+def _write_facts(axes: Axes, dataset: OpenedDataset) -> None:
+    axes.set_axis_off()
+    name = textwrap.shorten(dataset.metadata.dataset_name, 110)
+    axes.set_title(name, loc="left", fontsize=13, fontweight="bold")
+    lines = facts(dataset)
+    for line, (what, text) in enumerate(lines):
+        place = 0.96 - line / len(lines)
+        axes.text(0.0, place, what, va="top", fontweight="bold", transform=axes.transAxes)
+        axes.text(0.09, place, text, va="top", transform=axes.transAxes)
+
+
+def draw_histogram(axes: Axes, parameter: Parameter, q: UInt8[np.ndarray, "N"]) -> None:
+    """How often each class, or each part of the range, occurs.
+
+    Args:
+        axes: where to.
+        parameter: what the values are of.
+        q: quantised values.
+    """
+    if parameter.is_categorical:
+        counts = np.bincount(q, minlength=parameter.num_classes)[: parameter.num_classes]
+        places = np.arange(parameter.num_classes)
+        axes.bar(places, counts, width=0.9)
+        if parameter.num_classes <= 20:
+            tilt = 45 if sum(map(len, parameter.class_names)) > 40 else 0
+            axes.set_xticks(places, parameter.class_names, rotation=tilt, fontsize=8)
+    else:
+        few = parameter.step is not None and parameter.num_classes <= MAX_BARS
+        bins = parameter.num_classes if few else MAX_BARS
+        half = 0.5 * parameter.range / max(bins - 1, 1) if few else 0.0
+        edges = np.linspace(parameter.min - half, parameter.max + half, bins + 1)
+        axes.hist(parameter.dequantise(q), bins=edges.tolist(), rwidth=0.9)
+    step = "" if parameter.step is None else f", step {parameter.step:g}"
+    unit = f" [{parameter.unit}]" if parameter.unit else ""
+    axes.set_title(f"{parameter.name}{unit}{step}", fontsize=10)
+    axes.set_ylabel("samples", fontsize=8)
+    axes.tick_params(labelsize=8)
+    axes.margins(x=0.01)
+
+
+def _draw_images(
+    figure: Figure, cells: GridSpecFromSubplotSpec, dataset: OpenedDataset, shown: int
+) -> None:
+    axes = ImageAxes(dataset.metadata)
+    panels = len(axes.panels)
+    num_train = len(dataset.train)
+    samples_a_row = cells.ncols // panels
+    rows = -(-shown // samples_a_row)
+    for place, index in enumerate(spread(num_train + len(dataset.test), shown).tolist()):
+        in_train = index < num_train
+        records, own = (dataset.train, index) if in_train else (dataset.test, index - num_train)
+        images, labels, _ = records.gather(np.array([own]))
+        row, column = divmod(place, samples_a_row)
+        for panel, label in enumerate(axes.panels):
+            target = figure.add_subplot(cells[row, column * panels + panel])
+            axes.draw(target, images[0], panel)
+            target.tick_params(labelsize=7)
+            if panel == 0:
+                lines = [f"{'train' if in_train else 'test'} {own}"]
+                lines += label_lines(dataset.metadata, labels[0])
+                target.set_title("\n".join(lines), fontsize=8, loc="left")
+            lowest = row == rows - 1 or place + samples_a_row >= shown
+            below = ["time [s]"] if axes.is_sound and lowest else []
+            below += [label] if panels > 1 or (column == 0 and lowest) else []
+            if axes.is_sound and column == 0 and panel == 0:
+                target.set_ylabel("frequency [Hz]", fontsize=8)
+            target.set_xlabel("\n".join(below), fontsize=8)
+
+
+def label_lines(metadata: Metadata, q: UInt8[np.ndarray, "P"]) -> list[str]:
+    """A line for each parameter of a sample: its name and its value, without the unit."""
+    return [
+        f"{p.name} {value_text(p, value).removesuffix(f' {p.unit}')}"
+        for p, value in zip(metadata.parameters.values(), values_of(metadata, q), strict=True)
+    ]
+
+
+def values_of(metadata: Metadata, q: UInt8[np.ndarray, "P"]) -> list[float]:
+    """The values of one sample in units."""
+    return [float(p.dequantise(v)) for p, v in zip(metadata.parameters.values(), q, strict=True)]
+
+
+def value_text(parameter: Parameter, value: float) -> str:
+    """A value for people: a class's name, or a number with its unit.
+
+    Example:
+        >>> value_text(Parameter("decay", 0.0, 2.0, unit="s"), 0.51234)
+        '0.5123 s'
+    """
+    if parameter.is_categorical:
+        index = int(parameter.class_index(value))
+        names = parameter.class_names
+        return names[index] if index < len(names) else str(index)
+    return f"{value:.4g} {parameter.unit}".rstrip()
+
+
+def dataset_table(dataset: OpenedDataset, directory: Path) -> tuple[Table, Table]:
+    """The same for a terminal: what the metadata say, and a line for each parameter."""
+    about = Table(title=escape(str(directory)), show_header=False, title_justify="left")
+    for name, text in facts(dataset):
+        about.add_row(name, escape(text))
+    parameters = Table(title="Parameters", title_justify="left")
+    for heading in ("name", "unit"):
+        parameters.add_column(heading, no_wrap=True)
+    for heading in ("min", "max", "step"):
+        parameters.add_column(heading, justify="right", no_wrap=True)
+    parameters.add_column("how often", no_wrap=True)
+    labels = counted_labels(dataset)
+    for k, p in enumerate(dataset.metadata.parameters.values()):
+        step = "" if p.step is None else f"{p.step:g}"
+        bars = min(p.num_classes, 24) if p.is_categorical else 16
+        top = p.num_classes - 1 if p.is_categorical else 255
+        ends = ("", "") if p.is_categorical else (f"{p.min:g}", f"{p.max:g}")
+        unit = f"{p.num_classes} classes" if p.is_categorical else p.unit
+        parameters.add_row(
+            escape(p.name), escape(unit), *ends, step, sparkline(labels[:, k], bars, top)
+        )
+    return about, parameters
+
+
+def sparkline(q: UInt8[np.ndarray, "N"], bars: int, top: int = 255) -> str:
+    """A histogram of the bytes 0…top in one line of text.
+
+    Example:
+        >>> sparkline(np.array([0, 0, 255], dtype=np.uint8), bars=4)
+        '█  ▄'
+    """
+    counts: Sequence[int] = np.histogram(q, bins=bars, range=(0, max(top, 1)))[0].tolist()
+    highest = max(max(counts), 1)
+    return "".join(" ▁▂▃▄▅▆▇█"[-(-8 * count // highest)] for count in counts)

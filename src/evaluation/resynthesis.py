@@ -1,0 +1,77 @@
+"""Parameters back to sound, by the synthesiser that a data set's recipe names."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float32
+
+from src.synth.recipe import Recipe
+from src.synth.synthesizers import Synthesizer
+from src.vimh.errors import VIMHError
+from src.vimh.metadata import Metadata
+from src.vimh.parameters import Values
+
+ALLOWED_PACKAGE = "src.synth."
+MAX_SAMPLES = 2**24  # of a sound: a recipe from elsewhere does not decide how much memory is taken
+
+
+def synthesizer_of(metadata: Metadata) -> Synthesizer | None:
+    """The synthesiser that made a data set, from the recipe in its metadata.
+
+    The metadata may come from a file of anybody's, so only classes of `src.synth` are built.
+
+    Args:
+        metadata: what describes the data set.
+
+    Returns:
+        The synthesiser, or None where the data set was not synthesised.
+
+    Raises:
+        VIMHError: if the recipe names another class, or makes no sound.
+    """
+    recipe = metadata.recipe
+    if recipe is None or "synth" not in recipe:
+        return None
+    where = f"recipe of data set {metadata.dataset_name}"
+    if not isinstance(recipe["synth"], Mapping):
+        raise VIMHError(f"{where}: synth has to be a mapping, found {recipe['synth']!r}")
+    target = recipe["synth"].get("_target_")
+    if not isinstance(target, str) or not target.startswith(ALLOWED_PACKAGE):
+        raise VIMHError(
+            f"{where}: synth._target_ is {target!r}; a file may name only synthesisers of "
+            f"{ALLOWED_PACKAGE.rstrip('.')}. Not built."
+        )
+    checked = Recipe.from_mapping(recipe)
+    if checked.duration * checked.sample_rate > MAX_SAMPLES:
+        raise VIMHError(
+            f"{where}: {checked.duration:g} s at {checked.sample_rate} Hz are more than "
+            f"{MAX_SAMPLES} samples a sound"
+        )
+    return checked.build_synthesizer()
+
+
+def resynthesise(
+    synthesizer: Synthesizer, values: Mapping[str, Values]
+) -> Float32[np.ndarray, "B T"]:
+    """The sounds of some parameter values; fixed parameters are as the recipe has them.
+
+    Args:
+        synthesizer: what renders.
+        values: of each varying parameter, (B,) in its unit; kept within min…max.
+
+    Raises:
+        VIMHError: if a parameter of the synthesiser is missing.
+    """
+    heads = synthesizer.parameters.heads
+    if missing := [name for name in heads if name not in values]:
+        raise VIMHError(
+            f"the recipe's synthesiser {synthesizer.synth_type} needs {', '.join(missing)}, "
+            f"but there are only {', '.join(values)}"
+        )
+    columns = {
+        name: np.asarray(values[name], dtype=np.float64).reshape(-1).clip(p.min, p.max)
+        for name, p in heads.items()
+    }
+    batch = len(next(iter(columns.values())))
+    fixed = {name: np.full(batch, p.min) for name, p in synthesizer.parameters.fixed.items()}
+    return synthesizer.render({name: {**columns, **fixed}[name] for name in synthesizer.parameters})

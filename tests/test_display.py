@@ -1,0 +1,149 @@
+"""The command that shows a data set, and the picture it makes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import display_vimh
+from src.evaluation.dataset_picture import dataset_figure, spread
+from src.evaluation.image_axes import ImageAxes
+from src.evaluation.resynthesis import synthesizer_of
+from src.synth.generate import generate_dataset
+from src.vimh.errors import VIMHError
+from src.vimh.metadata import Metadata
+from src.vimh.records import DatasetWriter, open_dataset
+from tests.synth.conftest import MakeRecipe, make_recipe  # noqa: F401 - a fixture
+
+ROOT = Path(__file__).resolve().parents[1]
+COLOUR = {
+    "dataset_name": "colours", "height": 4, "width": 6, "channels": 3,
+    "parameter_names": ["label", "hue"],
+    "parameter_mappings": {
+        "label": {"min": 0, "max": 255, "kind": "categorical", "class_names": ["one", "two"]},
+        "hue": {"min": 0.0, "max": 1.0},
+    },
+}  # fmt: skip
+
+
+@pytest.fixture
+def colours(tmp_path: Path) -> Path:
+    with DatasetWriter(tmp_path / "colours", COLOUR) as writer:
+        for split, count in (("train", 5), ("test", 2)):
+            images = np.full((count, 3, 4, 6), 10, np.uint8)
+            images[:, 1] = 200
+            labels = np.tile(np.array([[1, 128]], np.uint8), (count, 1))
+            writer.write(split, images, labels, np.tile(np.float32([0, 255]), (count, 1)))
+    return tmp_path / "colours"
+
+
+@pytest.fixture
+def sounds(make_recipe: MakeRecipe, tmp_path: Path) -> Path:  # noqa: F811
+    recipe = make_recipe("simple", "temporal_envelope=true", "dataset.size=20")
+    return generate_dataset(recipe, root=tmp_path, progress=False).dataset_dir
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": "/usr/bin:/bin", "MPLBACKEND": "Agg", "COLUMNS": "100"}
+    return subprocess.run(
+        [sys.executable, ROOT / "display_vimh.py", *arguments],
+        capture_output=True, text=True, env=environment, check=False,
+    )  # fmt: skip
+
+
+def texts(figure) -> list[str]:
+    found = []
+    for axes in figure.axes:
+        found += [axes.get_title(), axes.get_title(loc="left"), axes.get_xlabel()]
+        found += [axes.get_ylabel(), *(text.get_text() for text in axes.texts)]
+    return [text for text in found if text]
+
+
+def test_the_picture_of_sounds_names_channels_units_and_values(sounds: Path) -> None:
+    dataset = open_dataset(sounds)
+    found = texts(dataset_figure(dataset))
+    joined = "\n".join(found)
+    for wanted in (
+        "time [s]\nGray",
+        "Gray_temporal_envelope",
+        "frequency [Hz]",
+        "16 train, 4 test",
+    ):
+        assert wanted in joined
+    assert any(text.startswith("log10_decay_time [") for text in found)
+    value = dataset.metadata.parameters["log10_decay_time"].dequantise(dataset.train.labels[0])[-1]
+    assert "train 0\nnote_velocity" in joined
+    assert f"log10_decay_time {value:.4g}" in joined
+
+
+def test_rows_are_the_bins_of_the_spectrogram(sounds: Path) -> None:
+    metadata = Metadata.load(sounds)
+    n_fft = metadata.spectrogram_config["n_fft"]
+    row_hz = ImageAxes(metadata).row_hz
+    assert row_hz[0] == pytest.approx(metadata.sample_rate / n_fft)  # DC was dropped
+    assert len(row_hz) == metadata.height
+
+
+def test_colours_are_one_picture_the_right_way_up(colours: Path) -> None:
+    dataset = open_dataset(colours)
+    figure = dataset_figure(dataset)
+    pictures = [image for axes in figure.axes for image in axes.get_images()]
+    assert len(pictures) == 7
+    assert np.array_equal(np.asarray(pictures[0].get_array())[0, 0], [10, 200, 10])
+    assert pictures[0].origin == "upper"
+    assert "label two" in "\n".join(texts(figure))
+
+
+def test_spread_takes_the_ends() -> None:
+    assert spread(10, 4).tolist() == [0, 3, 6, 9]
+    assert spread(0, 4).tolist() == []
+
+
+def test_saving_and_checking(sounds: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "out.png"
+    result = run(sounds, "--save", picture, "--check")
+    assert result.returncode == 0, result.stderr
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "all 20 samples" in result.stdout
+    assert "SHA-256 of test, train" in result.stdout
+
+
+def test_a_table_where_there_is_no_display(colours: Path) -> None:
+    result = run(colours)
+    assert result.returncode == 0, result.stderr
+    assert "5 train, 2 test" in result.stdout
+    assert "2 classes" in result.stdout
+
+
+def test_bad_input_gets_one_sentence(sounds: Path, tmp_path: Path) -> None:
+    train = bytearray((sounds / "train").read_bytes())
+    train[-1] ^= 1
+    (sounds / "train").write_bytes(train)
+    for arguments in (
+        (tmp_path / "nowhere",), (sounds, "--check"), (tmp_path,),
+        (sounds, "--save", tmp_path / "out.xyz"), (sounds, "--save", tmp_path / "no" / "out.png"),
+    ):  # fmt: skip
+        result = run(*arguments)
+        assert result.returncode == 1, arguments
+        assert result.stderr.count("\n") == 1, result.stderr
+    assert "SHA-256" in run(sounds, "--check").stderr
+
+
+def test_the_newest_is_taken(sounds: Path, colours: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(VIMHError, match="there is no data set"):
+        display_vimh.find_dataset(None, tmp_path / "folder")
+    assert display_vimh.find_dataset(None, colours.parent) == colours
+    assert display_vimh.find_dataset("colours", tmp_path) == colours
+
+
+@pytest.mark.parametrize(
+    "target", ["os.system", "src.vimh.errors.VIMHError", "src.synth.recipe.Recipe", "builtins.eval"]
+)
+def test_a_file_names_only_our_synthesisers(sounds: Path, target: str) -> None:
+    content = Metadata.load(sounds).to_json()
+    content["recipe"]["synth"]["_target_"] = target
+    with pytest.raises(VIMHError, match=r"synth\._target_"):
+        synthesizer_of(Metadata.from_json(content, where="test"))
