@@ -7,6 +7,7 @@ Arguments after `--` go to every training, such as `-- data.source.root=/my/cifa
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -120,8 +121,14 @@ def train(run: Run, folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
         return before
     last = folder / "checkpoints" / "last.ckpt"
     going_on = before.get("command") == command and last.is_file()
+    if folder.exists() and not going_on:
+        shutil.rmtree(folder)  # an old last.ckpt would be taken for this command's
     folder.mkdir(parents=True, exist_ok=True)
-    state = {"command": command, "status": "started", "seconds": before.get("seconds", 0.0)}
+    state = {
+        "command": command,
+        "status": "started",
+        "seconds": before["seconds"] if going_on else 0.0,
+    }
     write_state(folder, state)
     started = time.monotonic()
     with (folder / "output.log").open("a" if going_on else "w", encoding="utf-8") as log:
@@ -138,7 +145,7 @@ def train(run: Run, folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
             stderr=subprocess.STDOUT,
             check=False,
         )
-    seconds = (state["seconds"] if going_on else 0.0) + time.monotonic() - started
+    seconds = state["seconds"] + time.monotonic() - started
     whole = done.returncode == 0 and (folder / "metrics.json").is_file()
     state |= {"status": "done" if whole else "failed", "seconds": seconds}
     write_state(folder, state)

@@ -47,60 +47,68 @@ def write_mnist(root: Path, suffix: str = ".gz") -> Path:
 
 
 class Python2Pickle:
-    """Writes what Python 2's cPickle (protocol 2) and numpy 1 wrote: text is bytes, no memo."""
+    """Writes what Python 2's cPickle (protocol 2) and numpy 1 wrote: text is bytes, all is put."""
+
+    def __init__(self) -> None:
+        self._num_puts = 0
 
     def dump(self, value: Any) -> bytes:
+        self._num_puts = 0
         return pickle.PROTO + b"\x02" + self.item(value) + pickle.STOP
+
+    def put(self, code: bytes) -> bytes:
+        """The instruction that keeps what was made for a later mention."""
+        self._num_puts += 1
+        if self._num_puts < 256:
+            return code + pickle.BINPUT + bytes((self._num_puts,))
+        return code + pickle.LONG_BINPUT + struct.pack("<I", self._num_puts)
 
     def item(self, value: Any) -> bytes:
         if isinstance(value, dict):
+            start = self.put(pickle.EMPTY_DICT)
             items = b"".join(self.item(key) + self.item(v) for key, v in value.items())
-            return pickle.EMPTY_DICT + pickle.MARK + items + pickle.SETITEMS
+            return start + pickle.MARK + items + pickle.SETITEMS
         if isinstance(value, list):
+            start = self.put(pickle.EMPTY_LIST)
             items = b"".join(self.item(v) for v in value)
-            return pickle.EMPTY_LIST + pickle.MARK + items + pickle.APPENDS
+            return start + pickle.MARK + items + pickle.APPENDS
         if isinstance(value, np.ndarray):
             return self.array(value)
         if isinstance(value, str):
             return self.text(value.encode())
         assert isinstance(value, int)
+        return self.number(value)
+
+    def number(self, value: int) -> bytes:
+        if 0 <= value < 256:
+            return pickle.BININT1 + bytes((value,))
+        if 0 <= value < 65536:
+            return pickle.BININT2 + struct.pack("<H", value)
         return pickle.BININT + struct.pack("<i", value)
 
     def text(self, data: bytes) -> bytes:
         if len(data) < 256:
-            return pickle.SHORT_BINSTRING + bytes((len(data),)) + data
-        return pickle.BINSTRING + struct.pack("<i", len(data)) + data
+            return self.put(pickle.SHORT_BINSTRING + bytes((len(data),)) + data)
+        return self.put(pickle.BINSTRING + struct.pack("<i", len(data)) + data)
 
     def array(self, array: np.ndarray) -> bytes:
         assert array.dtype == np.uint8
-        empty = pickle.BININT1 + b"\x00" + pickle.TUPLE1
-        made = (
-            b"cnumpy.core.multiarray\n_reconstruct\n"
-            b"cnumpy\nndarray\n" + empty + self.text(b"b") + pickle.TUPLE3 + pickle.REDUCE
-        )
-        dtype = (
-            b"cnumpy\ndtype\n"
-            + self.text(b"u1")
-            + pickle.BININT1
-            + b"\x00"
-            + pickle.BININT1
-            + b"\x01"
-            + pickle.TUPLE3
+        empty = self.put(self.number(0) + pickle.TUPLE1)
+        made = self.put(
+            self.put(b"cnumpy.core.multiarray\n_reconstruct\n")
+            + self.put(b"cnumpy\nndarray\n")
+            + empty
+            + self.put(self.text(b"b") + pickle.TUPLE3)
             + pickle.REDUCE
-            + pickle.MARK
-            + pickle.BININT1
-            + b"\x03"
-            + self.text(b"|")
-            + 3 * pickle.NONE
-            + 2 * (pickle.BININT + struct.pack("<i", -1))
-            + pickle.BININT1
-            + b"\x00"
-            + pickle.TUPLE
-            + pickle.BUILD
         )
-        shape = b"".join(pickle.BININT2 + struct.pack("<H", n) for n in array.shape)
-        state = pickle.BININT1 + b"\x01" + shape + pickle.TUPLE2 + dtype + pickle.NEWFALSE
-        return made + pickle.MARK + state + self.text(array.tobytes()) + pickle.TUPLE + pickle.BUILD
+        kind = self.text(b"u1") + self.number(0) + self.number(1)
+        dtype = self.put(b"cnumpy\ndtype\n") + self.put(kind + pickle.TUPLE3) + pickle.REDUCE
+        order = self.number(3) + self.text(b"|") + 3 * pickle.NONE
+        order += 2 * self.number(-1) + self.number(0)
+        dtype = self.put(dtype) + pickle.MARK + self.put(order + pickle.TUPLE) + pickle.BUILD
+        shape = self.put(b"".join(self.number(n) for n in array.shape) + pickle.TUPLE2)
+        state = self.number(1) + shape + dtype + pickle.NEWFALSE + self.text(array.tobytes())
+        return made + pickle.MARK + self.put(state + pickle.TUPLE) + pickle.BUILD
 
 
 def cifar10_members() -> dict[str, bytes]:

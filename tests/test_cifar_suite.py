@@ -71,7 +71,10 @@ def test_what_is_done_is_not_done_again(fake, tmp_path: Path) -> None:
     assert len(trainer.commands) == 6
     assert main(["--set", "cifar10", "--folder", str(tmp_path)]) == 0
     assert len(trainer.commands) == 6
+    stale = tmp_path / "full" / "cifar10_cnn_64k" / "checkpoints"
+    stale.mkdir()
     main(["--set", "cifar10", "--folder", str(tmp_path), "--", "seed=7"])  # another command
+    assert not stale.exists()
     assert len(trainer.commands) == 12
     assert trainer.commands[-1].count("seed=7") == 1
 

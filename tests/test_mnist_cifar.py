@@ -113,5 +113,8 @@ def test_an_augmented_run_that_goes_on_ends_with_the_same_weights(config, tmp_pa
                 cfg.ckpt_path = str(last) if last.exists() else None
             _, objects = train(cfg)
             assert objects["trainer"].global_step == 4 * max_epochs
+        names = sorted(path.name for path in last.parent.iterdir())
+        assert "last.ckpt" in names
+        assert len(names) == 2  # and the best one
         weights.append(torch.cat([p.flatten() for p in objects["model"].net.parameters()]))
     assert torch.equal(*weights)

@@ -24,6 +24,7 @@ from src.eval import evaluate
 from src.train import train
 from src.utils import extras
 from src.utils.errors import ConfigError
+from tests.fakes import image_root
 from tests.helpers import shrink
 
 ROOT = Path(__file__).parents[1]
@@ -270,6 +271,17 @@ def test_the_default_command(data_root: Path, tmp_path: Path) -> None:
 def test_sweeps(command: str, jobs: int, data_root: Path, tmp_path: Path) -> None:
     command_line(f"src/train.py {command} {QUICK}", data_root, tmp_path)
     assert len(list((tmp_path / "run").glob("*/metrics.json"))) == jobs
+
+
+@pytest.mark.slow
+def test_a_sweep_with_optuna(data_root: Path, tmp_path: Path) -> None:
+    command_line(
+        "src/train.py -m hparams_search=mnist_optuna experiment=example "
+        f"hydra.sweeper.n_trials=2 data.source.root={image_root(data_root)} {QUICK}",
+        data_root,
+        tmp_path,
+    )
+    assert len(list(tmp_path.rglob("optimization_results.yaml"))) == 1
 
 
 @pytest.mark.slow
