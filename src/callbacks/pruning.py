@@ -47,11 +47,6 @@ class RunningTrial:
         study_id = self._storage.get_study_id_from_name(study_name)
         self._id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
-    @property
-    def directions(self) -> list[str]:
-        """Minimize or maximize, for each objective."""
-        return [direction.name.lower() for direction in self._study.directions]
-
     def report(self, value: float, step: int) -> None:
         """Stores an intermediate value.
 
@@ -79,13 +74,13 @@ class TrialPruning(Callback):
     decides for all.
 
     Args:
-        monitor: The metric to report; it has to go with the objective of the sweep.
-        mode: "min" or "max": which values of it are better.
+        monitor: The metric to report, the one that the trial returns at its end: then it goes the
+            way of the objective, and pruners that look at one epoch (successive halving) see the
+            best so far and no outlier. None only outside of a sweep.
     """
 
-    def __init__(self, monitor: str, mode: str) -> None:
+    def __init__(self, monitor: str | None) -> None:
         self.monitor = monitor
-        self.mode = mode
         self._arguments = _arguments_of_trial()
         self._trial: RunningTrial | None = None
 
@@ -96,20 +91,9 @@ class TrialPruning(Callback):
             trainer: The trainer.
             pl_module: The module.
             stage: "fit", "validate", "test" or "predict".
-
-        Raises:
-            ConfigError: If the metric is to fall while the objective is to rise, or the reverse.
         """
-        if self._arguments is None or stage != "fit" or not trainer.is_global_zero:
-            return
-        self._trial = RunningTrial(**self._arguments)
-        expected = ["minimize" if self.mode == "min" else "maximize"]
-        if len(self._trial.directions) == 1 and self._trial.directions != expected:
-            raise ConfigError(
-                f"callbacks.pruning: {self.monitor} is monitored with mode={self.mode}, but the "
-                f"sweep has hydra.sweeper.direction={self._trial.directions[0]}; monitor a metric "
-                "that goes with the objective."
-            )
+        if self._arguments is not None and stage == "fit" and trainer.is_global_zero:
+            self._trial = RunningTrial(**self._arguments)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Reports the metric and asks the pruner.
@@ -119,6 +103,7 @@ class TrialPruning(Callback):
             pl_module: The module.
 
         Raises:
+            ConfigError: If no such metric is there after a validation.
             optuna.TrialPruned: If the pruner gives the trial up.
         """
         if self._arguments is None or trainer.sanity_checking:
@@ -126,6 +111,12 @@ class TrialPruning(Callback):
         epoch = trainer.current_epoch
         prune = False
         if self._trial is not None:
+            if self.monitor not in trainer.callback_metrics:
+                logged = ", ".join(sorted(trainer.callback_metrics))
+                raise ConfigError(
+                    f"callbacks.pruning.monitor={self.monitor}: a validation logs no such metric. "
+                    f"It logs: {logged}"
+                )
             value = float(trainer.callback_metrics[self.monitor])
             # Pruners stop at NaN, but that is a failure and no weak trial.
             if math.isfinite(value):

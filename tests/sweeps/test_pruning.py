@@ -39,7 +39,7 @@ def callback(study: optuna.Study, tmp_path: Path, monkeypatch) -> TrialPruning:
         "pruner": PRUNER,
     }
     monkeypatch.setattr(pruning, "_arguments_of_trial", lambda: found)
-    return TrialPruning("val/loss", "min")
+    return TrialPruning("val/loss")
 
 
 class Scripted(LightningModule):
@@ -104,11 +104,11 @@ def test_nan_is_not_reported(study, callback) -> None:
     assert study.trials[1].intermediate_values == {}
 
 
-def test_a_metric_against_the_objective_is_refused(callback) -> None:
-    callback.mode = "max"
-    with pytest.raises(ConfigError, match="direction=minimize"):
+def test_a_metric_that_validations_do_not_log_is_named(callback) -> None:
+    callback.monitor = "test/loss"
+    with pytest.raises(ConfigError, match=r"monitor=test/loss: .* It logs: val/loss"):
         fit(callback, [0.1])
 
 
 def test_outside_of_a_sweep_nothing_happens() -> None:
-    fit(TrialPruning("val/loss", "min"), [5.0, 6.0])
+    fit(TrialPruning(None), [5.0, 6.0])
