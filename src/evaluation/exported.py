@@ -1,0 +1,85 @@
+"""A model as one function of stored bytes, for use without this project."""
+
+import json
+from collections.abc import Iterable
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float32, UInt8
+from torch import Tensor, nn
+
+from src.data.preparation import Preparation
+from src.models.multihead_module import MultiheadLitModule
+from src.models.parameter_head import ParameterHead
+from src.vimh.metadata import Metadata
+
+# Keys of a data set's metadata that say how a sound becomes an image.
+SOUND_KEYS = (
+    "sample_rate",
+    "duration",
+    "spectrogram_config",
+    "mel_config",
+    "pre_emphasis_coefficient",
+    "scale_range_db",
+)
+
+
+class ExportedModel(nn.Module):
+    """Preparation, network and decoding in one.
+
+    Args:
+        model: loaded, with its preparation.
+    """
+
+    def __init__(self, model: MultiheadLitModule) -> None:
+        super().__init__()
+        assert isinstance(model.preparation, Preparation)
+        self.preparation = model.preparation
+        self.net = model.net
+        self.head_list = model.head_list
+        self.eval()
+
+    def forward(
+        self, images: UInt8[Tensor, "B C H W"], scale_factors: Float32[Tensor, "B 2"]
+    ) -> Float32[Tensor, "B P"]:
+        """Values in the parameters' units.
+
+        Args:
+            images: stored pixels, 0…255.
+            scale_factors: the dB that 0 and 255 stand for.
+        """
+        prepared, auxiliary = self.preparation(images, scale_factors)
+        outputs = self.net(prepared) if auxiliary is None else self.net(prepared, auxiliary)
+        values = []
+        for head in cast(Iterable[ParameterHead], self.head_list):
+            own = outputs if isinstance(outputs, Tensor) else outputs[head.parameter.name]
+            values.append(head.decode(own).float())
+        return torch.stack(values, dim=1)
+
+
+def description(metadata: Metadata, model: MultiheadLitModule) -> dict[str, str]:
+    """What a user of the file has to know, as texts by name; nested ones are JSON.
+
+    Args:
+        metadata: of the data set that the model was trained on.
+        model: its parameters are described in the order of the columns.
+    """
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "unit": p.unit, **p.to_json()}
+        for name, p in model.parameters_by_head.items()
+    ]
+    sound = {key: metadata.raw[key] for key in SOUND_KEYS if metadata.raw.get(key) is not None}
+    return {
+        "format": "avix-1",
+        "parameters": json.dumps(parameters),
+        "image": json.dumps(
+            {
+                "channels": metadata.channels,
+                "height": metadata.height,
+                "width": metadata.width,
+                "channel_labels": list(metadata.channel_labels),
+            }
+        ),
+        "sound": json.dumps(sound),
+        "dataset_name": metadata.dataset_name,
+    }

@@ -1,0 +1,191 @@
+"""A loaded model and what it needs around it: sounds or stored images in, parameter values out."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64, UInt8
+
+from src.data.preparation import Preparation
+from src.evaluation.resynthesis import resynthesise, synthesizer_of
+from src.evaluation.sounds import Windows, read_sound, windows
+from src.models.multihead_module import MultiheadLitModule
+from src.synth.images import ImageMaker
+from src.synth.synthesizers import Synthesizer
+from src.utils.errors import ConfigError
+from src.vimh.errors import VIMHError
+from src.vimh.metadata import Metadata
+from src.vimh.records import OpenedDataset
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was read off one image.
+
+    Attributes:
+        source: the file, or the record of a data set.
+        image: the bytes the network saw.
+        values: by parameter, in its unit.
+        start_s: where in the file the window begins, s; None for a record.
+        true: the values of a record's labels; None for a file.
+        notes: what was done to the sound before, a sentence each.
+        audio: the window; None for a record.
+    """
+
+    source: str
+    image: UInt8[np.ndarray, "C H W"]
+    values: dict[str, float]
+    start_s: float | None = None
+    true: dict[str, float] | None = None
+    notes: tuple[str, ...] = ()
+    audio: Float32[np.ndarray, "T"] | None = field(default=None, repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """One line of `predictions.jsonl`."""
+        line: dict[str, Any] = {"input": self.source}
+        if self.start_s is not None:
+            line["start_s"] = self.start_s
+        line["values"] = self.values
+        if self.true is not None:
+            line["true"] = self.true
+        return {**line, "notes": list(self.notes)} if self.notes else line
+
+
+class Predictor:
+    """Predicts with a loaded model.
+
+    Args:
+        model: from :func:`src.checkpoint.load_model`; used on the CPU.
+        metadata: of the data set that it was trained on, as the checkpoint carries it.
+        batch_size: images in a forward pass. 1: a sound gets the same bits alone and in company.
+    """
+
+    def __init__(self, model: MultiheadLitModule, metadata: Metadata, batch_size: int = 1) -> None:
+        if batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size}; it has to be 1 or more.")
+        self.model = model.cpu().eval()
+        self.metadata = metadata
+        self.batch_size = batch_size
+
+    @cached_property
+    def image_maker(self) -> ImageMaker:
+        """Audio to bytes, by the very code and settings that made the training images."""
+        return ImageMaker.from_metadata(self.metadata)
+
+    @cached_property
+    def synthesizer(self) -> Synthesizer | None:
+        """What renders predicted values; None where the data set was not synthesised."""
+        return synthesizer_of(self.metadata)
+
+    @property
+    def window_samples(self) -> int:
+        """Samples of a window: a sound of the data set, but no less than an image needs."""
+        spectrogram = self.image_maker.spectrogram
+        duration_s = self.metadata.duration or 0.0
+        return max(round(duration_s * spectrogram.sample_rate_hz), spectrogram.num_samples)
+
+    def predict_file(self, path: Path) -> list[Prediction]:
+        """Predicts a sound file, a prediction a window.
+
+        Raises:
+            VIMHError: if there is nothing in it to predict from.
+        """
+        spectrogram = self.image_maker.spectrogram
+        audio, notes = read_sound(path, spectrogram.sample_rate_hz)
+        quietest = 10.0 ** (spectrogram.floor_db / 20.0)
+        try:
+            cut = windows(audio, self.window_samples, spectrogram.sample_rate_hz, quietest)
+        except VIMHError as error:
+            raise VIMHError(f"{path}: {error}") from error
+        return self._predict_windows(str(path), cut, notes)
+
+    def _predict_windows(
+        self, source: str, cut: Windows, notes: tuple[str, ...]
+    ) -> list[Prediction]:
+        images, scale_factors = self.image_maker(cut.audio)
+        predicted = self.predict_images(images, scale_factors)
+        return [
+            Prediction(
+                source, images[k], row, cut.start_s[k],
+                notes=(*notes, *cut.notes), audio=cut.audio[k],
+            )
+            for k, row in enumerate(predicted)
+        ]  # fmt: skip
+
+    def predict_dataset(
+        self, dataset: OpenedDataset, split: str, limit: int | None
+    ) -> Iterator[Prediction]:
+        """Predicts the first records of a data set's train or test file.
+
+        Args:
+            dataset: opened.
+            split: "train" or "test".
+            limit: the most records; None: all.
+
+        Raises:
+            ConfigError: if its images are not what the model reads.
+        """
+        self._check_images(dataset.metadata)
+        records = dataset.train if split == "train" else dataset.test
+        count = len(records) if limit is None else min(limit, len(records))
+        known = dataset.metadata.parameters
+        for start in range(0, count, 256):
+            indices = np.arange(start, min(start + 256, count))
+            images, labels, scale_factors = records.gather(indices)
+            true = {p.name: p.dequantise(labels[:, k]) for k, p in enumerate(known.values())}
+            for k, row in enumerate(self.predict_images(images, scale_factors)):
+                own = {name: float(column[k]) for name, column in true.items()}
+                yield Prediction(f"{split}[{indices[k]}]", images[k], row, true=own)
+
+    def _check_images(self, found: Metadata) -> None:
+        """The same pixels have to mean the same."""
+        for key in ("image_shape", "channel_labels", "sample_rate", "spectrogram_config"):
+            ours, theirs = getattr(self.metadata, key), getattr(found, key)
+            if ours != theirs:
+                raise ConfigError(
+                    f"The model reads images with {key} {ours}, but the data set "
+                    f"{found.dataset_name} has {theirs}: name another data set."
+                )
+
+    def predict_images(
+        self, images: UInt8[np.ndarray, "B C H W"], scale_factors: Float32[np.ndarray, "B 2"]
+    ) -> list[dict[str, float]]:
+        """Values by parameter of each stored image.
+
+        Args:
+            images: stored pixels.
+            scale_factors: spec_min and spec_max in dB.
+        """
+        preparation = self.model.preparation
+        assert isinstance(preparation, Preparation)
+        rows: list[dict[str, float]] = []
+        with torch.inference_mode():
+            for start in range(0, len(images), self.batch_size):
+                part = slice(start, start + self.batch_size)
+                prepared, auxiliary = preparation(
+                    torch.from_numpy(images[part]), torch.from_numpy(scale_factors[part])
+                )
+                values = self.model.predict(prepared, auxiliary)
+                columns = {name: column.tolist() for name, column in values.items()}
+                rows += [
+                    {name: column[k] for name, column in columns.items()}
+                    for k in range(len(prepared))
+                ]
+        return rows
+
+    def resynthesise(self, values: Mapping[str, float]) -> Float32[np.ndarray, "T"]:
+        """The sound of predicted values, of the data set's length.
+
+        Raises:
+            VIMHError: if the data set was not synthesised.
+        """
+        if self.synthesizer is None:
+            raise VIMHError(f"{self.metadata.dataset_name} was not synthesised: no resynthesis")
+        columns: dict[str, Float64[np.ndarray, "B"]] = {
+            name: np.array([value]) for name, value in values.items()
+        }
+        return resynthesise(self.synthesizer, columns)[0]

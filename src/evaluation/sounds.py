@@ -1,0 +1,145 @@
+"""Sound files as the windows that a model hears: any rate, any number of channels, any length."""
+
+from dataclasses import dataclass
+from math import gcd
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from jaxtyping import Float32
+from scipy.signal import resample_poly
+
+from src.vimh.errors import VIMHError
+
+SUFFIXES = (".wav", ".flac", ".aif", ".aiff")
+RATES_HZ = (1_000, 768_000)  # what is taken for a sound; a filter for more would fill the memory
+MAX_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A sound cut into pieces of equal length.
+
+    Attributes:
+        audio: the pieces.
+        start_s: where in the file each begins, s.
+        notes: what was done to the sound, a sentence each.
+    """
+
+    audio: Float32[np.ndarray, "N T"]
+    start_s: tuple[float, ...]
+    notes: tuple[str, ...]
+
+
+def sound_files(folder: Path) -> list[Path]:
+    """The sound files of a folder by name; subfolders are not looked into.
+
+    Raises:
+        VIMHError: if there are none.
+    """
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise VIMHError(f"{folder}: there is no sound file in it ({', '.join(SUFFIXES)})")
+    return found
+
+
+def read_sound(path: Path, sample_rate_hz: int) -> tuple[Float32[np.ndarray, "T"], tuple[str, ...]]:
+    """A file as one channel at the wanted rate; one that is like that already stays bit for bit.
+
+    Several channels are averaged; another rate is resampled by `scipy.signal.resample_poly`
+    (polyphase, with its Kaiser-windowed low-pass).
+
+    Args:
+        path: the file, in any format that libsndfile reads.
+        sample_rate_hz: the rate wanted.
+
+    Returns:
+        The sound, and what was done to it, a sentence each.
+
+    Raises:
+        VIMHError: if it is no sound file, is empty or silent, or holds a number that is not finite.
+    """
+    audio, rate_hz = _read(path)
+    notes = []
+    if audio.shape[1] > 1:
+        notes.append(f"{audio.shape[1]} channels mixed down to one")
+    mono = audio[:, 0] if audio.shape[1] == 1 else audio.mean(axis=1, dtype=np.float64)
+    if rate_hz != sample_rate_hz:
+        shared = gcd(rate_hz, sample_rate_hz)
+        mono = resample_poly(mono.astype(np.float64), sample_rate_hz // shared, rate_hz // shared)
+        notes.append(f"resampled from {rate_hz} to {sample_rate_hz} Hz")
+    return np.ascontiguousarray(mono, dtype=np.float32), tuple(notes)
+
+
+def _read(path: Path) -> tuple[Float32[np.ndarray, "T C"], int]:
+    """The samples as they are, and their rate."""
+    if not path.is_file():
+        raise VIMHError(f"{path}: there is no such file")
+    if path.stat().st_size == 0:
+        raise VIMHError(f"{path}: the file is empty")
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate_hz, frames = file.samplerate, file.frames
+            if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
+                raise VIMHError(
+                    f"{path}: its rate is {rate_hz} Hz, expected {RATES_HZ[0]} to {RATES_HZ[1]}"
+                )
+            if frames > MAX_SECONDS * rate_hz:
+                raise VIMHError(
+                    f"{path}: it is {frames / rate_hz:.0f} s long, expected at most {MAX_SECONDS}"
+                )
+            audio = file.read(dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise VIMHError(f"{path}: not a sound file ({error.error_string})") from error
+    if len(audio) == 0:
+        raise VIMHError(f"{path}: there are no samples in it")
+    if not np.isfinite(audio).all():
+        first = int(np.flatnonzero(~np.isfinite(audio).all(axis=1))[0])
+        raise VIMHError(f"{path}: sample {first} is {audio[first].tolist()}, not a finite number")
+    if not audio.any():
+        raise VIMHError(f"{path}: it is silent, there is nothing to predict from")
+    return audio, rate_hz
+
+
+def windows(
+    audio: Float32[np.ndarray, "T"], length: int, sample_rate_hz: int, quietest: float = 0.0
+) -> Windows:
+    """Cuts a sound into windows, one after the other.
+
+    A sound shorter than a window is padded with silence at its end. A rest at the end counts
+    from half a window on and is padded too. Windows with no sample above `quietest` are left out.
+
+    Args:
+        audio: the sound.
+        length: samples of a window.
+        sample_rate_hz: samples a second.
+        quietest: amplitude that counts as silence.
+
+    Raises:
+        VIMHError: if all windows are silent.
+
+    Example:
+        >>> cut = windows(np.ones(25, dtype=np.float32), 10, 10)
+        >>> cut.audio.shape, cut.start_s, cut.notes[-1]
+        ((3, 10), (0.0, 1.0, 2.0), 'the last window padded from 0.500 to 1.000 s')
+    """
+    notes = []
+    whole, rest = divmod(len(audio), length)
+    count = whole + (whole == 0 or 2 * rest >= length)
+    if count > whole:
+        what = "padded" if whole == 0 else "the last window padded"
+        heard_s = rest / sample_rate_hz
+        notes.append(f"{what} from {heard_s:.3f} to {length / sample_rate_hz:.3f} s")
+        audio = np.pad(audio, (0, length - rest))
+    elif rest:
+        notes.append(f"the last {rest / sample_rate_hz:.3f} s left out")
+    pieces = audio[: count * length].reshape(count, length)
+    if count > 1:
+        notes.insert(0, f"cut into {count} windows of {length / sample_rate_hz:.3f} s")
+    loud = np.abs(pieces).max(axis=1) > quietest
+    if not loud.any():
+        raise VIMHError("it is silent, there is nothing to predict from")
+    if not loud.all():
+        notes.append(f"{int((~loud).sum())} silent windows left out")
+    starts = np.flatnonzero(loud) * (length / sample_rate_hz)
+    return Windows(pieces[loud], tuple(starts.tolist()), tuple(notes))

@@ -1,0 +1,121 @@
+"""Parameters of a sound: ``python src/predict.py ckpt_path=... input=sound.wav``.
+
+The input is a sound file, a folder of them, or a VIMH data set.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import hydra
+import rootutils
+from omegaconf import DictConfig, OmegaConf
+
+rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
+
+from src.checkpoint import load_model, read_checkpoint  # noqa: E402
+from src.cli import entry_point  # noqa: E402
+from src.evaluation.prediction_report import (  # noqa: E402
+    file_stem,
+    prediction_table,
+    write_lines,
+    write_resynthesis,
+)
+from src.evaluation.predictor import Prediction, Predictor  # noqa: E402
+from src.evaluation.sounds import sound_files  # noqa: E402
+from src.utils import extras, task_wrapper  # noqa: E402
+from src.utils.errors import ConfigError  # noqa: E402
+from src.vimh.errors import VIMHError  # noqa: E402
+from src.vimh.metadata import METADATA_FILE  # noqa: E402
+from src.vimh.records import open_dataset  # noqa: E402
+
+
+@task_wrapper
+def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Predicts the parameters of sounds, and writes what they sound like.
+
+    Args:
+        cfg: The composed config; ``ckpt_path`` and ``input`` are needed.
+
+    Returns:
+        No metrics, and all objects, ``predictions`` among them.
+
+    Raises:
+        ConfigError: If the input is of no known kind or does not fit the model.
+        VIMHError: If there is nothing in the input to predict from.
+    """
+    from rich.console import Console
+
+    for key in ("ckpt_path", "input"):
+        if OmegaConf.is_missing(cfg, key):
+            raise ConfigError(f"{key} is missing: python src/predict.py ckpt_path=... input=...")
+    checkpoint = read_checkpoint(cfg.ckpt_path)
+    predictor = Predictor(load_model(checkpoint), checkpoint.metadata, cfg.batch_size)
+    predictions, failed = predict_input(predictor, Path(cfg.input), cfg.split, cfg.limit)
+    console, folder = Console(), Path(cfg.paths.output_dir)
+    write_lines(folder / "predictions.jsonl", predictions, failed)
+    for number, prediction in enumerate(predictions[: cfg.sounds]):
+        stem = folder / file_stem(number, prediction, len(predictions))
+        write_resynthesis(predictor, prediction, stem)
+    parameters = list(predictor.model.parameters_by_head.values())
+    console.print(prediction_table(predictions, parameters))
+    for source, notes in {p.source: p.notes for p in predictions}.items():
+        if notes:
+            console.print(f"{source}: {'; '.join(notes)}.", markup=False, soft_wrap=True)
+    for reason in failed.values():
+        console.print(f"left out: {reason}", markup=False, soft_wrap=True)
+    if predictor.synthesizer is None:
+        console.print("No resynthesis: the model's data set was not synthesised.")
+    console.print(f"Run:         {folder}", markup=False, soft_wrap=True)
+    return {}, {"cfg": cfg, "predictor": predictor, "predictions": predictions, "failed": failed}
+
+
+def predict_input(
+    predictor: Predictor, path: Path, split: str, limit: int | None
+) -> tuple[list[Prediction], dict[str, str]]:
+    """Predicts a file, a folder or a data set.
+
+    Args:
+        predictor: What predicts.
+        path: The input.
+        split: Of a data set, "train" or "test".
+        limit: The most records or files; None: all.
+
+    Returns:
+        The predictions, and of a folder's files that gave none, the reasons.
+    """
+    if split not in ("train", "test"):
+        raise ConfigError(f"split is {split!r}; it has to be train or test.")
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit is {limit}; it has to be 1 or more, or null for all.")
+    if (path / METADATA_FILE).is_file():
+        return list(predictor.predict_dataset(open_dataset(path), split, limit)), {}
+    if not path.is_dir():
+        return predictor.predict_file(path), {}
+    predictions: list[Prediction] = []
+    failed: dict[str, str] = {}
+    for file in sound_files(path)[:limit]:
+        try:
+            predictions += predictor.predict_file(file)
+        except VIMHError as error:
+            failed[str(file)] = str(error)
+    if not predictions:
+        raise VIMHError(f"none of the sounds can be used: {'; '.join(failed.values())}")
+    return predictions, failed
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="predict.yaml")
+@entry_point
+def main(cfg: DictConfig) -> None:
+    """The command line.
+
+    Args:
+        cfg: The config that Hydra composed.
+    """
+    extras(cfg)
+    predict(cfg)
+
+
+if __name__ == "__main__":
+    main()
