@@ -82,7 +82,7 @@ def play(dataset: Any) -> None:
     import soundfile
 
     from src.evaluation.dataset_picture import label_lines
-    from src.evaluation.resynthesis import resynthesise, synthesizer_of
+    from src.synth.resynthesis import resynthesise, synthesizer_of
     from src.vimh.errors import VIMHError
 
     metadata = dataset.metadata

@@ -10,8 +10,8 @@ import pytest
 import display_vimh
 from src.evaluation.dataset_picture import dataset_figure, spread
 from src.evaluation.image_axes import ImageAxes
-from src.evaluation.resynthesis import synthesizer_of
 from src.synth.generate import generate_dataset
+from src.synth.resynthesis import synthesizer_of
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import Metadata
 from src.vimh.records import DatasetWriter, open_dataset

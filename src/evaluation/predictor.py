@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float32, Float64, UInt8
 
 from src.data.preparation import Preparation
-from src.evaluation.resynthesis import resynthesise, synthesizer_of
 from src.evaluation.sounds import Windows, read_sound, windows
 from src.models.multihead_module import MultiheadLitModule
 from src.synth.images import ImageMaker
+from src.synth.resynthesis import resynthesise, synthesizer_of
 from src.synth.synthesizers import Synthesizer
 from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
