@@ -25,3 +25,10 @@ sn simp-noisy: $(READY) ## The same three with noise
 
 dd display-data: $(READY) ## Look at the newest data set; ARGS="NAME --save out.png", --check, --play
 	@$(RUN) display_vimh.py $(ARGS)
+
+sr resonator-data: $(READY) ## 16384 samples of a resonator: frequency and Q
+	@$(GENERATE) --config-name generate_resonator $(ARGS)
+
+sm moog-data: $(READY) ## The ladder synthesiser: 16384 samples of 4 parameters, 32768 of 10
+	@$(GENERATE) --config-name generate_moog_basic $(ARGS)
+	@$(GENERATE) --config-name generate_moog_envelope $(ARGS)

@@ -198,7 +198,7 @@ def _range_db(maker: SampleMaker, advance: Advance) -> tuple[float, float]:
 
 def _spans(maker: SampleMaker, start: int, stop: int) -> Iterator[range]:
     """The positions ``start…stop − 1`` in pieces, one for each task."""
-    size = maker.block_size * _BLOCKS_PER_TASK
+    size = max(maker.block_size * _BLOCKS_PER_TASK, maker.batch_size)
     return (range(first, min(first + size, stop)) for first in range(start, stop, size))
 
 

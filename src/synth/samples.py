@@ -50,7 +50,8 @@ class SampleMaker:
         synthesizer: parameters to sound.
         image_maker: sound to image.
         num_samples: how many there are.
-        block_size: how many are worked on at a time.
+        block_size: how many images are worked on at a time.
+        batch_size: how many sounds are, at least `block_size`.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -61,6 +62,7 @@ class SampleMaker:
         self.num_samples = recipe.num_samples(self.synthesizer)
         _, height, width = self.image_maker.image_shape
         self.block_size = max(1, _BLOCK_PIXELS // (height * width))
+        self.batch_size = max(self.block_size, self.synthesizer.batch_size)
         self._order = permutation(recipe.seed, self.num_samples) if recipe.shuffle else None
 
     def set_scale_range(self, low_db: float, high_db: float) -> None:
@@ -117,10 +119,13 @@ class SampleMaker:
     ) -> Iterator[tuple[slice, Float32[np.ndarray, "N T"]]]:
         """As much of the sounds as their images need, block by block with its place."""
         wanted = self.image_maker.spectrogram.num_samples
-        for start in range(0, len(indices), self.block_size):
-            place = slice(start, start + self.block_size)
-            block = {name: column[place] for name, column in values.items()}
-            yield place, self._audio(indices[place], block, wanted)
+        for start in range(0, len(indices), self.batch_size):
+            batch = slice(start, start + self.batch_size)
+            some = {name: column[batch] for name, column in values.items()}
+            audio = self._audio(indices[batch], some, wanted)
+            for first in range(0, len(audio), self.block_size):
+                block = audio[first : first + self.block_size]
+                yield slice(start + first, start + first + len(block)), block
 
     def _random_values(
         self, indices: Integer[np.ndarray, "B"], heads: Sequence[Parameter]

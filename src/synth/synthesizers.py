@@ -30,12 +30,15 @@ class Synthesizer(ABC):
         sample_rate_hz: samples a second.
         duration_s: length of a sound.
 
+    A subclass that is faster with many sounds at a time says so by `batch_size`.
+
     Raises:
         VIMHError: for a parameter that is missing, unknown or not well-formed.
     """
 
     synth_type: ClassVar[str]
     parameter_names: ClassVar[tuple[str, ...]]
+    batch_size: ClassVar[int] = 1  # generating gives `render` at least so many, if there are
 
     def __init__(
         self, parameters: Mapping[str, Any], *, sample_rate_hz: int, duration_s: float
@@ -142,6 +145,52 @@ def _synthesizer_class(target: str) -> type[Synthesizer]:
     return cls
 
 
+_LANES = 16  # more than the numbers in any vector register
+
+
+def fill_lanes(
+    values: Mapping[str, Float64[np.ndarray, "B"]],
+) -> dict[str, Float64[np.ndarray, "N"]]:
+    """Repeat the last sample up to a multiple of 16 samples.
+
+    Transcendental functions may round differently in the last few elements of an array, which do
+    not fill a vector register; with these added, no sample's bits depend on its place.
+
+    Example:
+        >>> fill_lanes({"q": np.array([1.0, 2.0])})["q"].shape
+        (16,)
+    """
+    count = len(next(iter(values.values())))
+    return {name: np.pad(column, (0, -count % _LANES), "edge") for name, column in values.items()}
+
+
+def midi_to_hz(note_number: Float64[np.ndarray, "N"]) -> Float64[np.ndarray, "N"]:
+    """``440 · 2^((note_number − 69)/12)`` Hz (MIDI tuning standard).
+
+    Example:
+        >>> midi_to_hz(np.array([57.0, 69.0])).tolist()
+        [220.0, 440.0]
+    """
+    return 440.0 * 2.0 ** ((note_number - 69.0) / 12.0)
+
+
+def sawtooth(
+    frequency_hz: Float64[np.ndarray, "#X #Y"], time_s: Float64[np.ndarray, "#X #Y"]
+) -> Float64[np.ndarray, "X Y"]:
+    """``2 (p − floor(p)) − 1`` with ``p = f·t − 0.5``: −1…1, rising from 0 at time 0.
+
+    Example:
+        >>> sawtooth(np.array([[1.0]]), np.array([[0.0, 0.25, 0.5, 0.75]])).tolist()
+        [[0.0, 0.5, -1.0, -0.5]]
+    """
+    phase = frequency_hz * time_s
+    phase -= 0.5
+    phase -= np.floor(phase)
+    phase *= 2.0
+    phase -= 1.0
+    return phase
+
+
 _ENVELOPE_BLOCK = 128  # samples; fixed, so that a shorter rendering has the same bits
 
 
@@ -169,25 +218,13 @@ class SimpleSawSynth(Synthesizer):
         note = values["note_number"]
         # One waveform for all where the note is the same; elementwise, so the bits are too.
         note = note[:1] if len(note) and (note == note[0]).all() else note
-        saw = self._saw(note, blocks * _ENVELOPE_BLOCK)
+        time_s = np.arange(blocks * _ENVELOPE_BLOCK) / self.sample_rate_hz
+        saw = sawtooth(midi_to_hz(note)[:, None], time_s[None])
         coarse, fine = self._envelope(values["log10_decay_time"], blocks)
         coarse *= (values["note_velocity"] / 127.0)[:, None]
         audio = saw.reshape(-1, blocks, _ENVELOPE_BLOCK) * fine[:, None, :]
         audio *= coarse[:, :, None]
         return audio.reshape(len(audio), -1)[:, :length].astype(np.float32)
-
-    def _saw(
-        self, note_number: Float64[np.ndarray, "N"], length: int
-    ) -> Float64[np.ndarray, "N T"]:
-        """The sawtooth of each note, −1…1."""
-        frequency_hz = 440.0 * 2.0 ** ((note_number - 69.0) / 12.0)
-        time_s = np.arange(length) / self.sample_rate_hz
-        phase = frequency_hz[:, None] * time_s
-        phase -= 0.5
-        phase -= np.floor(phase)
-        phase *= 2.0
-        phase -= 1.0
-        return phase
 
     def _envelope(
         self, log10_decay_time: Float64[np.ndarray, "B"], blocks: int
