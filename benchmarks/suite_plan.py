@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 SEEDS = (1, 2, 3)
 LOSSES = (
@@ -150,13 +150,9 @@ class Plan:
     losses: Sequence[str] = LOSSES
     networks: Sequence[str] = COMPARED_NETWORKS
     seeds: Sequence[int] = SEEDS
-    epochs: Mapping[str, int] = None  # type: ignore[assignment] # EPOCHS, see __post_init__
+    epochs: Mapping[str, int] = field(default_factory=lambda: EPOCHS)
     long_epochs: int = LONG_EPOCHS
     size: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.epochs is None:
-            object.__setattr__(self, "epochs", EPOCHS)
 
     def of_losses(self) -> Table:
         """Every loss with the CNN on simple_noisy."""
