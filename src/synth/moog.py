@@ -200,7 +200,7 @@ class MoogSynth(Synthesizer):
     def _coefficients(
         self, values: Mapping[str, Float64[np.ndarray, "B"]], time_s: Float64[np.ndarray, "T 1"]
     ) -> tuple[Float64[np.ndarray, "#T B"], Float64[np.ndarray, "#T B"]]:
-        """g and half the feedback gain of these times (one row where no envelope moves them)."""
+        """Both coefficients at these times (one row where no envelope moves them)."""
         octaves = values["env_octaves"]
         cutoff_hz = 10.0 ** values["log10_cutoff"][None]
         if octaves.any():

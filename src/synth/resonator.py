@@ -1,11 +1,11 @@
 """A two-pole resonator, struck by an impulse or by a burst of noise."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.signal
-from jaxtyping import Float32, Float64
+from jaxtyping import Complex128, Float32, Float64
 
 from src.synth.synthesizers import Synthesizer, fill_lanes
 from src.vimh.errors import VIMHError
@@ -95,7 +95,7 @@ class ResonatorSynth(Synthesizer):
         *,
         sample_rate_hz: int,
         duration_s: float,
-        excitation: Literal["impulse", "noise"] = "impulse",
+        excitation: str = "impulse",
         burst_s: float = 0.05,
         noise_seed: int = 0,
     ) -> None:
@@ -179,9 +179,7 @@ def _impulse_response(
     return sound.reshape(len(gain), -1)[:, :length].astype(np.float32)
 
 
-def _powers(
-    poles: Resonance, exponents: Float64[np.ndarray, "K"]
-) -> "np.ndarray[tuple[int, int], np.dtype[np.complex128]]":
+def _powers(poles: Resonance, exponents: Float64[np.ndarray, "K"]) -> Complex128[np.ndarray, "B K"]:
     """``p^n`` of the upper pole, (B, K)."""
     magnitude = np.exp(-poles.decay[:, None] * exponents)
     angle = poles.angle[:, None] * exponents
