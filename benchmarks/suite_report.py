@@ -112,7 +112,9 @@ def conclusions(tables: Sequence[Table], results: Results) -> list[str]:
     for table in tables:
         if table.baselines.data == "simple_3p" and (rows := ranked(table, results)):
             winner = max(rows, key=lambda row: _share(row[1], results))[0]
-            found.append(f"simple_3p: the best reached is {winner} ({_of(table, winner, results)}).")
+            found.append(
+                f"simple_3p: the best reached is {winner} ({_of(table, winner, results)})."
+            )
         found += _not_above_baselines(table, results)
         found += _cnn_against_vit(table, results)
     return found
