@@ -66,7 +66,7 @@ def ladder_coefficients(
     Example:
         >>> g, half_k = ladder_coefficients(np.array([800.0]), np.array([0.5]), 8000)
         >>> g.round(4).tolist(), half_k.round(4).tolist()
-        ([0.2572], [1.1415])
+        ([0.2559], [1.1415])
     """
     f = cutoff_hz / sample_rate_hz
     tuning = ((1.8730 * f + 0.4955) * f - 0.6490) * f + 0.9988

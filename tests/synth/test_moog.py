@@ -125,7 +125,7 @@ def test_cutoff_takes_the_harmonics_away_and_resonance_lifts_those_at_the_cutoff
     values["resonance"] = np.array([0.0, 0.0, 0.9])
     sound = moog(1.0).render(values)[:, 4000:4800].astype(np.float64)  # ten periods
     harmonics_db = 20 * np.log10(np.abs(np.fft.rfft(sound))[:, 10:300:10])
-    assert (harmonics_db[0, 4:] - harmonics_db[1, 4:] > 20).all()
+    assert (harmonics_db[0, 3:15] - harmonics_db[1, 3:15] > 20).all()
     relative_db = harmonics_db[2] - harmonics_db[0]
     assert abs(int(np.argmax(relative_db)) - 9) <= 1  # 1000 Hz is the tenth harmonic
     assert relative_db.max() > 10
