@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -30,11 +31,13 @@ class Predicted:
         images: stored pixels.
         true: true values by parameter, in its unit.
         predicted: predicted values, the same.
+        is_sound: whether images are spectrograms, with the lowest frequency in row 0.
     """
 
     images: UInt8[np.ndarray, "N C H W"]
     true: dict[str, Float[np.ndarray, "N"]]
     predicted: dict[str, Float[np.ndarray, "N"]]
+    is_sound: bool = True
 
 
 class PredictionPlots(Callback):
@@ -162,6 +165,7 @@ def predict_validation(
         np.concatenate(images),
         {n: heads[n].dequantise((q[:, order.index(n)] * 255).round()) for n in heads},
         {n: predicted[:, k] for k, n in enumerate(heads)},
+        is_sound=datamodule.metadata.sample_rate is not None,
     )
 
 
@@ -201,7 +205,8 @@ def worst_figure(parameters: list[Parameter], found: Predicted, count: int) -> F
     figure = Figure(figsize=(3.2 * columns, height * rows), layout="constrained")
     for place, index in enumerate(order):
         axes = figure.add_subplot(rows, columns, place + 1)
-        axes.imshow(found.images[index, 0], vmin=0, vmax=255, cmap="magma", origin="lower")
+        origin: Literal["lower", "upper"] = "lower" if found.is_sound else "upper"
+        axes.imshow(found.images[index, 0], vmin=0, vmax=255, cmap="magma", origin=origin)
         axes.set_axis_off()
         lines = (
             f"{p.name} {found.predicted[p.name][index]:.4g}, true {found.true[p.name][index]:.4g}"
