@@ -48,12 +48,11 @@ class VIMHDataModule(LightningDataModule):
         persistent_workers: keep the loader processes between epochs.
         train_transform: makes uint8 training images (B, C, H, W) of such; None: nothing. Random
             numbers drawn from torch inside are seeded by the batch's own samples.
-        val_transform: the same for validation.
-        test_transform: the same for testing.
+        val_transform, test_transform: the same for validation and testing.
         target_width: standard deviation of soft targets in classes; 0: none.
         train_val_test_split: shares of both files together; without `use_random_split` the
             second one is validation's share of the train file.
-        use_random_split: split both files together at random; False: the files' own split.
+        use_random_split: split both files at random; False: the files' own split.
         feature_types: channels derived on the fly (:class:`~src.data.preparation.Preparation`).
         feature_config: settings of these.
         auxiliary_features: numbers beside the image, such as `[decay_time, level]`.
