@@ -6,7 +6,7 @@ import logging
 import math
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from types import TracebackType
@@ -36,6 +36,7 @@ WORKER = "worker"  # which worker runs it
 FAILURE = "failure"  # why it failed; a failed trial without a reason was killed
 # User attributes of the study
 MADE_BY = "made_by"  # what the command fixed and what it searched
+CONFIG = "config"  # the first worker's composed config, by dotted keys
 NUM_WORKERS = "num_workers"  # so many have ever worked on it
 
 
@@ -110,13 +111,16 @@ class SharedStudy:
     Args:
         settings: The sweeper.
         space: What is searched.
+        config: The composed config of a sample of the space, plain.
 
     Raises:
         SweepError: If the storage cannot be opened, or holds a study of this name that another
             command made.
     """
 
-    def __init__(self, settings: AvixOptunaSweeper, space: SearchSpace) -> None:
+    def __init__(
+        self, settings: AvixOptunaSweeper, space: SearchSpace, config: Mapping[str, Any]
+    ) -> None:
         assert settings.study_name is not None
         assert settings.storage is not None
         self.settings = settings
@@ -130,7 +134,7 @@ class SharedStudy:
         self.lock = FileLock(settings.folder / "study.lock")
         self._worker = Worker(settings.folder, self._storage)
         with self.lock:
-            self.study = self._open()
+            self.study = self._open(config)
 
     def __enter__(self) -> SharedStudy:
         self._worker.__enter__()
@@ -216,16 +220,38 @@ class SharedStudy:
         if counts.failed and counts.failed == counts.finished and not counts.running:
             raise self._failures(f"All {counts.failed} trials failed.")
 
-    def _open(self) -> SweepStudy:
+    def _open(self, config: Mapping[str, Any]) -> SweepStudy:
+        sampler = instantiate(self.settings.sampler)
+        pruner = instantiate(self.settings.pruner)
         made = optuna.create_study(
             study_name=self._name,
             storage=self._storage,
             directions=[StudyDirection[name.upper()] for name in self.settings.directions],
             load_if_exists=True,
         )
-        directions = [direction.name.lower() for direction in made.directions]
+        self._check_command(made)
+        now = flattened(config)
+        then = made.user_attrs.get(CONFIG)
+        if then is None:
+            made.set_user_attr(CONFIG, now)
+        elif changed := sorted(k for k in {*then, *now} if then.get(k) != now.get(k)):
+            # No error: a change may matter to no result, such as another folder of data sets.
+            log.warning(
+                "The config files differ from those that this study was started with, so its "
+                "trials may not compare: %s",
+                ", ".join(f"{key}: {then.get(key)} -> {now.get(key)}" for key in changed),
+            )
+        num_workers = made.user_attrs.get(NUM_WORKERS, 0)
+        made.set_user_attr(NUM_WORKERS, num_workers + 1)
+        if num_workers:
+            # From the same seed it would suggest what an earlier worker has tried.
+            sampler.reseed_rng()
+        return SweepStudy(self._name, made._storage, sampler=sampler, pruner=pruner)
+
+    def _check_command(self, made: optuna.Study) -> None:
+        """Refuses a study whose trials would not compare with those of this command."""
         command = {
-            "direction": sorted(self.settings.directions),
+            "direction": self.settings.directions,
             "fixed overrides": sorted(self._space.fixed),
             "search space": sorted(
                 f"{name}: {distribution_to_json(distribution)}"
@@ -233,8 +259,9 @@ class SharedStudy:
             ),
         }
         earlier = made.user_attrs.get(MADE_BY, command)
+        earlier = earlier | {"direction": [d.name.lower() for d in made.directions]}
         for what, now in command.items():
-            if earlier[what] != now or directions != self.settings.directions:
+            if earlier[what] != now:
                 raise SweepError(
                     f"The study {self._name} in {self.settings.storage} was made with another "
                     f"{what}.\n  then: {', '.join(earlier[what])}\n  now:  {', '.join(now)}\n"
@@ -242,14 +269,6 @@ class SharedStudy:
                     "another study."
                 )
         made.set_user_attr(MADE_BY, command)
-        num_workers = made.user_attrs.get(NUM_WORKERS, 0)
-        made.set_user_attr(NUM_WORKERS, num_workers + 1)
-        sampler = instantiate(self.settings.sampler)
-        if num_workers:
-            # From the same seed it would suggest what an earlier worker has tried.
-            sampler.reseed_rng()
-        pruner = instantiate(self.settings.pruner)
-        return SweepStudy(self._name, made._storage, sampler=sampler, pruner=pruner)
 
     def _ask(self) -> optuna.Trial:
         with warnings.catch_warnings():
@@ -295,6 +314,26 @@ class SharedStudy:
             f"{sentence} The last, trial {last.number}: {last.user_attrs[FAILURE]}\nTo start anew, "
             f"remove {self.settings.folder} or set hydra.sweeper.study_name."
         )
+
+
+def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A plain config by dotted keys.
+
+    Args:
+        config: Nested mappings; lists are values.
+        prefix: What comes before each key.
+
+    Example:
+        >>> flattened({"model": {"net": {"size": 3}}, "seed": 1})
+        {'model.net.size': 3, 'seed': 1}
+    """
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            found |= flattened(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
 
 
 def _finite_values(outcome: Any) -> list[float]:

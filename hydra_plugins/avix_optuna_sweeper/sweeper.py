@@ -123,10 +123,10 @@ class AvixOptunaSweeper(Sweeper):
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         space = SearchSpace.parse(parser, self.params, arguments)
-        self._check_space(space)
+        composed = self._compose_samples(space)
         self.folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, self.folder / "multirun.yaml")
-        with SharedStudy(self, space) as study:
+        with SharedStudy(self, space, composed) as study:
             self._run_trials(study, space)
             return report(study, space)
 
@@ -168,8 +168,12 @@ class AvixOptunaSweeper(Sweeper):
                 "one direction."
             )
 
-    def _check_space(self, space: SearchSpace) -> None:
-        """Composes jobs that between them use every choice and both ends of every range."""
+    def _compose_samples(self, space: SearchSpace) -> dict[str, Any]:
+        """Composes jobs that between them use every choice and both ends of every range.
+
+        Returns:
+            The first one's config, plain, without Hydra's part and with interpolations as written.
+        """
         assert self.config is not None
         assert self.hydra_context is not None
         if not space.dimensions:
@@ -177,21 +181,25 @@ class AvixOptunaSweeper(Sweeper):
                 "There is nothing to search: give hydra.sweeper.params, or a sweep such as "
                 "'model.optimizer.lr=tag(log,interval(1e-4,1e-2))' on the command line."
             )
+        samples: list[DictConfig] = []
         for overrides in space.samples():
             try:
-                composed = self.hydra_context.config_loader.load_sweep_config(
-                    self.config, overrides
+                samples.append(
+                    self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
                 )
             except CompactHydraException as error:
                 searched = ", ".join(space.dimensions)
                 raise SweepError(
                     f"The search space does not fit the config. It searches {searched}.\n{error}"
                 ) from error
-            if "optimized_metric" in composed and composed.optimized_metric is None:
+            if samples[-1].get("optimized_metric", "none needed") is None:
                 raise SweepError(
                     "optimized_metric is null, so that no trial would return a value; name a "
                     "metric, for example optimized_metric=val/mae_best"
                 )
+        first = OmegaConf.to_container(samples[0])
+        assert isinstance(first, dict)
+        return {str(key): value for key, value in first.items() if key != "hydra"}
 
 
 def default_study_name(config: DictConfig) -> str:

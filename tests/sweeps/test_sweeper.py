@@ -193,3 +193,19 @@ def test_a_folder_that_the_command_line_names_is_used(sweep, sweeps) -> None:
     assert code == 0
     assert (folder / "0" / ".hydra" / "config.yaml").is_file()
     assert (folder / "journal.log").is_file()
+
+
+def test_changed_config_files_are_named(sweep, sweeps, caplog, monkeypatch) -> None:
+    from hydra_plugins.avix_optuna_sweeper import sweeper
+
+    sweep("hydra.sweeper.n_trials=1")
+    assert "config files differ" not in caplog.text
+    original = sweeper.AvixOptunaSweeper._compose_samples
+
+    def changed(self, space):
+        return original(self, space) | {"seconds": 0.5, "new": {"key": 1}}
+
+    monkeypatch.setattr(sweeper.AvixOptunaSweeper, "_compose_samples", changed)
+    code, _ = sweep("hydra.sweeper.n_trials=2")
+    assert code == 0
+    assert "new.key: None -> 1, seconds: 0.0 -> 0.5" in caplog.text
