@@ -137,7 +137,7 @@ def largest_difference(
     exported: ExportedModel, metadata: Metadata, ranges: list[float], path: Path
 ) -> float:
     """How far onnxruntime and PyTorch are apart at most, as a share of the parameter's range."""
-    import onnxruntime  # type: ignore[import-untyped, unused-ignore]
+    import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     largest = 0.0
