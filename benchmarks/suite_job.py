@@ -111,7 +111,10 @@ def figures(
 
 
 class EpochTimes(pl.Callback):
-    """Seconds of each training epoch, without its validation."""
+    """CPU seconds of each training epoch, without its validation.
+
+    On one thread they are what the epoch takes where nothing else runs, whatever else did run.
+    """
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -119,21 +122,21 @@ class EpochTimes(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""
-        self._started = time.perf_counter()
+        self._started = time.process_time()
         self._validating = 0.0
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stops it; validation comes within the training epoch."""
-        self._validation_started = time.perf_counter()
+        self._validation_started = time.process_time()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lets it go on."""
         if not trainer.sanity_checking:
-            self._validating += time.perf_counter() - self._validation_started
+            self._validating += time.process_time() - self._validation_started
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Notes the epoch."""
-        self.seconds.append(time.perf_counter() - self._started - self._validating)
+        self.seconds.append(time.process_time() - self._started - self._validating)
 
 
 def _compose(job: Job, folder: Path, vimh_dir: Path) -> DictConfig:

@@ -26,7 +26,7 @@ is.
 - "within ½ JND", "within 1 JND": all parameters of a sample at once; the columns behind them: one
   parameter, within 1 JND. MAE: mean over the parameters, in JND.
 - A size in a network's name is that on 32×32 pixels; the column has the true number.
-- Time is of one training epoch without validation, on one thread, with {workers} runs side by side.
+- Time is CPU time of one training epoch without validation, on one thread, {workers} side by side.
 - `python benchmarks/suite.py --commands` prints the command of each training; here they run in
   processes of their own, with the seeds above.
 """
@@ -66,7 +66,7 @@ def table_lines(table: Table, results: Results) -> list[str]:
     """A table as Markdown, the best row first, the baselines last."""
     heads = HEADS[table.baselines.data]
     header = [table.first_column, "within ½ JND", "within 1 JND", "MAE (JND)"]
-    header += [LABELS[head] for head in heads] + ["s / epoch", "parameters", "steps"]
+    header += [LABELS[head] for head in heads] + ["CPU s / epoch", "parameters", "steps"]
     rows = []
     for name, jobs in ranked(table, results):
         found = [results[job.name] for job in jobs if job.name in results]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torchmetrics import MaxMetric, MeanMetric, MinMetric
+from torchmetrics import MaxMetric, MinMetric
 
 from src.models.jnd_accuracy import widest_float
 from src.models.losses import derive_loss_weights, head_loss
 from src.models.metrics import ParameterMetrics
 from src.models.parameter_head import ParameterHead
 from src.models.random_states import random_states, restore_random_states
+from src.models.stage_metrics import StageMetrics, StepOutputs, StepResult
 from src.vimh.parameters import Parameter
 
 STAGES = ("train", "val", "test")
@@ -24,52 +25,6 @@ BEST_METRICS: dict[str, tuple[str, type[MaxMetric] | type[MinMetric]]] = {
     "jnd": ("val/jnd_best", MaxMetric),
     "mae_jnd": ("val/mae_best", MinMetric),
 }
-
-
-class StepResult(NamedTuple):
-    """What :meth:`MultiheadLitModule.model_step` returns; both dicts by head, in units."""
-
-    loss: Tensor
-    predictions: dict[str, Tensor]
-    targets: dict[str, Tensor]
-
-
-class StageMetrics(nn.Module):
-    """The loss and the heads' figures of one stage, over an epoch.
-
-    Args:
-        metrics: The figures; a copy is kept.
-    """
-
-    heads: ParameterMetrics
-    loss: MeanMetric
-
-    def __init__(self, metrics: ParameterMetrics) -> None:
-        super().__init__()
-        self.heads = cast(ParameterMetrics, metrics.clone())
-        self.loss = MeanMetric()
-        # Kept in checkpoints: a run resumed in the middle of an epoch goes on counting.
-        self.heads.persistent(True)
-        self.loss.persistent(True)
-
-    @property
-    def names(self) -> list[str]:
-        """What :meth:`compute` gives."""
-        return ["loss", *self.heads.names]
-
-    def update(self, result: StepResult) -> None:
-        """Adds a batch."""
-        predicted = torch.stack(list(result.predictions.values()), dim=1)
-        true = torch.stack(list(result.targets.values()), dim=1)
-        self.loss.update(result.loss.detach(), len(true))
-        self.heads.update(predicted, true)
-
-    def compute(self) -> dict[str, Tensor]:
-        """The epoch's figures by name, summed over the ranks; starts anew."""
-        values = {"loss": self.loss.compute(), **self.heads.compute()}
-        self.loss.reset()
-        self.heads.reset()
-        return values
 
 
 class MultiheadLitModule(LightningModule):
@@ -162,7 +117,7 @@ class MultiheadLitModule(LightningModule):
             _build_heads(parameters, criteria, loss_weights, head_margin, output_mode)
         )
         metrics = ParameterMetrics(parameters, with_accuracy=output_mode == "classification")
-        self.metrics = nn.ModuleList(StageMetrics(metrics) for _ in STAGES)
+        self.metrics = nn.ModuleList(StageMetrics(metrics, self._decoded) for _ in STAGES)
         self.best = nn.ModuleDict(
             {
                 metric: kind()
@@ -220,24 +175,7 @@ class MultiheadLitModule(LightningModule):
                 a dict by head, or a tensor where there is one head; ``values`` (B, P) is
                 normalised to 0...1 in the heads' order.
         """
-        images, labels, auxiliary, values = (*batch, None, None)[:4]
-        if isinstance(labels, Tensor):
-            (name,) = self.heads
-            labels = {name: labels}
-        outputs = self(images, auxiliary)
-        losses = [head(outputs[name], labels[name]) for name, head in self.heads.items()]
-        loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
-        predictions = self.decode(outputs)
-        if values is None:
-            targets = {name: head.values_of(labels[name]) for name, head in self.heads.items()}
-        else:
-            # Back to the byte: an error of exactly one step is not to be decided by rounding.
-            stored = (values.to(widest_float(values.device)) * 255).round() / 255
-            targets = {
-                name: head.parameter.min + head.parameter.range * stored[:, column]
-                for column, (name, head) in enumerate(self.heads.items())
-            }
-        return StepResult(loss, predictions, targets)
+        return self._decoded(self._step_outputs(batch))
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Bytes become float and features are derived here: per batch, on the device."""
@@ -321,10 +259,34 @@ class MultiheadLitModule(LightningModule):
             restore_random_states(self._random_states)
             self._random_states = None
 
+    def _step_outputs(self, batch: Sequence[Any]) -> StepOutputs:
+        images, labels, auxiliary, values = (*batch, None, None)[:4]
+        if isinstance(labels, Tensor):
+            (name,) = self.heads
+            labels = {name: labels}
+        outputs = self(images, auxiliary)
+        losses = [head(outputs[name], labels[name]) for name, head in self.heads.items()]
+        loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+        return StepOutputs(loss, outputs, labels, values)
+
+    def _decoded(self, step: StepOutputs) -> StepResult:
+        predictions = self.decode(step.outputs)
+        if step.values is None:
+            targets = {n: head.values_of(step.labels[n]) for n, head in self.heads.items()}
+        else:
+            # Back to the byte: an error of exactly one step is not to be decided by rounding.
+            values = step.values.to(widest_float(step.values.device))
+            stored = (values * 255).round() / 255
+            targets = {
+                name: head.parameter.min + head.parameter.range * stored[:, column]
+                for column, (name, head) in enumerate(self.heads.items())
+            }
+        return StepResult(step.loss, predictions, targets)
+
     def _step(self, batch: Sequence[Any], stage: str) -> Tensor:
-        result = self.model_step(batch)
-        self._stage(stage).update(result)
-        return result.loss
+        step = self._step_outputs(batch)
+        self._stage(stage).update(step)
+        return step.loss
 
     def _stage(self, stage: str) -> StageMetrics:
         return cast(StageMetrics, self.metrics[STAGES.index(stage)])
