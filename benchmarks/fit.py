@@ -1,8 +1,11 @@
 """What the training rows share: an experiment, a bare loop, callbacks that time epochs."""
 
+import contextlib
+import multiprocessing
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,9 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from src.build import Built, build_model, resolve_monitor
+from src.build import Built, build_model, fit_data_to_model, resolve_monitor
 from src.utils import instantiate_callbacks, instantiate_loggers
+from src.utils.allocator import keep_freed_memory
 
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 MANY_EPOCHS = 1000  # the timing callbacks stop before
@@ -42,6 +46,8 @@ def compose_training(work: Path, samples: int, *overrides: str) -> DictConfig:
 
 def fit(cfg: DictConfig, built: Built, first: pl.Callback) -> None:
     """`Trainer.fit` as train.py runs it, with one more callback before all others."""
+    if cfg.extras.keep_freed_memory:
+        keep_freed_memory()
     resolve_monitor(cfg, built.model)
     callbacks = [first, *instantiate_callbacks(cfg.callbacks)]
     loggers = instantiate_loggers(cfg.logger)
@@ -50,18 +56,30 @@ def fit(cfg: DictConfig, built: Built, first: pl.Callback) -> None:
 
 
 class BareLoop:
-    """The same network, losses and optimiser over tensors in memory, without any framework."""
+    """The same network, losses and optimiser over tensors in memory, without any framework.
 
-    def __init__(self, cfg: DictConfig, built: Built) -> None:
-        preparation = built.datamodule.build_preparation()
-        self.model = build_model(cfg, built.datamodule.metadata, preparation)
-        built.datamodule.setup("fit")
-        batches = [preparation.prepare_batch(raw) for raw in built.datamodule.train_dataloader()]
+    Args:
+        cfg: The composed config; its data set is there already.
+        plain: PyTorch as it comes, which is what such a loop is usually written with: no
+            channels-last, no fused optimiser. False: all that as the config has it.
+    """
+
+    def __init__(self, cfg: DictConfig, plain: bool) -> None:
+        datamodule = hydra.utils.instantiate(cfg.data)
+        preparation = datamodule.build_preparation()
+        self.model = build_model(cfg, datamodule.metadata, preparation)
+        fit_data_to_model(datamodule, self.model)
+        datamodule.setup("fit")
+        batches = [preparation.prepare_batch(raw) for raw in datamodule.train_dataloader()]
         self.images = torch.cat([batch.images for batch in batches])
         self.labels = {
             name: torch.cat([batch.labels[name] for batch in batches]) for name in self.model.heads
         }
-        self.optimizer = self.model.optimizer(params=self.model.net.parameters())
+        arguments: dict[str, Any] = {}
+        if plain:
+            self.model.net.to(memory_format=torch.contiguous_format)
+            arguments = {"fused": False}
+        self.optimizer = self.model.optimizer(params=self.model.net.parameters(), **arguments)
         self.batch_size: int = cfg.data.batch_size
 
     @property
@@ -81,6 +99,46 @@ class BareLoop:
             ).sum()
             loss.backward()
             self.optimizer.step()
+
+
+class LoopApart:
+    """A bare loop in a process of its own, so that no setting of ours reaches it.
+
+    Args:
+        cfg: The composed config; its data set is there already.
+        plain: As for `BareLoop`; False also keeps freed memory, as training does.
+    """
+
+    def __init__(self, cfg: DictConfig, plain: bool) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(cfg, plain, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+        self.samples_per_epoch: int = self._connection.recv()
+
+    def epoch(self) -> None:
+        """One epoch there, while this process waits."""
+        self._connection.send(None)
+        self._connection.recv()
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._connection.close()
+        self._process.join()
+
+
+def _serve(cfg: DictConfig, plain: bool, connection: Connection) -> None:
+    if not plain:
+        keep_freed_memory()
+    loop = BareLoop(cfg, plain)
+    loop.epoch()  # warms up
+    connection.send(loop.samples_per_epoch)
+    with contextlib.suppress(EOFError):  # the other end was closed
+        while True:
+            connection.recv()
+            loop.epoch()
+            connection.send(None)
 
 
 class TimedEpochs(pl.Callback):
@@ -118,22 +176,24 @@ class TimedEpochs(pl.Callback):
         self.validation_seconds += time.perf_counter() - self.validation_started
 
 
-class EpochPairs(TimedEpochs):
-    """Runs something else between the epochs of a fit, so that both are timed in turns."""
+class EpochTurns(TimedEpochs):
+    """Runs other things between the epochs of a fit, so that all are timed in turns."""
 
-    def __init__(self, other: Callable[[], None], epochs: int) -> None:
+    def __init__(self, others: Sequence[Callable[[], None]], epochs: int) -> None:
         super().__init__(epochs)
-        self.other = other
+        self.others = others
         self.fit_seconds: list[float] = []
-        self.other_seconds: list[float] = []
+        self.other_seconds: list[list[float]] = [[] for _ in others]
 
     def between(self, trainer: pl.Trainer, seconds: float | None) -> None:
-        """One epoch of the other after each of the fit."""
-        start = time.perf_counter()
-        self.other()
+        """One epoch of each other after each of the fit."""
+        for other, taken in zip(self.others, self.other_seconds, strict=True):
+            start = time.perf_counter()
+            other()
+            if seconds is not None:
+                taken.append(time.perf_counter() - start)
         if seconds is not None:
             self.fit_seconds.append(seconds)
-            self.other_seconds.append(time.perf_counter() - start)
 
 
 class ToggledCallback(TimedEpochs):

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import run
 from benchmarks.measure import Budget, Row, interleaved, ratios
+from benchmarks.rows.training import Case, measure_case
 
 
 def test_budget_bounds_from_the_right_side() -> None:
@@ -55,3 +56,16 @@ def test_a_group_that_fails_becomes_a_row_that_says_so(tmp_path: Path) -> None:
 def test_every_group_has_a_module(group: str) -> None:
     path = run.ROOT / "benchmarks" / "rows" / f"{group}.py"
     assert "def measure(quick: bool, work: Path) -> list[Row]:" in path.read_text(encoding="utf-8")
+
+
+# The fit is stopped at the start of an epoch, whose metrics are then of no batch.
+@pytest.mark.filterwarnings("ignore:The ``compute`` method of metric MeanMetric")
+@pytest.mark.slow
+def test_a_fit_is_measured_against_both_loops(tmp_path: Path) -> None:
+    case = Case("MLP 11k", ("model=avix_mlp_11k_jnd",), 0.5, samples=640)
+    rows = measure_case(case, quick=True, work=tmp_path)
+    assert [row.against for row in rows] == ["plain PyTorch loop", "the same, our settings"]
+    for row in rows:
+        assert row.failure is None
+        assert len(row.figures) == 3
+        assert all(figure > 0 for figure in row.figures)

@@ -7,6 +7,7 @@ import re
 import shutil
 import zipfile
 import zlib
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +18,7 @@ from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from src.utils.errors import CheckpointError
 
 _CHUNK_BYTES = 1 << 20
+_SCALARS = {str, int, float, bool, type(None)}
 # What torch.load was seen to raise on files that are not checkpoints, or not safe ones.
 _UNREADABLE = (
     pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, TypeError,
@@ -65,7 +67,8 @@ class AtomicCheckpointIO(CheckpointIO):
                     f"{target}: what was written reads back differently; the disk or its file "
                     "system is at fault. The checkpoint was not replaced."
                 )
-            _check_loads_safely(temporary, target)
+            if not _is_plain(checkpoint):
+                _check_loads_safely(temporary, target)
             temporary.replace(target)
             _sync_folder(target.parent)
         except OSError as error:
@@ -195,6 +198,23 @@ def _checksum(path: Path) -> tuple[int, int]:
             checksum = zlib.crc32(chunk, checksum)
             num_bytes += len(chunk)
     return checksum, num_bytes
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is of nothing but tensors and plain containers, so that it can be read.
+
+    Nearly always so, and then torch's slow unpickler need not try: that took longer than all of
+    the writing.
+    """
+    kind = type(value)
+    if kind in _SCALARS:
+        return True
+    if kind is dict or kind is OrderedDict:
+        return all(_is_plain(key) and _is_plain(item) for key, item in value.items())
+    if kind is list or kind is tuple:
+        return all(_is_plain(item) for item in value)
+    # Attributes that somebody hung on a tensor are saved with it.
+    return kind in (torch.Tensor, torch.nn.Parameter) and not vars(value)
 
 
 def _check_loads_safely(temporary: Path, target: Path) -> None:

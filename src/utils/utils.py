@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from src.utils import pylogger, rich_utils
+from src.utils.allocator import keep_freed_memory
 from src.utils.errors import ConfigError
 from src.utils.sweep_storage import was_pruned
 
@@ -49,6 +50,8 @@ def extras(cfg: DictConfig) -> None:
     if wanted.get("ignore_dataloader_warnings"):
         for message in DATALOADER_WARNINGS:
             warnings.filterwarnings("ignore", message=message)
+    if wanted.get("keep_freed_memory"):
+        keep_freed_memory()
     if wanted.get("enforce_tags"):
         rich_utils.enforce_tags(cfg, save_to_file=True)
     if wanted.get("print_config"):

@@ -142,16 +142,29 @@ def test_a_disk_that_lies(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_untouched(saved)
 
 
-def test_what_could_not_be_resumed_is_not_written(saved: Path) -> None:
-    unsafe = {"hyper_parameters": {"optimizer": functools.partial(torch.optim.Adam, lr=0.1)}}
-    with pytest.raises(CheckpointError, match=r"functools\.partial"):
-        AtomicCheckpointIO().save_checkpoint(unsafe, saved)
-    assert_untouched(saved)
-
-
 class RunsCode:
     def __reduce__(self) -> Any:
         return os.system, ("touch hacked",)
+
+
+def tensor_with(attribute: Any) -> torch.Tensor:
+    tensor = torch.zeros(2)
+    tensor.note = attribute  # type: ignore[attr-defined]
+    return tensor
+
+
+@pytest.mark.parametrize(
+    ("unsafe", "named"),
+    [
+        (functools.partial(torch.optim.Adam, lr=0.1), r"functools\.partial"),
+        ((1, [{"deep": RunsCode()}]), "system"),
+        (tensor_with(RunsCode()), "system"),
+    ],
+)
+def test_what_could_not_be_resumed_is_not_written(saved: Path, unsafe: Any, named: str) -> None:
+    with pytest.raises(CheckpointError, match=named):
+        AtomicCheckpointIO().save_checkpoint({"hyper_parameters": {"x": unsafe}}, saved)
+    assert_untouched(saved)
 
 
 def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,32 @@
+"""The C library's allocator, told to keep what a training step will want again."""
+
+import ctypes
+import sys
+
+# Of mallopt(3), from glibc's malloc.h.
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+_KEPT_BYTES = 1 << 30
+
+
+def keep_freed_memory() -> bool:
+    """Keeps freed memory in the process, up to 1 GiB a block, for the next allocation.
+
+    glibc gives large blocks back to the system as soon as they are freed, so a training step on
+    the CPU asks for its activations anew each time, and the system clears every page of them. The
+    same can be had by the environment: MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_.
+    Blocks that are there already stay as they are.
+
+    Returns:
+        Whether it was done; False where the C library is another one (macOS, musl).
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    library = ctypes.CDLL(None)
+    try:
+        library.gnu_get_libc_version  # noqa: B018  # only glibc has it; musl has no mallopt
+        mallopt = library.mallopt
+    except AttributeError:
+        return False
+    done = [mallopt(option, _KEPT_BYTES) for option in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD)]
+    return all(done)
