@@ -59,7 +59,7 @@ def test_every_group_has_a_module(group: str) -> None:
 
 
 # The fit is stopped at the start of an epoch, whose metrics are then of no batch.
-@pytest.mark.filterwarnings("ignore:The ``compute`` method of metric MeanMetric")
+@pytest.mark.filterwarnings("ignore:The ``compute`` method of metric")
 @pytest.mark.slow
 def test_a_fit_is_measured_against_both_loops(tmp_path: Path) -> None:
     case = Case("MLP 11k", ("model=avix_mlp_11k_jnd",), 0.5, samples=640)
