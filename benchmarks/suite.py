@@ -1,7 +1,8 @@
 """Every loss, every network, with seeds and baselines: trains what is missing, writes the tables.
 
-About two hours on two cores; the same command goes on where it was stopped. ``--quick`` tries the
-whole of it on tiny data in some minutes and leaves docs/results.md alone.
+About two hours on two cores; the same command goes on where it was stopped. Every result is kept in
+docs/results.json, beside the page. ``--quick`` tries the whole of it on tiny data in some minutes
+and leaves both alone.
 """
 
 from __future__ import annotations
@@ -42,12 +43,15 @@ class Suite:
         folder: Of all runs; each has a folder in it.
         vimh_dir: Of the data sets.
         workers: How many run side by side, each on one thread.
+        ledger: A file that keeps every result when the runs' folders are gone: the one in git
+            lets another machine, or another day, go on.
     """
 
-    def __init__(self, folder: Path, vimh_dir: Path, workers: int) -> None:
+    def __init__(self, folder: Path, vimh_dir: Path, workers: int, ledger: Path) -> None:
         self.folder = folder
         self.vimh_dir = vimh_dir
         self.workers = workers
+        self.ledger = ledger
         self.failed: dict[str, str] = {}
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = Lock()
@@ -56,10 +60,18 @@ class Suite:
     @property
     def results(self) -> dict[str, Any]:
         """What has been run, by the job's name."""
-        found = {}
+        found = json.loads(self.ledger.read_text()) if self.ledger.exists() else {}
         for path in sorted(self.folder.glob(f"*/{RESULT}")):
             found[path.parent.name] = json.loads(path.read_text())
         return found
+
+    def keep_results(self) -> None:
+        """Writes the ledger: a line a result, so that a change shows as one."""
+        found = sorted(self.results.items())
+        lines = [f"{json.dumps(name)}: {json.dumps(result)}" for name, result in found]
+        temporary = self.ledger.with_suffix(".tmp")
+        temporary.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+        temporary.replace(self.ledger)
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Runs those of the jobs that have no result yet.
@@ -78,6 +90,7 @@ class Suite:
                     left = minutes / number * (len(todo) - number)
                     state = "failed" if job.name in self.failed else "done"
                     print(f"{number}/{len(todo)} {state}: {job.name} ({left:.0f} min left)")
+                    self.keep_results()
             except BaseException:
                 self._stop()
                 pool.shutdown(cancel_futures=True)
@@ -121,7 +134,7 @@ class Suite:
         with self._lock:
             self._stopped = True
             for process in self._running:
-                process.terminate()
+                process.kill()  # a result is written whole, at a job's end
 
 
 def tables_of(plan: Plan, suite: Suite | None, results: Results) -> Iterator[Table]:
@@ -211,7 +224,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     given = parse(arguments)
     plan = QUICK if given.quick else Plan()
-    suite = Suite(given.folder.resolve(), given.vimh_dir.resolve(), given.jobs)
+    ledger = given.output.with_suffix(".json").resolve()
+    suite = Suite(given.folder.resolve(), given.vimh_dir.resolve(), given.jobs, ledger)
     if given.commands:
         for table in tables_of(plan, None, suite.results):
             for job in table.jobs:

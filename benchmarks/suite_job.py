@@ -172,7 +172,7 @@ def _train(cfg: DictConfig, built: Built) -> dict[str, Any]:
         "steps": trainer.global_step,
         "epoch_seconds": statistics.median(times.seconds),
         "num_weights": sum(weight.numel() for weight in built.model.net.parameters()),
-        "checkpoint": best,
+        "checkpoint": Path(best).name,
     }
 
 

@@ -15,8 +15,8 @@ LABELS = {"note_number": "pitch", "note_velocity": "velocity", "log10_decay_time
 HEADER = """# Results
 
 Written by `make suite` (`benchmarks/suite.py`), which trains what is missing and goes on where it
-was stopped: do not edit this page. `python benchmarks/suite.py --report` writes it from what there
-is.
+was stopped: do not edit this page. `python benchmarks/suite.py --report` writes it from
+[results.json](results.json), which keeps every run's figures.
 
 - Every row: seeds {seeds} for weights and order of samples, the same split of the data (`data.seed`
   42), the same number of steps, AdamW with a cosine, heads weighted by their JND steps. Mean ±

@@ -163,7 +163,7 @@ class Fake(suite.Suite):
     """A suite whose jobs are a line of Python that leaves a result, or not."""
 
     def __init__(self, folder: Path, fails: str = "never") -> None:
-        super().__init__(folder, folder, workers=2)
+        super().__init__(folder, folder, workers=2, ledger=folder / "ledger.json")
         self.fails = fails
 
     def command(self, job: Job, folder: Path) -> list[str]:
@@ -190,8 +190,18 @@ def test_what_was_run_is_not_run_again(tmp_path, capsys) -> None:
     assert len(names) == len(set(names)) == len({j.name for t in tables for j in t.jobs})
     assert list(suite.tables_of(QUICK, Fake(tmp_path), {})) == tables
     assert ran(tmp_path) == []
+    # The ledger knows all of them without their folders.
+    for name in names:
+        (tmp_path / name).rename(tmp_path / f"{name} is gone")
+        (tmp_path / f"{name} is gone" / "result.json").unlink()
+    assert list(suite.tables_of(QUICK, Fake(tmp_path), {})) == tables
+    assert ran(tmp_path) == []
     # One that was broken off has a folder and no result: it is the only one to be run again.
-    (tmp_path / names[3] / "result.json").unlink()
+    ledger = json.loads((tmp_path / "ledger.json").read_text())
+    assert sorted(ledger) == sorted(names)
+    del ledger[names[3]]
+    (tmp_path / "ledger.json").write_text(json.dumps(ledger))
+    (tmp_path / names[3]).mkdir()
     (tmp_path / names[3] / "half a checkpoint").touch()
     list(suite.tables_of(QUICK, Fake(tmp_path), {}))
     assert ran(tmp_path) == [names[3]]
