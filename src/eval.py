@@ -14,7 +14,12 @@ from src.build import Built, build_evaluation_data, training_data  # noqa: E402
 from src.checkpoint import load_model, read_checkpoint  # noqa: E402
 from src.cli import entry_point  # noqa: E402
 from src.evaluation.run_report import report_run  # noqa: E402
-from src.utils import extras, instantiate_loggers, task_wrapper  # noqa: E402
+from src.utils import (  # noqa: E402
+    extras,
+    instantiate_loggers,
+    instantiate_trainer,
+    task_wrapper,
+)
 from src.utils.errors import ConfigError  # noqa: E402
 
 
@@ -38,7 +43,7 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     datamodule = build_evaluation_data(cfg, checkpoint.config.data, model)
     trained_on = training_data(cfg, checkpoint.config.data, model)
     loggers = instantiate_loggers(cfg.get("logger"))
-    trainer = hydra.utils.instantiate(cfg.trainer, logger=loggers, enable_checkpointing=False)
+    trainer = instantiate_trainer(cfg.trainer, logger=loggers, enable_checkpointing=False)
     run = trainer.validate if cfg.split == "val" else trainer.test
     run(model, datamodule=datamodule, verbose=False)
     metrics = dict(trainer.callback_metrics)

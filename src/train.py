@@ -21,6 +21,7 @@ from src.utils import (  # noqa: E402
     get_metric_value,
     instantiate_callbacks,
     instantiate_loggers,
+    instantiate_trainer,
     log_hyperparameters,
     task_wrapper,
 )
@@ -50,7 +51,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     resolve_monitor(cfg, built.model)
     callbacks = instantiate_callbacks(cfg.get("callbacks"))
     loggers = instantiate_loggers(cfg.get("logger"))
-    trainer = hydra.utils.instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
+    trainer: Any = instantiate_trainer(cfg.trainer, callbacks=callbacks, logger=loggers)
     refuse_subprocesses(trainer)
     objects = {
         "cfg": cfg,

@@ -27,7 +27,9 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import makefile_docs  # noqa: E402 - a script, not a package
 
 # Short names that habits hang on.
-NAMES = """
+NAMES = re.findall(
+    r"\w+",
+    """
 h venv c cd cl f s a d t ta tb tbr tbmr lc check b suite
 ss sl sa san sw s3 sn sr sm dd
 tr trc trcnn trvs trvm trvl trvp trcns trcnm trcnl tmps tq tqc tqv tqcn tqa ca
@@ -39,7 +41,8 @@ cbq10c cbq10cn cbq10cn64 cbq10cn128 cbq100c cbq100sdn cbq100cnn1m cbq100cn1m cbq
 cbqa cbs cbs10 cbs100 cbsa allqt
 av aj aac amlp adn avit amlp64 asdn64 dgb dgn dgbx dgnx dgx dgt dgct dgch dglw dgro dge dgw dgwr
 dgnf avixo asdn128 acnn64 avit64 aac64 dgt1m asdnsc
-""".split()
+""",
+)
 TARGETS = [target.names[0] for target in makefile_docs.targets()]
 
 

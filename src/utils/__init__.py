@@ -1,7 +1,11 @@
 """Helpers of the entry points: instantiating, logging, printing. Light to import: no Lightning."""
 
 from src.utils.errors import CheckpointError, ConfigError
-from src.utils.instantiators import instantiate_callbacks, instantiate_loggers
+from src.utils.instantiators import (
+    instantiate_callbacks,
+    instantiate_loggers,
+    instantiate_trainer,
+)
 from src.utils.logging_utils import log_hyperparameters
 from src.utils.pylogger import RankedLogger
 from src.utils.rich_utils import enforce_tags, print_config_tree
@@ -16,6 +20,7 @@ __all__ = [
     "get_metric_value",
     "instantiate_callbacks",
     "instantiate_loggers",
+    "instantiate_trainer",
     "log_hyperparameters",
     "print_config_tree",
     "task_wrapper",

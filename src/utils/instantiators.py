@@ -1,4 +1,4 @@
-"""Callbacks and loggers from their configs."""
+"""Callbacks, loggers and the trainer from their configs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from src.utils.errors import ConfigError
 from src.utils.pylogger import RankedLogger
 
 if TYPE_CHECKING:
-    from lightning.pytorch import Callback
+    from lightning.pytorch import Callback, Trainer
     from lightning.pytorch.loggers import Logger
 
 log = RankedLogger(__name__, rank_zero_only=True)
@@ -37,9 +37,12 @@ def instantiate_callbacks(callbacks_cfg: DictConfig | ListConfig | None) -> list
         The callbacks, in the config's order.
 
     Raises:
-        ConfigError: If an entry is not a config with a ``_target_``.
+        ConfigError: If an entry is not a config with a ``_target_``, or its class refuses it.
     """
-    return [hydra.utils.instantiate(entry) for _, entry in _entries(callbacks_cfg, "callbacks")]
+    return [
+        _instantiate(entry, f"callbacks.{name}")
+        for name, entry in _entries(callbacks_cfg, "callbacks")
+    ]
 
 
 def instantiate_loggers(logger_cfg: DictConfig | ListConfig | None) -> list[Logger]:
@@ -52,13 +55,40 @@ def instantiate_loggers(logger_cfg: DictConfig | ListConfig | None) -> list[Logg
         The loggers, in the config's order.
 
     Raises:
-        ConfigError: If an entry is not a config with a ``_target_``, or its package is missing.
+        ConfigError: If an entry is not a config with a ``_target_``, its package is missing, or
+            its class refuses it.
     """
     entries = _entries(logger_cfg, "logger")
     # All are looked at before the first is made: some start a run on a server.
     for name, entry in entries:
         _check_installed(name, entry._target_)
-    return [hydra.utils.instantiate(entry) for _, entry in entries]
+    return [_instantiate(entry, f"logger.{name}") for name, entry in entries]
+
+
+def instantiate_trainer(trainer_cfg: DictConfig, **objects: Any) -> Trainer:
+    """Instantiates the trainer.
+
+    Args:
+        trainer_cfg: ``cfg.trainer``.
+        objects: What no config holds: callbacks, loggers.
+
+    Returns:
+        Lightning's trainer.
+
+    Raises:
+        ConfigError: If Lightning refuses it, for instance because there is no such device here.
+    """
+    wanted = f"accelerator={trainer_cfg.accelerator}, devices={trainer_cfg.devices}"
+    trainer: Trainer = _instantiate(trainer_cfg, f"trainer ({wanted})", **objects)
+    return trainer
+
+
+def _instantiate(cfg: DictConfig, key: str, **objects: Any) -> Any:
+    """Hydra wraps what a class says of its arguments; its own words are the sentence."""
+    try:
+        return hydra.utils.instantiate(cfg, **objects)
+    except hydra.errors.InstantiationException as error:
+        raise ConfigError(f"{key}: {error.__cause__ or error}") from error
 
 
 def _entries(cfg: Any, group: str) -> list[tuple[str, DictConfig]]:

@@ -5,12 +5,23 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import CSVLogger
 from omegaconf import OmegaConf
 
-from src.utils import ConfigError, instantiate_callbacks, instantiate_loggers
+from src.utils import (
+    ConfigError,
+    instantiate_callbacks,
+    instantiate_loggers,
+    instantiate_trainer,
+)
 
 EARLY = {
     "_target_": "lightning.pytorch.callbacks.EarlyStopping",
     "monitor": "val/loss",
     "patience": 7,
+}
+TRAINER = {
+    "_target_": "lightning.pytorch.trainer.Trainer",
+    "accelerator": "cpu",
+    "devices": 1,
+    "enable_checkpointing": False,
 }
 
 
@@ -59,3 +70,29 @@ def test_a_missing_package_is_named(
 def test_neptune_has_ended(compose_config: object) -> None:
     with pytest.raises(ConfigError, match=r"logger\.neptune: .* logger=mlflow"):
         instantiate_loggers(compose_config("train", "logger=neptune").logger)
+
+
+def test_a_trainer_gets_the_objects_that_no_config_holds() -> None:
+    cfg = OmegaConf.create(TRAINER)
+    callback = EarlyStopping("val/loss")
+    trainer = instantiate_trainer(cfg, callbacks=[callback], logger=False)
+    assert callback in trainer.callbacks
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"accelerator": "abacus"}, r"trainer \(accelerator=abacus, devices=1\): .*abacus"),
+        ({"devices": 0}, r"trainer \(accelerator=cpu, devices=0\): .*not a valid input"),
+        ({"max_epohcs": 3}, "unexpected keyword argument 'max_epohcs'"),
+    ],
+)
+def test_what_lightning_refuses_is_one_sentence(changes: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        instantiate_trainer(OmegaConf.create(TRAINER | changes))
+
+
+def test_what_a_callback_refuses_names_it() -> None:
+    cfg = OmegaConf.create({"early": EARLY | {"patiense": 3}})
+    with pytest.raises(ConfigError, match=r"callbacks\.early: .*'patiense'"):
+        instantiate_callbacks(cfg)
