@@ -8,11 +8,17 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from src.utils.errors import CheckpointError, ConfigError
 from src.vimh.errors import VIMHError
+
+
+class JobError(CompactHydraException):
+    """A user's mistake in a job of a multirun; Hydra prints it without a traceback."""
+
 
 Result = TypeVar("Result")
 
@@ -32,7 +38,7 @@ def entry_point(main: Callable[[DictConfig], Result]) -> Callable[[DictConfig], 
             return main(cfg)
         except (ConfigError, CheckpointError, VIMHError) as error:
             if HydraConfig.get().mode is RunMode.MULTIRUN:
-                raise
+                raise JobError(str(error)) from error
             sys.exit(f"error: {error}")
 
     return wrapped

@@ -43,7 +43,7 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     datamodule = build_evaluation_data(cfg, checkpoint.config.data, model)
     trained_on = training_data(cfg, checkpoint.config.data, model)
     loggers = instantiate_loggers(cfg.get("logger"))
-    trainer = instantiate_trainer(cfg.trainer, logger=loggers, enable_checkpointing=False)
+    trainer = instantiate_trainer(cfg.trainer, loggers=loggers)
     run = trainer.validate if cfg.split == "val" else trainer.test
     run(model, datamodule=datamodule, verbose=False)
     metrics = dict(trainer.callback_metrics)

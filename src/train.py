@@ -51,7 +51,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     resolve_monitor(cfg, built.model)
     callbacks = instantiate_callbacks(cfg.get("callbacks"))
     loggers = instantiate_loggers(cfg.get("logger"))
-    trainer: Any = instantiate_trainer(cfg.trainer, callbacks=callbacks, logger=loggers)
+    trainer: Any = instantiate_trainer(cfg.trainer, callbacks, loggers)
     refuse_subprocesses(trainer)
     objects = {
         "cfg": cfg,

@@ -65,6 +65,7 @@ def run(compose_config, data_root: Path):
         "logger=many_loggers",
         "~logger",
         "callbacks=none",
+        "callbacks=early_stopping callbacks.early_stopping.patience=1",
         "data.num_workers=1",
         "extras.ignore_warnings=true",
     ],
@@ -128,6 +129,8 @@ def test_overfitting_learns_three_batches_by_heart(run) -> None:
         ("trainer=mps", "trainer.accelerator", "mps"),
         ("logger=wandb", "logger.wandb.project", "avix"),
         ("experiment=example", "data.batch_size", 64),
+        ("experiment=example.yaml", "data.batch_size", 64),
+        (r"tags=\[\"mnist\",\"experiment_X\"\]", "tags", ["mnist", "experiment_X"]),
         ("ckpt_path=/path/to/ckpt/name.ckpt", "ckpt_path", "/path/to/ckpt/name.ckpt"),
     ],
 )
@@ -230,17 +233,16 @@ def test_fsdp_builds(compose_config) -> None:
 # ------------------------------------------------------------------------------- command lines
 
 
+def small_output(data_root: Path, folder: Path) -> list[str]:
+    """Overrides that keep a run's files in the test's own folders."""
+    return [f"paths.vimh_dir={data_root}", f"paths.log_dir={folder}", "extras.print_config=false"]
+
+
 def command_line(command: str, data_root: Path, folder: Path, check: bool = True):
     """Runs `python src/train.py …` as it is typed, with small data and a folder of its own."""
     arguments = shlex.split(command)
     where = "hydra.sweep.dir" if "-m" in arguments else "hydra.run.dir"
-    small = [
-        f"paths.vimh_dir={data_root}",
-        f"paths.log_dir={folder}",
-        f"{where}={folder}/run",
-        "extras.print_config=false",
-        "trainer.accelerator=cpu",
-    ]
+    small = [*small_output(data_root, folder), f"{where}={folder}/run", "trainer.accelerator=cpu"]
     return subprocess.run(
         [sys.executable, *arguments, *small],
         cwd=ROOT,
@@ -265,6 +267,7 @@ def test_the_default_command(data_root: Path, tmp_path: Path) -> None:
     ("command", "jobs"),
     [
         ("-m data.batch_size=32,64,128 model.optimizer.lr=0.001,0.0005", 6),
+        ('-m logger=csv data.batch_size=16,32,64,128 tags=["batch_size_exp"]', 4),
         ('-m seed=1,2,3,4,5 trainer.deterministic=True logger=csv tags=["benchmark"]', 5),
     ],
 )
@@ -286,12 +289,24 @@ def test_a_sweep_with_optuna(data_root: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_all_experiments_of_a_pattern(data_root: Path, tmp_path: Path) -> None:
-    """Those on the 72-sample grid; `glob(avix_*)` is the same with larger data sets."""
-    command_line("src/train.py -m 'experiment=glob(avix_*_72dss_*)' debug=fdr", data_root, tmp_path)
-    names = {path.stem for path in (ROOT / "configs/experiment").glob("avix_*_72dss_*.yaml")}
-    overrides = [path.read_text() for path in (tmp_path / "run").glob("*/.hydra/overrides.yaml")]
+    command_line("src/train.py -m 'experiment=glob(avix_*)' debug=fdr", data_root, tmp_path)
+    names = {path.stem for path in (ROOT / "configs/experiment").glob("avix_*.yaml")}
+    ended = [path.parent for path in (tmp_path / "run").glob("*/metrics.json")]
+    overrides = [(job / ".hydra" / "overrides.yaml").read_text() for job in ended]
     found = {name for name in names for text in overrides if f"experiment={name}\n" in text}
     assert found == names
+
+
+@pytest.mark.slow
+def test_resuming_and_evaluating(data_root: Path, tmp_path: Path) -> None:
+    command_line(f"src/train.py {QUICK}", data_root, tmp_path)
+    checkpoint = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    more = QUICK.replace("max_epochs=1", "max_epochs=2")
+    command_line(f'src/train.py ckpt_path="{checkpoint}" {more}', data_root, tmp_path / "more")
+    resumed = torch.load(tmp_path / "more" / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert resumed["global_step"] == 4  # two of each epoch's
+    command_line(f'src/eval.py ckpt_path="{checkpoint}"', data_root, tmp_path / "eval")
+    assert (tmp_path / "eval" / "run" / "metrics.json").is_file()
 
 
 @pytest.mark.slow
@@ -305,7 +320,8 @@ def test_subprocesses_are_refused_in_a_multirun_and_ddp_sim_is_not(
         check=False,
     )
     assert refused.returncode != 0
-    assert "ddp_sim" in refused.stderr + refused.stdout
+    assert "ddp_sim" in refused.stderr
+    assert "Traceback" not in refused.stderr
     command_line(
         f"src/train.py -m trainer=ddp_sim trainer.devices=2 seed=1,2 {QUICK}", data_root, tmp_path
     )
@@ -317,3 +333,26 @@ def test_tags_without_a_terminal_are_one_sentence(data_root: Path, tmp_path: Pat
     done = command_line("src/train.py 'tags=[]'", data_root, tmp_path, check=False)
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith("error: tags is empty")
+    done = command_line("src/train.py -m +x=1,2,3 tags=[]", data_root, tmp_path, check=False)
+    assert done.returncode == 1
+    assert "\ntags is empty: give it before a multirun starts" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", ["trainer=gpu", "-m trainer=gpu seed=1"])
+def test_a_gpu_that_is_missing_is_one_sentence(
+    arguments: str, data_root: Path, tmp_path: Path
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    done = subprocess.run(
+        [sys.executable, "src/train.py", *arguments.split(), *small_output(data_root, tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "trainer (accelerator=gpu, devices=1): " in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout

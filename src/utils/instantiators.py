@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import hydra
@@ -65,12 +66,15 @@ def instantiate_loggers(logger_cfg: DictConfig | ListConfig | None) -> list[Logg
     return [_instantiate(entry, f"logger.{name}") for name, entry in entries]
 
 
-def instantiate_trainer(trainer_cfg: DictConfig, **objects: Any) -> Trainer:
-    """Instantiates the trainer.
+def instantiate_trainer(
+    trainer_cfg: DictConfig, callbacks: Sequence[Callback] = (), loggers: Sequence[Logger] = ()
+) -> Trainer:
+    """Instantiates the trainer; it saves checkpoints where one of the callbacks does.
 
     Args:
         trainer_cfg: ``cfg.trainer``.
-        objects: What no config holds: callbacks, loggers.
+        callbacks: Its callbacks.
+        loggers: Its loggers.
 
     Returns:
         Lightning's trainer.
@@ -78,6 +82,12 @@ def instantiate_trainer(trainer_cfg: DictConfig, **objects: Any) -> Trainer:
     Raises:
         ConfigError: If Lightning refuses it, for instance because there is no such device here.
     """
+    from lightning.pytorch.callbacks import Checkpoint
+
+    objects: dict[str, Any] = {"callbacks": list(callbacks), "logger": list(loggers)}
+    if not any(isinstance(callback, Checkpoint) for callback in callbacks):
+        # Lightning would add one of its own, whose file names Hydra can not read (epoch=0-…).
+        objects["enable_checkpointing"] = False
     wanted = f"accelerator={trainer_cfg.accelerator}, devices={trainer_cfg.devices}"
     trainer: Trainer = _instantiate(trainer_cfg, f"trainer ({wanted})", **objects)
     return trainer

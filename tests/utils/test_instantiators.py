@@ -1,7 +1,8 @@
 import importlib.util
+from pathlib import Path
 
 import pytest
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from omegaconf import OmegaConf
 
@@ -21,7 +22,6 @@ TRAINER = {
     "_target_": "lightning.pytorch.trainer.Trainer",
     "accelerator": "cpu",
     "devices": 1,
-    "enable_checkpointing": False,
 }
 
 
@@ -72,11 +72,19 @@ def test_neptune_has_ended(compose_config: object) -> None:
         instantiate_loggers(compose_config("train", "logger=neptune").logger)
 
 
-def test_a_trainer_gets_the_objects_that_no_config_holds() -> None:
+def test_a_trainer_gets_the_objects_that_no_config_holds(tmp_path: Path) -> None:
     cfg = OmegaConf.create(TRAINER)
     callback = EarlyStopping("val/loss")
-    trainer = instantiate_trainer(cfg, callbacks=[callback], logger=False)
+    trainer = instantiate_trainer(cfg, [callback], [CSVLogger(tmp_path)])
     assert callback in trainer.callbacks
+    assert [type(logger) for logger in trainer.loggers] == [CSVLogger]
+
+
+def test_checkpoints_are_saved_by_the_callbacks_that_were_named_alone() -> None:
+    cfg = OmegaConf.create(TRAINER)
+    assert instantiate_trainer(cfg).checkpoint_callback is None
+    named = ModelCheckpoint()
+    assert instantiate_trainer(cfg, [named]).checkpoint_callback is named
 
 
 @pytest.mark.parametrize(
