@@ -63,6 +63,7 @@ def run(compose_config, data_root: Path):
         'tags=["mnist","experiment_X"]',
         "logger=csv",
         "logger=many_loggers",
+        "logger=[csv,tensorboard]",
         "~logger",
         "callbacks=none",
         "callbacks=early_stopping callbacks.early_stopping.patience=1",

@@ -20,6 +20,7 @@ from rich.table import Table
 from src.models.metrics import ParameterMetrics
 from src.vimh.parameters import Parameter
 
+HEADINGS = ("MAE", "of range", "within 1 JND", "accuracy")
 SOLVED = 0.99  # share of samples right in all heads, from which on a set tells nothing
 
 
@@ -58,34 +59,40 @@ def comparison_table(
         caption: A sentence below it.
     """
     rows = list(rows)
-    with_accuracy = any(name.endswith("acc") for name in rows[0].metrics)
+    # With one parameter, all at once is the same again.
+    heads = [*(p.name for p in parameters), *([None] if len(parameters) > 1 else [])]
+    cells = {head: [_cells(row.metrics, head) for row in rows] for head in heads}
+    # Classes have no errors in units, and values no accuracy: what the network lacks is left out.
+    shown = [h for h in HEADINGS if any(lines[0][h] for lines in cells.values())]
     table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
     for heading in ("parameter", "method"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("MAE", "of range", "within 1 JND", *(["accuracy"] if with_accuracy else [])):
+    for heading in shown:
         table.add_column(heading, justify="right", no_wrap=True)
 
-    for head in [*(p.name for p in parameters), None]:
-        unit = next((p.unit for p in parameters if p.name == head), "JND")
+    for head, lines in cells.items():
+        unit = next((p.unit for p in parameters if p.name == head), "JND" if "MAE" in shown else "")
         labels = [head or "all at once", f"[{unit}]" if unit else ""]
-        prefix = "" if head is None else f"{head}_"
-        for position, row in enumerate(rows):
-            get = row.metrics.get
-            mae = get(f"{prefix}mae" if head else "mae_jnd")
-            cells = [
-                "" if mae is None else f"{mae:.3g}",
-                _percent(get(f"{prefix}mae_percent"), factor=1.0, digits=2),
-                _percent(get(f"{prefix}jnd")),
-            ]
-            if with_accuracy:
-                cells.append(_percent(get(f"{prefix}acc")))
+        for position, (row, line) in enumerate(zip(rows, lines, strict=True)):
             table.add_row(
                 escape(labels[position]) if position < len(labels) else "",
                 row.method,
-                *cells,
+                *(line[heading] for heading in shown),
                 end_section=position == len(rows) - 1,
             )
     return table
+
+
+def _cells(metrics: Mapping[str, float], head: str | None) -> dict[str, str]:
+    """A method's figures for one parameter, or None: for all at once; by heading."""
+    prefix = "" if head is None else f"{head}_"
+    mae = metrics.get(f"{prefix}mae" if head else "mae_jnd")
+    return {
+        "MAE": "" if mae is None else f"{mae:.3g}",
+        "of range": _percent(metrics.get(f"{prefix}mae_percent"), factor=1.0, digits=2),
+        "within 1 JND": _percent(metrics.get(f"{prefix}jnd")),
+        "accuracy": _percent(metrics.get(f"{prefix}acc")),
+    }
 
 
 def remarks(network: Row, others: Sequence[Row]) -> list[str]:

@@ -1,0 +1,65 @@
+"""The table that a run ends with: rows, and only the columns that say something."""
+
+from io import StringIO
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from src.data.sources.images import class_parameter
+from src.evaluation.report import Row, comparison_table, row_of
+from src.vimh.parameters import Parameter
+
+DECAY = Parameter(name="decay", min=0.0, max=1.0, step=0.1, unit="s")
+DIGIT = class_parameter("digit", "0123456789", "the digit")
+SHAPE = class_parameter("shape", ["disc", "square"], "the shape")
+
+
+def printed(*parameters: Parameter) -> list[str]:
+    """The table's lines for a network that is right in three of four samples, in all heads."""
+    true = np.zeros((4, len(parameters)))
+    predicted = true.copy()
+    predicted[3] = [1.0 if p.is_categorical else 0.5 for p in parameters]
+    nearest = row_of("nearest", predicted, true, parameters)
+    # A head of one number logs no accuracy.
+    own = {key: value for key, value in nearest.metrics.items() if key != "decay_acc"}
+    if parameters == (DECAY,):
+        own.pop("acc", None)
+    rows = [Row("network", own), nearest]
+    text = StringIO()
+    table = comparison_table(rows, parameters, title="4 test samples")
+    Console(file=text, width=120).print(table)
+    return text.getvalue().splitlines()
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.replace("┃", "│").split("│")[1:-1]]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "headings", "network"),
+    [
+        ([DIGIT], ["accuracy"], ["75.0 %"]),
+        ([DECAY], ["MAE", "of range", "within 1 JND"], ["0.125", "12.50 %", "75.0 %"]),
+    ],
+)
+def test_one_parameter(parameters, headings, network) -> None:
+    lines = printed(*parameters)
+    assert lines[0].strip() == "4 test samples"
+    assert cells(lines[2]) == ["parameter", "method", *headings]
+    assert cells(lines[4]) == [parameters[0].name, "network", *network]
+    assert not any("all at once" in line for line in lines)
+
+
+def test_several_classes_have_a_share_of_all_at_once_and_no_jnd() -> None:
+    lines = printed(DIGIT, SHAPE)
+    assert cells(lines[2]) == ["parameter", "method", "accuracy"]
+    assert ["all at once", "network", "75.0 %"] in [cells(line) for line in lines]
+    assert not any("JND" in line for line in lines)
+
+
+def test_classes_beside_values_leave_gaps() -> None:
+    lines = [cells(line) for line in printed(DIGIT, DECAY)]
+    assert lines[2] == ["parameter", "method", "MAE", "of range", "within 1 JND", "accuracy"]
+    assert ["digit", "network", "", "", "", "75.0 %"] in lines
+    assert any(line[:1] == ["[s]"] for line in lines)
