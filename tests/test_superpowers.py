@@ -6,6 +6,7 @@ Left out is what names things that are not here: `model.lr`, `model=mnist`, `mod
 
 import csv
 import importlib.util
+import json
 import os
 import shlex
 import shutil
@@ -327,6 +328,20 @@ def test_subprocesses_are_refused_in_a_multirun_and_ddp_sim_is_not(
         f"src/train.py -m trainer=ddp_sim trainer.devices=2 seed=1,2 {QUICK}", data_root, tmp_path
     )
     assert len(list((tmp_path / "run").glob("*/metrics.json"))) == 2
+
+
+@pytest.mark.slow
+def test_ddp_with_a_process_started_for_each_device(data_root: Path, tmp_path: Path) -> None:
+    """As with GPUs, whose processes are still joined when the first one writes the report."""
+    done = command_line(
+        f"src/train.py trainer=ddp trainer.devices=2 trainer.sync_batchnorm=false {QUICK}",
+        data_root,
+        tmp_path,
+    )
+    results = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert results["baselines"]
+    assert results["num_samples"]["test"] == 359
+    assert done.stdout.count("test samples of") == 1
 
 
 @pytest.mark.slow

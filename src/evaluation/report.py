@@ -39,7 +39,8 @@ def row_of(
     parameters: Sequence[Parameter],
 ) -> Row:
     """The metrics of predictions (N, P) in parameter units, by the metric that training uses."""
-    metrics = ParameterMetrics(parameters)
+    # Not over the ranks of a distributed run: only the first one writes a report.
+    metrics = ParameterMetrics(parameters, sync_on_compute=False)
     metrics.update(
         torch.as_tensor(predicted, dtype=torch.float64),
         torch.as_tensor(true, dtype=torch.float64),

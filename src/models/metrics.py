@@ -37,6 +37,7 @@ class ParameterMetrics(Metric):
         parameters: The heads' parameters, in the order of the columns.
         with_accuracy: Whether to give accuracies of ordered heads (categorical ones have theirs
             always).
+        options: Further arguments of a torchmetrics metric.
 
     Raises:
         ValueError: If there are no parameters, or one is fixed.
@@ -57,8 +58,10 @@ class ParameterMetrics(Metric):
     highest: Tensor
     width: Tensor
 
-    def __init__(self, parameters: Sequence[Parameter], with_accuracy: bool = True) -> None:
-        super().__init__()
+    def __init__(
+        self, parameters: Sequence[Parameter], with_accuracy: bool = True, **options: Any
+    ) -> None:
+        super().__init__(**options)
         self.parameters_of_heads = tuple(parameters)
         self.with_accuracy = with_accuracy
         if not parameters:
