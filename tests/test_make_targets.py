@@ -12,14 +12,18 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from omegaconf import open_dict
 
 from benchmarks import cifar_suite
 from generate_vimh import translate
+from src.train import train
 from tests.fakes import image_root
+from tests.helpers import shrink
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -118,6 +122,33 @@ def test_commands_are_found_and_mistakes_in_them_too() -> None:
     for wrong in ("model=nonsense", "trainer.max_epohcs=1", "experiment=none", "-m model=a,b"):
         with pytest.raises(HydraException):
             check(("src/train.py", *wrong.split()))
+
+
+IMAGE_TARGETS = [
+    target.names[0]
+    for target in makefile_docs.targets()
+    if target.group.startswith(("MNIST", "CIFAR")) and "ecnb" not in target.names
+    # ecnb has 28 million weights, and tests/test_experiments.py runs its experiment
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", IMAGE_TARGETS)
+def test_every_training_on_images_takes_two_steps(
+    target: str, compose_config, data_root: Path
+) -> None:
+    for script, *overrides in dry_run(target):
+        if script != "src/train.py" or overrides == ["trainer=mps"]:
+            continue
+        cfg = shrink(compose_config("train", *overrides), data_root)
+        with open_dict(cfg):
+            cfg.trainer.max_epochs = cfg.trainer.min_epochs = 1
+            cfg.trainer.limit_train_batches = 2
+            cfg.trainer.limit_val_batches = 1
+            cfg.trainer.limit_test_batches = 1
+        metrics, objects = train(cfg)
+        assert objects["trainer"].global_step == 2
+        assert torch.isfinite(metrics["test/loss"])
 
 
 @pytest.mark.slow
