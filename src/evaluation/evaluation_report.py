@@ -42,7 +42,7 @@ REPORT = "report.md"
 PICTURES = "pictures"
 WORST = 8  # samples in the picture of the worst
 CONFUSIONS = 10  # of classes, in the table of the most frequent
-DOTS_PER_INCH = 80
+DOTS_PER_INCH = 72
 SPLITS = {"test": "test", "val": "validation"}
 
 
@@ -226,10 +226,10 @@ def estimate_text(figure: Figure, estimate: Estimate) -> str:
 
 
 def figure_text(figure: Figure, number: float) -> str:
-    """A value of a figure: a share in %, a cosine to four digits, else three significant ones."""
+    """A value of a figure: a share in %, a cosine to five digits, else three significant ones."""
     if figure.kind == "share":
         return f"{100 * number:.1f}"
-    return f"{number:.4f}" if figure.kind == "cosine" else number_text(number)
+    return f"{number:.5f}" if figure.kind == "cosine" else number_text(number)
 
 
 def number_text(number: float) -> str:
@@ -318,7 +318,7 @@ def write_pictures(evaluation: Evaluation, folder: Path) -> dict[str, str]:
     if evaluation.distances:
         figures["sounds"], names["sounds"] = sounds_picture(evaluation.distances), "sounds.png"
     for name, figure in figures.items():
-        figure.savefig(folder / names[name], dpi=DOTS_PER_INCH)
+        figure.savefig(folder / names[name], dpi=DOTS_PER_INCH, pil_kwargs={"optimize": True})
     return names
 
 
