@@ -90,13 +90,14 @@ def test_everything_is_written(checkpoint, evaluated, tmp_path: Path) -> None:
     assert "- Not better than nearest image in any figure (18)." in report
 
 
-def test_a_baseline_that_is_exact_sounds_exact(checkpoint, evaluated) -> None:
+def test_a_baseline_that_is_exact_sounds_exact(built) -> None:
     """On the 72-sample grid the nearest image has the very decay, only the velocity may differ."""
-    content, *_ = evaluated(checkpoint("avix_cnn_72dss_jnd_dg_hybrid"))
-    methods = content["evaluation"]["methods"]
-    assert methods["nearest image"]["sound_transport"]["value"] < 0.01
-    assert methods["nearest image"]["sound_envelope"]["value"] == pytest.approx(1.0, abs=1e-6)
-    assert methods["always the mean"]["sound_mss"]["value"] > 1.0
+    grid = built("experiment=avix_cnn_72dss_jnd_dg_hybrid")
+    found = evaluate_split(grid, "test", sounds=3, resamples=5, seed=0)
+    assert found.num_sounds == 3 < len(found.found)
+    assert found.distances["nearest image"]["sound_transport"].max() < 0.01
+    assert found.distances["nearest image"]["sound_envelope"].min() == pytest.approx(1.0, abs=1e-6)
+    assert found.distances["always the mean"]["sound_mss"].min() > 0.1
 
 
 def test_classes_have_confusions_and_no_sounds(checkpoint, evaluated, tmp_path: Path) -> None:

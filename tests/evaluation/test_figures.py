@@ -34,6 +34,10 @@ def test_figures_by_hand() -> None:
     # an error of exactly one and of exactly two steps is within
     shares = [values[f"decay_{key}"] for key in ("half_jnd", "jnd", "two_jnd")]
     assert shares == [0.25, 0.5, 0.75]
+    # half a quantum of the stored byte, here 0.0196, is granted and no more
+    for error, share in ((0.51, 1.0), (0.53, 0.0)):
+        off = measured(TRUE + error * np.array([1.0, 0.0, 0.0])).values
+        assert off["decay_half_jnd"] == share
     assert values["level_mae"] == pytest.approx(1.75)
     assert values["level_bias"] == pytest.approx(-0.25)
     assert values["pet_acc"] == values["all_acc"] == 0.5
