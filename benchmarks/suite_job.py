@@ -6,7 +6,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,12 @@ from benchmarks.suite_plan import Job  # noqa: E402
 from src.build import Built, build, resolve_monitor  # noqa: E402
 from src.evaluation.baselines import MAX_TRAINING_SAMPLES, baselines  # noqa: E402
 from src.evaluation.run_report import split_arrays  # noqa: E402
+from src.evaluation.split_predictions import predict_split  # noqa: E402
 from src.utils import instantiate_callbacks, instantiate_loggers  # noqa: E402
 from src.vimh.parameters import Parameter  # noqa: E402
 
 RESULT = "result.json"
+SPLITS = ("val", "test")
 JND_SHARES = (0.5, 1.0)
 
 
@@ -167,30 +169,19 @@ def _train(cfg: DictConfig, built: Built) -> dict[str, Any]:
     weights = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
     built.model.load_state_dict(weights)
     parameters = list(built.model.parameters_by_head.values())
+    built.model.cpu().eval()
+    tried = {split: predict_split(built.model, built.datamodule, split) for split in SPLITS}
     return {
-        **{split: figures(*_predict(built, split), parameters) for split in ("val", "test")},
+        **{
+            split: figures(found.predicted, found.true, parameters)
+            for split, found in tried.items()
+            if found is not None
+        },
         "steps": trainer.global_step,
         "epoch_seconds": statistics.median(times.seconds),
         "num_weights": sum(weight.numel() for weight in built.model.net.parameters()),
         "checkpoint": Path(best).name,
     }
-
-
-@torch.no_grad()
-def _predict(built: Built, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted and true values (N, P) of a split, in the parameters' units."""
-    model = built.model.cpu().eval()
-    parameters = list(model.parameters_by_head.values())
-    lowest = np.array([p.min for p in parameters])
-    spans = np.array([p.range for p in parameters])
-    predicted, true = [], []
-    for raw in built.datamodule.raw_batches(split):
-        batch = model.preparation.prepare_batch(raw)  # type: ignore[union-attr, operator]
-        values: Mapping[str, torch.Tensor] = model.predict(batch.images, batch.auxiliary)
-        predicted.append(np.column_stack([values[p.name].double().numpy() for p in parameters]))
-        stored = np.round(batch.values.double().numpy() * 255) / 255
-        true.append(lowest + spans * stored)
-    return np.concatenate(predicted), np.concatenate(true)
 
 
 def _baselines(built: Built) -> dict[str, Any]:

@@ -6,6 +6,7 @@ define train
 @$(RUN) src/train.py $(1) $(ARGS)
 @run=$$(ls -td logs/train/runs/*/ logs/train/multiruns/*/ 2>/dev/null | head -n 1); \
  echo "TensorBoard: make tbr, then http://localhost:6007 (multiruns: make tbmr, port 6008)"; \
+ echo "Report:      make evaluate (intervals, pictures, resynthesised sound; prints where it is)"; \
  echo "$${run%/}"
 endef
 
@@ -17,6 +18,16 @@ tr train train-sdn: $(READY) ## The default of src/train.py
 
 tq train-quick: $(READY) ## The default, one epoch of ten batches
 	$(call train,trainer.min_epochs=1 $(QUICK))
+
+# A checkpoint by CKPT=path; without it the best one of the newest run, which its metrics.json names.
+el evaluate: $(READY) ## Report on a checkpoint: intervals, baselines, pictures, sound (CKPT=path; else the newest run's)
+	@ckpt="$(CKPT)"; \
+	 if [ -z "$$ckpt" ]; then \
+	   newest=$$(ls -t logs/train/runs/*/metrics.json 2>/dev/null | head -n 1); \
+	   ckpt=$$(sed -n 's/^  "checkpoint": "\(.*\)",\{0,1\}$$/\1/p' "$${newest:-/dev/null}"); \
+	 fi; \
+	 if [ -z "$$ckpt" ]; then echo "No run to report on yet: name a checkpoint by CKPT=path"; exit 1; fi; \
+	 $(RUN) src/eval.py ckpt_path="$$ckpt" $(ARGS)
 
 ##@ VIMH experiments
 

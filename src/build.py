@@ -190,6 +190,12 @@ def fit_data_to_model(datamodule: VIMHDataModule, model: MultiheadLitModule) -> 
             f"The model reads {sorted(expected)}, but the data set {datamodule.data_dir} has "
             f"{sorted(found)}: name another data set with data=... or data.data_dir=..."
         )
+    if list(found) != list(expected):
+        raise ConfigError(
+            f"The model reads {', '.join(expected)}, but the data set {datamodule.data_dir} has "
+            f"them in another order, {', '.join(found)}: make it again with the parameters in the "
+            "model's order, or name another one with data.data_dir=..."
+        )
     for name, parameter in expected.items():
         ours = (parameter.min, parameter.max, parameter.step, parameter.kind)
         theirs = (found[name].min, found[name].max, found[name].step, found[name].kind)

@@ -13,7 +13,7 @@ rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 from src.build import Built, build_evaluation_data, training_data  # noqa: E402
 from src.checkpoint import load_model, read_checkpoint  # noqa: E402
 from src.cli import entry_point  # noqa: E402
-from src.evaluation.run_report import report_run  # noqa: E402
+from src.evaluation.evaluation_report import report_evaluation  # noqa: E402
 from src.utils import (  # noqa: E402
     extras,
     instantiate_loggers,
@@ -41,14 +41,26 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     checkpoint = read_checkpoint(cfg.ckpt_path)
     model = load_model(checkpoint)
     datamodule = build_evaluation_data(cfg, checkpoint.config.data, model)
+    if len(datamodule.splits[cfg.split]) == 0:
+        raise ConfigError(
+            f"split={cfg.split} has no samples: give it a share in data.train_val_test_split, "
+            "or name the other split."
+        )
     trained_on = training_data(cfg, checkpoint.config.data, model)
     loggers = instantiate_loggers(cfg.get("logger"))
     trainer = instantiate_trainer(cfg.trainer, loggers=loggers)
     run = trainer.validate if cfg.split == "val" else trainer.test
     run(model, datamodule=datamodule, verbose=False)
     metrics = dict(trainer.callback_metrics)
-    report_run(cfg, Built(datamodule, model), metrics, "", loggers, trained_on)
-    objects = {"cfg": cfg, "datamodule": datamodule, "model": model, "trainer": trainer}
+    model.to(trainer.strategy.root_device)
+    report = report_evaluation(cfg, Built(datamodule, model), metrics, loggers, trained_on)
+    objects = {
+        "cfg": cfg,
+        "datamodule": datamodule,
+        "model": model,
+        "trainer": trainer,
+        "report": report,
+    }
     return metrics, objects
 
 
@@ -61,7 +73,9 @@ def main(cfg: DictConfig) -> None:
         cfg: The config that Hydra composed.
     """
     extras(cfg)
-    evaluate(cfg)
+    _, objects = evaluate(cfg)
+    if objects["report"] is not None:
+        print(f"Report: {objects['report']}")
 
 
 if __name__ == "__main__":

@@ -62,8 +62,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         "trainer": trainer,
     }
     if loggers:
-        tested = [name for name in built.model.logged_names if name.startswith("test/")]
-        log_hyperparameters(objects, tested)
+        log_hyperparameters(objects, built.model.logged_names)
 
     metrics: dict[str, Any] = {}
     if cfg.train:

@@ -1,13 +1,17 @@
 """Configs that do not fit their data set are errors before training, and say what to change."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from omegaconf import open_dict
 
-from src.build import build, resolve_monitor
+from src.build import build, fit_data_to_model, resolve_monitor
+from src.data.vimh_datamodule import VIMHDataModule
 from src.utils.errors import ConfigError
+from src.vimh.metadata import METADATA_FILE
 from tests.helpers import shrink
 
 
@@ -80,3 +84,15 @@ def test_same_seed_gives_the_same_weights(config) -> None:
         model = build(config("experiment=avix_cnn_72dss")).model
         weights.append(torch.cat([p.flatten() for p in model.net.parameters()]))
     assert torch.equal(*weights)
+
+
+def test_a_data_set_with_the_parameters_in_another_order_is_refused(config, tmp_path: Path) -> None:
+    """Values travel as columns: another order would be measured against the wrong head."""
+    built = build(config("experiment=vimh_cnn"))
+    shutil.copytree(built.datamodule.data_dir, tmp_path / "other")
+    described = built.datamodule.metadata.to_json()
+    described["parameter_names"] = described["parameter_names"][::-1]
+    (tmp_path / "other" / METADATA_FILE).write_text(json.dumps(described))
+    other = VIMHDataModule(tmp_path / "other")
+    with pytest.raises(ConfigError, match="in another order, log10_decay_time, note_velocity"):
+        fit_data_to_model(other, built.model)

@@ -15,7 +15,7 @@ ALLOWED = {
     "synth": {"vimh"},
     "data": {"vimh", "synth"},
     "models": {"vimh"},
-    "callbacks": {"vimh", "synth", "data", "models"},
+    "callbacks": {"vimh", "synth", "data", "models", "evaluation"},
     "evaluation": {"vimh", "synth", "data", "models", "build"},
     "utils": set(),
 }

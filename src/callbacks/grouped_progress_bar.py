@@ -20,8 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 from src.callbacks.gradient_stats import GradientStats
-from src.callbacks.metric_groups import GRADIENTS, OVERALL, format_groups, group_metrics
 from src.utils.errors import ConfigError
+from src.utils.metric_groups import GRADIENTS, OVERALL, format_groups, group_metrics
 
 _BAR_WIDTH = 30
 

@@ -2,50 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
-from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
-from src.data.preparation import Preparation
 from src.data.vimh_datamodule import VIMHDataModule
+from src.evaluation.pictures import head_picture, worst_picture
+from src.evaluation.split_predictions import SplitPredictions, predict_split
 from src.models.multihead_module import MultiheadLitModule
 from src.synth.resynthesis import resynthesise, synthesizer_of
 from src.synth.synthesizers import Synthesizer
 from src.utils.errors import ConfigError
+from src.vimh.metadata import Metadata
 from src.vimh.parameters import Parameter
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """Validation samples and what the network makes of them.
-
-    Attributes:
-        images: stored pixels.
-        true: true values by parameter, in its unit.
-        predicted: predicted values, the same.
-        is_sound: whether images are spectrograms, with the lowest frequency in row 0.
-    """
-
-    images: UInt8[np.ndarray, "N C H W"]
-    true: dict[str, Float[np.ndarray, "N"]]
-    predicted: dict[str, Float[np.ndarray, "N"]]
-    is_sound: bool = True
 
 
 class PredictionPlots(Callback):
     """Logs pictures and sounds of predictions at the end of validation.
 
-    A picture for each head (predicted against true value with the band of ±1 JND, and the
-    histogram of the errors), the samples that are furthest off, and, of synthesised data sets, the
-    target and the resynthesised sound of a few samples. Without a TensorBoard logger and a VIMH
+    A picture for each head (predicted against true value and error against true value with the band
+    of ±1 JND, and the histogram of the errors; of classes the confusion matrix), the samples that
+    are furthest off, and, of synthesised data sets, the target and the resynthesised sound of a few
+    samples (silence where a prediction is NaN). Without a TensorBoard logger and a VIMH
     data module it does nothing.
 
     Args:
@@ -96,121 +77,54 @@ class PredictionPlots(Callback):
         if not (turn and writers and trainer.is_global_zero):
             return
         if isinstance(datamodule, VIMHDataModule) and isinstance(pl_module, MultiheadLitModule):
-            found = predict_validation(pl_module, datamodule, self.samples)
+            found = predict_split(pl_module, datamodule, "val", limit=self.samples)
             if found is None:
                 return
-            synthesizer = synthesizer_of(datamodule.metadata) if self.sounds else None
+            parameters = list(pl_module.parameters_by_head.values())
             for writer in writers:
-                self._log(writer, pl_module, found, synthesizer, trainer.global_step)
+                self._log_pictures(
+                    writer, datamodule.metadata, parameters, found, trainer.global_step
+                )
+            synthesizer = synthesizer_of(datamodule.metadata) if self.sounds else None
+            if synthesizer is not None:
+                self._log_sounds(writers, synthesizer, parameters, found, trainer.global_step)
 
-    def _log(
+    def _log_pictures(
         self,
         writer: SummaryWriter,
-        module: MultiheadLitModule,
-        found: Predicted,
-        synthesizer: Synthesizer | None,
+        metadata: Metadata,
+        parameters: list[Parameter],
+        found: SplitPredictions,
         step: int,
     ) -> None:
-        parameters = list(module.parameters_by_head.values())
-        for p in parameters:
-            figure = head_figure(p, found.true[p.name], found.predicted[p.name])
-            writer.add_figure(f"predictions/{p.name}", figure, step)
+        for column, p in enumerate(parameters):
+            picture = head_picture(p, found.true[:, column], found.predicted[:, column])
+            writer.add_figure(f"predictions/{p.name}", picture, step)
         if self.worst:
-            writer.add_figure(
-                "predictions/worst", worst_figure(parameters, found, self.worst), step
-            )
-        if synthesizer is None:
-            return
+            worst = worst_picture(metadata, parameters, found, self.worst)
+            if worst is not None:
+                writer.add_figure("predictions/worst", worst, step)
+
+    def _log_sounds(
+        self,
+        writers: list[SummaryWriter],
+        synthesizer: Synthesizer,
+        parameters: list[Parameter],
+        found: SplitPredictions,
+        step: int,
+    ) -> None:
         sets = {"predicted": found.predicted}
         if not self._targets_logged:  # they never change
             sets["target"] = found.true
         for name, values in sets.items():
-            few = {key: column[: self.sounds] for key, column in values.items()}
-            for number, sound in enumerate(resynthesise(synthesizer, few)):
-                writer.add_audio(
-                    f"sounds/{number}_{name}",
-                    torch.from_numpy(sound)[None],
-                    step,
-                    sample_rate=synthesizer.sample_rate_hz,
-                )
+            few = {p.name: values[: self.sounds, k] for k, p in enumerate(parameters)}
+            sounds = resynthesise(synthesizer, few)
+            for number, sound in enumerate(np.nan_to_num(sounds)):
+                for writer in writers:
+                    writer.add_audio(
+                        f"sounds/{number}_{name}",
+                        torch.from_numpy(sound)[None],
+                        step,
+                        sample_rate=synthesizer.sample_rate_hz,
+                    )
         self._targets_logged = True
-
-
-@torch.no_grad()
-def predict_validation(
-    module: MultiheadLitModule, datamodule: VIMHDataModule, limit: int
-) -> Predicted | None:
-    """Predicts the first validation samples; None where there are none.
-
-    Args:
-        module: On any device.
-        datamodule: Set up.
-        limit: The most samples.
-    """
-    preparation = module.preparation
-    assert isinstance(preparation, Preparation)
-    images, normalised, columns = [], [], []
-    for raw in datamodule.raw_batches("val", limit=limit):
-        pixels, scalars = raw.images.to(module.device), raw.scalars.to(module.device)
-        values = module.predict(*preparation(pixels, scalars[:, :2]))
-        images.append(raw.images.cpu().numpy())
-        normalised.append(raw.scalars[:, 2:].double().cpu().numpy())
-        columns.append(torch.stack(list(values.values()), dim=1).double().cpu().numpy())
-    if not images:
-        return None
-    q, predicted = np.concatenate(normalised), np.concatenate(columns)
-    heads = module.parameters_by_head
-    order = list(datamodule.metadata.parameters)
-    return Predicted(
-        np.concatenate(images),
-        {n: heads[n].dequantise((q[:, order.index(n)] * 255).round()) for n in heads},
-        {n: predicted[:, k] for k, n in enumerate(heads)},
-        is_sound=datamodule.metadata.sample_rate is not None,
-    )
-
-
-def head_figure(
-    parameter: Parameter, true: Float[np.ndarray, "N"], predicted: Float[np.ndarray, "N"]
-) -> Figure:
-    """Predicted against true value with the band of ±1 JND, and the errors' histogram."""
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    ends = np.array([parameter.min, parameter.max])
-    errors = predicted - true
-    left.plot(ends, ends, color="gray", linewidth=1)
-    if parameter.step is not None and parameter.is_ordered:
-        reach = parameter.tolerance()
-        left.fill_between(ends, ends - reach, ends + reach, alpha=0.2, label="±1 JND")
-        right.axvspan(-reach, reach, alpha=0.2)
-        share = float((np.abs(errors) <= reach).mean())
-        right.set_title(f"{100 * share:.1f} % within 1 JND", fontsize=10)
-        left.legend(loc="upper left")
-    left.scatter(true, predicted, s=6)
-    unit = f" [{parameter.unit}]" if parameter.unit else ""
-    left.set(xlabel=f"true {parameter.name}{unit}", ylabel=f"predicted{unit}")
-    widest = max(float(np.abs(errors).max()), 1e-9 * parameter.range)
-    right.hist(errors, bins=41, range=(-widest, widest))
-    right.set(xlabel=f"error{unit}", ylabel="samples")
-    return figure
-
-
-def worst_figure(parameters: list[Parameter], found: Predicted, count: int) -> Figure:
-    """The samples whose worst head is furthest off, measured in shares of its range."""
-    errors = np.stack([np.abs(found.predicted[p.name] - found.true[p.name]) for p in parameters])
-    furthest = (errors / np.array([[p.range] for p in parameters])).max(axis=0)
-    order = np.argsort(-furthest, kind="stable")[:count]
-    columns = min(4, len(order))
-    rows = -(-len(order) // columns)
-    height = 2.6 + 0.17 * len(parameters)
-    figure = Figure(figsize=(3.2 * columns, height * rows), layout="constrained")
-    for place, index in enumerate(order):
-        axes = figure.add_subplot(rows, columns, place + 1)
-        origin: Literal["lower", "upper"] = "lower" if found.is_sound else "upper"
-        axes.imshow(found.images[index, 0], vmin=0, vmax=255, cmap="magma", origin=origin)
-        axes.set_axis_off()
-        lines = (
-            f"{p.name} {found.predicted[p.name][index]:.4g}, true {found.true[p.name][index]:.4g}"
-            for p in parameters
-        )
-        axes.set_title("\n".join(lines), fontsize=7)
-    return figure

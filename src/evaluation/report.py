@@ -107,7 +107,7 @@ def remarks(network: Row, others: Sequence[Row]) -> list[str]:
         A sentence for each baseline that is no worse in the share of samples that are right in
         all heads, and one where the auxiliary features alone solve the data set.
     """
-    key = next((key for key in ("jnd", "acc") if key in network.metrics), None)
+    key = _joint_key(network)
     if key is None:
         return []
     sentences = [
@@ -115,14 +115,29 @@ def remarks(network: Row, others: Sequence[Row]) -> list[str]:
         for row in others
         if row.metrics[key] >= network.metrics[key]
     ]
-    solved = [r for r in others if r.method.endswith("(aux)") and r.metrics[key] >= SOLVED]
-    if solved:
-        best = max(solved, key=lambda row: row.metrics[key])
-        sentences.append(
-            f"The auxiliary features alone solve this set ({best.method}: "
-            f"{_percent(best.metrics[key])}): a smoke test, no yardstick."
-        )
-    return sentences
+    return sentences + no_yardstick(others)
+
+
+def no_yardstick(baselines: Sequence[Row]) -> list[str]:
+    """A sentence where the auxiliary features alone solve the data set."""
+    key = _joint_key(baselines[0]) if baselines else None
+    solved = [
+        row
+        for row in baselines
+        if key and row.method.endswith("(aux)") and row.metrics[key] >= SOLVED
+    ]
+    if not key or not solved:
+        return []
+    best = max(solved, key=lambda row: row.metrics[key])
+    return [
+        f"The auxiliary features alone solve this set ({best.method}: "
+        f"{_percent(best.metrics[key])}): a smoke test, no yardstick."
+    ]
+
+
+def _joint_key(row: Row) -> str | None:
+    """The share of samples that are right in all heads."""
+    return next((key for key in ("jnd", "acc") if key in row.metrics), None)
 
 
 def write_metrics(

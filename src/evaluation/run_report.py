@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
@@ -23,6 +24,7 @@ from src.evaluation.report import (
     rows_as_json,
     write_metrics,
 )
+from src.evaluation.split_predictions import stored_values
 
 if TYPE_CHECKING:
     from src.build import Built
@@ -37,7 +39,6 @@ def report_run(
     metrics: Mapping[str, Any],
     checkpoint: str,
     loggers: list[Logger],
-    trained_on: VIMHDataModule | None = None,
 ) -> None:
     """Prints the table and the paths, and writes ``metrics.json`` into the run's folder.
 
@@ -47,27 +48,14 @@ def report_run(
         metrics: Every logged metric by name.
         checkpoint: The best checkpoint's path; empty where there is none.
         loggers: The run's loggers.
-        trained_on: The data whose training split the baselines learn from; None: ``built``'s own.
     """
     console = Console()
-    output_dir = Path(cfg.paths.output_dir)
     values = {name: float(value) for name, value in metrics.items()}
-    parameters = list(built.model.parameters_by_head.values())
-    info = built.datamodule.get_dataset_info()
     rows: list[Row] = []
     stage = "test" if "test/loss" in values else "val"
     if f"{stage}/loss" in values:
-        own = {n.removeprefix(f"{stage}/"): v for n, v in values.items() if n.startswith(stage)}
-        rows = [Row("network", own), *baseline_rows(built, stage, trained_on)]
-        split = "test" if stage == "test" else "validation"
-        console.print(
-            comparison_table(
-                rows,
-                parameters,
-                title=f"{info[f'num_{stage}_samples']} {split} samples of "
-                f"{built.datamodule.metadata.dataset_name}",
-            )
-        )
+        rows = [network_row(values, stage), *baseline_rows(built, stage)]
+        print_comparison(console, built, rows, stage)
         for sentence in remarks(rows[0], rows[1:]):
             console.print(sentence)
     if "val/jnd_best" in values:
@@ -75,20 +63,31 @@ def report_run(
             f"Validation samples with all heads within one JND, best epoch: "
             f"{100 * values['val/jnd_best']:.1f} %"
         )
-    write_metrics(
-        output_dir / "metrics.json",
-        values,
-        parameters,
-        {split: info[f"num_{split}_samples"] for split in ("train", "val", "test")},
-        cfg.seed,
-        dataset=built.datamodule.metadata.dataset_name,
-        num_weights=sum(weight.numel() for weight in built.model.net.parameters()),
-        checkpoint=checkpoint or None,
-        baselines=rows_as_json(rows[1:]),
-    )
+    save_metrics(cfg, built, values, checkpoint or None, rows[1:])
     if checkpoint:
         console.print(f"Checkpoint:  {checkpoint}", soft_wrap=True)
         console.print(f"  evaluate:  python src/eval.py ckpt_path={checkpoint}", soft_wrap=True)
+    print_loggers(console, loggers)
+    console.print(f"Run:         {cfg.paths.output_dir}", soft_wrap=True)
+
+
+def network_row(values: Mapping[str, float], stage: str) -> Row:
+    """The network's figures on "val" or "test", out of all metrics by their logged names."""
+    own = {n.removeprefix(f"{stage}/"): v for n, v in values.items() if n.startswith(f"{stage}/")}
+    return Row("network", own)
+
+
+def print_comparison(console: Console, built: Built, rows: list[Row], stage: str) -> None:
+    """Prints the table of the network and the baselines."""
+    info = built.datamodule.get_dataset_info()
+    split = "test" if stage == "test" else "validation"
+    count, name = info[f"num_{stage}_samples"], built.datamodule.metadata.dataset_name
+    parameters = list(built.model.parameters_by_head.values())
+    console.print(comparison_table(rows, parameters, title=f"{count} {split} samples of {name}"))
+
+
+def print_loggers(console: Console, loggers: list[Logger]) -> None:
+    """Prints where TensorBoard's log lies, and how to look at it."""
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
             console.print(f"TensorBoard: {logger.log_dir}", soft_wrap=True)
@@ -96,28 +95,70 @@ def report_run(
                 f"  look:      tensorboard --logdir {logger.log_dir}  (http://localhost:6006)",
                 soft_wrap=True,
             )
-    console.print(f"Run:         {output_dir}", soft_wrap=True)
 
 
-def baseline_rows(built: Built, stage: str, trained_on: VIMHDataModule | None = None) -> list[Row]:
-    """The baselines on one split, by the metrics that the network is measured with.
+def save_metrics(
+    cfg: DictConfig,
+    built: Built,
+    values: Mapping[str, float],
+    checkpoint: str | None,
+    baselines: list[Row],
+    **more: Any,
+) -> None:
+    """Writes ``metrics.json`` into the run's folder.
+
+    Args:
+        cfg: The composed config.
+        built: The data module and the module.
+        values: Every logged metric by name.
+        checkpoint: Path of the checkpoint that was measured.
+        baselines: Their rows.
+        more: Further entries.
+    """
+    info = built.datamodule.get_dataset_info()
+    write_metrics(
+        Path(cfg.paths.output_dir) / "metrics.json",
+        values,
+        list(built.model.parameters_by_head.values()),
+        {split: info[f"num_{split}_samples"] for split in ("train", "val", "test")},
+        cfg.seed,
+        dataset=built.datamodule.metadata.dataset_name,
+        num_weights=sum(weight.numel() for weight in built.model.net.parameters()),
+        checkpoint=checkpoint,
+        baselines=rows_as_json(baselines),
+        **more,
+    )
+
+
+def baseline_rows(built: Built, stage: str) -> list[Row]:
+    """The baselines on "val" or "test", by the metrics that the network is measured with."""
+    parameters = list(built.model.parameters_by_head.values())
+    tried = split_arrays(built.model, built.datamodule, stage)
+    return [
+        row_of(name, predicted, tried.values, parameters)
+        for name, predicted in baseline_predictions(built, tried).items()
+    ]
+
+
+def baseline_predictions(
+    built: Built, tried: SplitArrays, trained_on: VIMHDataModule | None = None
+) -> dict[str, Float[np.ndarray, "N P"]]:
+    """What the baselines predict.
 
     Args:
         built: The data module and the module.
-        stage: "val" or "test".
+        tried: The samples to predict.
         trained_on: The data whose training split they learn from; None: ``built``'s own.
 
     Returns:
-        A row for each baseline; none where there is nothing to learn from.
+        By name; none where there is nothing to learn from.
     """
     source = trained_on or built.datamodule
     if source.get_dataset_info()["split_sizes"]["train"] == 0:
-        return []
-    parameters = list(built.model.parameters_by_head.values())
+        return {}
+    categorical = [p.is_categorical for p in built.model.parameters_by_head.values()]
     train = split_arrays(built.model, source, "train", limit=MAX_TRAINING_SAMPLES)
-    tried = split_arrays(built.model, built.datamodule, stage)
-    found = baselines(train, tried, [p.is_categorical for p in parameters])
-    return [row_of(name, predicted, tried.values, parameters) for name, predicted in found]
+    return dict(baselines(train, tried, categorical))
 
 
 @torch.no_grad()
@@ -139,7 +180,7 @@ def split_arrays(
     for raw in datamodule.raw_batches(split, limit=limit):
         batch = preparation.prepare_batch(raw)
         images.append(batch.images.flatten(1).numpy())
-        values.append(batch.values.numpy())
+        values.append(stored_values(batch.values.numpy()))
         if batch.auxiliary is not None:
             auxiliary.append(batch.auxiliary.numpy())
     parameters = model.parameters_by_head.values()

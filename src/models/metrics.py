@@ -69,7 +69,7 @@ class ParameterMetrics(Metric):
         if fixed := [p.name for p in parameters if p.is_fixed]:
             raise ValueError(f"{', '.join(fixed)}: a fixed parameter (min = max) is no head.")
         # Without a step every error is within, so that the joint share asks the others only.
-        self._buffer("tolerance", [p.tolerance() if _steps(p) else torch.inf for p in parameters])
+        self._buffer("tolerance", [p.tolerance() if p.has_jnd else torch.inf for p in parameters])
         self._buffer("lowest", [p.min if p.is_categorical else p.lo for p in parameters])
         self._buffer("highest", [p.max if p.is_categorical else p.hi for p in parameters])
         self._buffer("width", [class_scale(p)[1] for p in parameters])
@@ -113,7 +113,7 @@ class ParameterMetrics(Metric):
             if p.is_ordered:
                 figures[f"{p.name}_mae"] = errors[head]
                 figures[f"{p.name}_mae_percent"] = errors[head] * (100 / p.range)
-            if _steps(p):
+            if p.has_jnd:
                 in_jnd.append(errors[head] * (p.num_steps / p.range))
                 figures[f"{p.name}_mae_jnd"] = in_jnd[-1]
                 figures[f"{p.name}_jnd"] = within[head]
@@ -135,8 +135,3 @@ class ParameterMetrics(Metric):
         device = fn(torch.empty(0, device=self.device)).device
         dtype = widest_float(device)
         return super()._apply(lambda tensor: tensor.to(device, dtype), exclude_state)
-
-
-def _steps(parameter: Parameter) -> bool:
-    """Whether errors of this parameter can be counted in JND."""
-    return parameter.step is not None and parameter.is_ordered

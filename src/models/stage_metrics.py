@@ -66,7 +66,7 @@ class StageMetrics(nn.Module):
     ) -> None:
         super().__init__()
         self.heads = cast(ParameterMetrics, metrics.clone())
-        self.loss = MeanMetric()
+        self.loss = MeanMetric(nan_strategy="disable")  # a NaN is to show, not to be left out
         # Kept in checkpoints: a run resumed in the middle of an epoch goes on counting.
         self.heads.persistent(True)
         self.loss.persistent(True)

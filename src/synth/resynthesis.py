@@ -59,6 +59,9 @@ def resynthesise(
         synthesizer: what renders.
         values: of each varying parameter, (B,) in its unit; kept within min…max.
 
+    Returns:
+        The sounds; that of a sample with a NaN among its values is all NaN.
+
     Raises:
         VIMHError: if a parameter of the synthesiser is missing.
     """
@@ -72,6 +75,11 @@ def resynthesise(
         name: np.asarray(values[name], dtype=np.float64).reshape(-1).clip(p.min, p.max)
         for name, p in heads.items()
     }
-    batch = len(next(iter(columns.values())))
-    fixed = {name: np.full(batch, p.min) for name, p in synthesizer.parameters.fixed.items()}
-    return synthesizer.render({name: {**columns, **fixed}[name] for name in synthesizer.parameters})
+    rendered = np.asarray(~np.isnan(list(columns.values())).any(axis=0))
+    sounds = np.full((len(rendered), synthesizer.num_samples), np.nan, dtype=np.float32)
+    if rendered.any():
+        batch = int(rendered.sum())
+        fixed = {name: np.full(batch, p.min) for name, p in synthesizer.parameters.fixed.items()}
+        known = {**{name: column[rendered] for name, column in columns.items()}, **fixed}
+        sounds[rendered] = synthesizer.render({n: known[n] for n in synthesizer.parameters})
+    return sounds

@@ -23,8 +23,9 @@ def log_hyperparameters(objects: Mapping[str, Any], metric_names: Sequence[str] 
 
     Args:
         objects: ``cfg`` (the composed config), ``model`` (the LightningModule) and ``trainer``.
-        metric_names: Metrics that will be logged later and that TensorBoard's HParams tab is to
-            show beside the hyperparameters; it needs their names from the start.
+        metric_names: Every metric that will be logged. TensorBoard needs their names from the
+            start: its HParams tab shows those of the test beside the hyperparameters, its Custom
+            Scalars tab groups all of them by head.
 
     Raises:
         ConfigError: If ``objects`` lacks one of the three.
@@ -44,9 +45,11 @@ def log_hyperparameters(objects: Mapping[str, Any], metric_names: Sequence[str] 
     # Not at the top: it imports Lightning, and this package is to be light.
     from src.utils.tensorboard_logger import TensorBoardLogger
 
+    tested = [name for name in metric_names if name.startswith("test/")]
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.declare_hyperparameters(params, metric_names)
+            logger.declare_hyperparameters(params, tested)
+            logger.group_scalars(metric_names)
         else:
             logger.log_hyperparams(params)
 

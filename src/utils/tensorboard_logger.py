@@ -1,5 +1,6 @@
 """TensorBoard with the network's graph and hyperparameters beside the metrics they led to."""
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-
 from torch import Tensor, nn
 from torch.utils.tensorboard.summary import hparams
 
+from src.utils.metric_groups import group_metrics
 from src.utils.pylogger import rank_zero_only
 
 
@@ -89,6 +91,43 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
         writer = self.experiment._get_file_writer()
         for summary in hparams(_flat(params), dict.fromkeys(metric_names, 0.0)):
             writer.add_summary(summary)
+
+    @rank_zero_only
+    def group_scalars(self, metric_names: Sequence[str]) -> None:
+        """Lays out the Custom Scalars tab: a category for each head, its figures over all stages.
+
+        The Scalars tab groups by what stands before the slash, which is the stage.
+
+        Args:
+            metric_names: Names that will be logged, such as ``"val/decay_mae"``.
+        """
+        if layout := head_layout(metric_names):
+            self.experiment.add_custom_scalars(layout)
+
+
+def head_layout(metric_names: Sequence[str]) -> dict[str, dict[str, list[Any]]]:
+    """Charts by head, in the form that ``SummaryWriter.add_custom_scalars`` takes.
+
+    Args:
+        metric_names: Logged names.
+
+    Returns:
+        By head (first all of them) and figure the kind of chart and patterns for its scalars.
+
+    Example:
+        >>> head_layout(["train/decay_mae", "val/decay_mae", "val/jnd", "val/jnd_best"])
+        {'all': {'jnd': ['Multiline', ['val/jnd$', 'val/jnd_best$']]},
+         'decay': {'mae': ['Multiline', ['train/decay_mae$', 'val/decay_mae$']]}}
+    """
+    places = {name: place for place, name in enumerate(metric_names)}
+    layout: dict[str, dict[str, list[Any]]] = {}
+    for head, figures in group_metrics(places).items():
+        charts = layout.setdefault(head, {})
+        for figure, place in figures.items():
+            chart = figure.split(" ")[-1].removesuffix("_best").removesuffix("_step")
+            patterns = charts.setdefault(chart, ["Multiline", []])[1]
+            patterns.append(f"{re.escape(metric_names[int(place)])}$")
+    return {head: charts for head, charts in layout.items() if charts}
 
 
 def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:

@@ -143,6 +143,11 @@ class Parameter:
         return not self.is_categorical
 
     @property
+    def has_jnd(self) -> bool:
+        """Whether errors can be counted in just-noticeable differences."""
+        return self.step is not None and self.is_ordered
+
+    @property
     def is_fixed(self) -> bool:
         """Whether there is nothing to learn: `min == max`."""
         return self.min == self.max

@@ -1,17 +1,18 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.trainer.states import TrainerFn
 from omegaconf import open_dict
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from src.callbacks.prediction_plots import Predicted, PredictionPlots, head_figure, worst_figure
+from src.build import build
+from src.callbacks.prediction_plots import PredictionPlots
 from src.train import train
 from src.utils.errors import ConfigError
-from src.vimh.parameters import Parameter
 from tests.helpers import shrink
-
-DECAY = Parameter("decay", min=0.0, max=10.0, step=1.0, unit="s")
 
 
 @pytest.mark.slow
@@ -38,19 +39,23 @@ def test_a_run_has_pictures_and_sounds(compose_config, data_root: Path, tmp_path
     assert events.Audio("sounds/0_predicted")[0].sample_rate == 8000
 
 
-def test_the_band_is_the_tolerance_that_is_counted() -> None:
-    true = np.array([5.0, 5.0, 5.0, 5.0])
-    figure = head_figure(DECAY, true, np.array([5.0, 6.0, 6.1, 2.0]))
-    assert figure.axes[1].get_title() == "50.0 % within 1 JND"
-    assert figure.axes[0].get_xlabel() == "true decay [s]"
-
-
-def test_the_worst_come_first() -> None:
-    images = np.zeros((3, 1, 2, 2), np.uint8)
-    predicted = {"decay": np.array([1.0, 9.0, 4.0])}
-    found = Predicted(images, {"decay": np.array([1.0, 1.0, 1.0])}, predicted)
-    titles = [axes.get_title() for axes in worst_figure([DECAY], found, 2).axes]
-    assert titles == ["decay 9, true 1", "decay 4, true 1"]
+def test_nan_predictions_end_no_training(compose_config, data_root: Path, tmp_path: Path) -> None:
+    cfg = compose_config(
+        "train", "experiment=vimh_cnn", "callbacks=[default,prediction_plots]", "loss=dg"
+    )
+    with open_dict(shrink(cfg, data_root)):
+        cfg.callbacks.prediction_plots.sounds = 1
+    built = build(cfg)
+    next(iter(built.model.net.parameters())).data.fill_(torch.nan)
+    plots, logger = PredictionPlots(sounds=1), TensorBoardLogger(tmp_path)
+    trainer = Trainer(logger=logger, accelerator="cpu", default_root_dir=tmp_path)
+    trainer.state.fn = TrainerFn.FITTING
+    trainer.datamodule = built.datamodule
+    plots.on_validation_epoch_end(trainer, built.model.eval())
+    logger.experiment.flush()
+    events = EventAccumulator(str(logger.log_dir)).Reload()
+    assert set(events.Tags()["images"]) >= {"predictions/log10_decay_time", "predictions/worst"}
+    assert sorted(events.Tags()["audio"]) == ["sounds/0_predicted", "sounds/0_target"]
 
 
 @pytest.mark.parametrize("wrong", [{"every_n_epochs": 0}, {"samples": 0}, {"worst": -1}])

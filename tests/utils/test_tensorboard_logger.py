@@ -6,6 +6,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 from torch import Tensor, nn
 
@@ -73,6 +74,27 @@ def test_graph_of_a_network_that_returns_a_dict(tmp_path: Path, auxiliary_size: 
     assert network.body[2].training
 
 
+def test_scalars_are_grouped_by_head(tmp_path: Path) -> None:
+    board = logger(tmp_path)
+    names = [
+        f"{stage}/{name}" for stage in ("train", "val") for name in ("loss", "a.b_mae", "mae_jnd")
+    ]
+    board.group_scalars([*names, "val/jnd_best", "train/loss_step"])
+    board.group_scalars([])
+    board.finalize("success")
+    content = read(tmp_path).Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
+    layout = layout_pb2.Layout.FromString(content)
+    charts = {c.title: {x.title: list(x.multiline.tag) for x in c.chart} for c in layout.category}
+    assert charts == {
+        "all": {
+            "loss": ["train/loss$", "val/loss$", "train/loss_step$"],
+            "mae_jnd": ["train/mae_jnd$", "val/mae_jnd$"],
+            "jnd": ["val/jnd_best$"],
+        },
+        "a.b": {"mae": [r"train/a\.b_mae$", r"val/a\.b_mae$"]},
+    }
+
+
 def _graph(folder: Path) -> object:
     from tensorboard.compat.proto.graph_pb2 import GraphDef
 
@@ -128,7 +150,7 @@ def test_hyperparameters_with_the_names_of_metrics_to_come(tmp_path: Path) -> No
         "model": module,
         "trainer": SimpleNamespace(loggers=[board]),
     }
-    log_hyperparameters(objects, metric_names=["test/loss", "test/jnd"])
+    log_hyperparameters(objects, metric_names=["val/loss", "test/loss", "test/jnd"])
     board.save()
     board.finalize("success")
     events = read(tmp_path)

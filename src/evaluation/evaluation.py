@@ -1,0 +1,155 @@
+"""A checkpoint on a split: the network beside the baselines, in parameters and in sound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from src.evaluation.audio_metrics import audio_distances
+from src.evaluation.figures import (
+    Figure,
+    Measured,
+    figures_of,
+    joint_figures,
+    measure,
+    sample_columns,
+    sound_figures,
+)
+from src.evaluation.run_report import baseline_predictions, split_arrays
+from src.evaluation.split_predictions import SplitPredictions, predict_split
+from src.synth.resynthesis import resynthesise, synthesizer_of
+from src.synth.synthesizers import Synthesizer
+from src.utils.errors import ConfigError
+from src.vimh.metadata import Metadata
+from src.vimh.parameters import Parameter
+
+if TYPE_CHECKING:
+    from src.build import Built
+    from src.data.vimh_datamodule import VIMHDataModule
+
+NETWORK = "network"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network and the baselines do on a split.
+
+    Attributes:
+        metadata: Of the data set.
+        parameters: Of the heads, in their order.
+        found: The samples and what the network predicts.
+        predicted: By method the predictions (N, P); the network is the first.
+        measured: By method the figures.
+        distances: By method and metric the distance of each resynthesised sound; empty where there
+            are no sounds.
+    """
+
+    metadata: Metadata
+    parameters: list[Parameter]
+    found: SplitPredictions
+    predicted: dict[str, Float64[np.ndarray, "N P"]]
+    measured: dict[str, Measured]
+    distances: dict[str, dict[str, Float64[np.ndarray, "S"]]]
+
+    @property
+    def num_sounds(self) -> int:
+        """How many sounds were compared."""
+        return len(next(iter(self.distances[NETWORK].values()))) if self.distances else 0
+
+    @property
+    def figures(self) -> list[Figure]:
+        """All figures there are, in the order of the report."""
+        own = [figure for p in self.parameters for figure in figures_of(p)]
+        return own + joint_figures(self.parameters) + (sound_figures() if self.distances else [])
+
+    @property
+    def not_better(self) -> dict[str, list[Figure]]:
+        """By baseline the figures in which the network is not better beyond chance."""
+        network = self.measured[NETWORK]
+        compared = [figure for figure in self.figures if figure.better]
+        return {
+            method: [figure for figure in compared if not network.beats(other, figure)]
+            for method, other in self.measured.items()
+            if method != NETWORK
+        }
+
+
+def evaluate_split(
+    built: Built,
+    split: str,
+    trained_on: VIMHDataModule | None = None,
+    *,
+    sounds: int,
+    resamples: int,
+    seed: int,
+) -> Evaluation:
+    """Predicts a split, measures, and resynthesises.
+
+    Args:
+        built: The data module and the module, on any device; it is left on the CPU.
+        split: "val" or "test"; there are samples in it.
+        trained_on: The data whose training split the baselines learn from; None: ``built``'s own.
+        sounds: The most samples to resynthesise, chosen by the seed; 0: none.
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap and of the choice.
+
+    Raises:
+        ConfigError: If a number is out of range.
+        VIMHError: If the sounds cannot be made or compared.
+    """
+    if sounds < 0 or resamples < 1:
+        raise ConfigError(
+            f"report.sounds is {sounds} and report.resamples {resamples}; expected 0 or more and "
+            "1 or more"
+        )
+    found = predict_split(built.model.eval(), built.datamodule, split)
+    assert found is not None, "an empty split"
+    built.model.cpu()
+    metadata, parameters = built.datamodule.metadata, list(built.model.parameters_by_head.values())
+    tried = split_arrays(built.model, built.datamodule, split)
+    predicted = {NETWORK: found.predicted, **baseline_predictions(built, tried, trained_on)}
+    columns = {m: sample_columns(own, found.true, parameters) for m, own in predicted.items()}
+    measured = measure(columns, parameters, resamples, seed)
+    distances = {}
+    synthesizer = synthesizer_of(metadata) if sounds else None
+    if synthesizer is not None:
+        chosen = _choice(len(found), sounds, seed)
+        distances = _sound_distances(
+            synthesizer,
+            parameters,
+            found.true[chosen],
+            {method: own[chosen] for method, own in predicted.items()},
+        )
+        heard = measure(distances, [], resamples, seed)
+        measured = {method: own | heard[method] for method, own in measured.items()}
+    return Evaluation(metadata, parameters, found, predicted, measured, distances)
+
+
+def _choice(count: int, wanted: int, seed: int) -> np.ndarray:
+    """At most so many of the samples, in their order."""
+    order = np.random.Generator(np.random.Philox(key=seed))
+    return np.sort(order.choice(count, min(count, wanted), replace=False))
+
+
+def _sound_distances(
+    synthesizer: Synthesizer,
+    parameters: list[Parameter],
+    true: Float64[np.ndarray, "S P"],
+    predicted: Mapping[str, Float64[np.ndarray, "S P"]],
+) -> dict[str, dict[str, Float64[np.ndarray, "S"]]]:
+    """Distances of the sounds of predicted values to those of the true ones.
+
+    Noise that a recipe adds to its sounds is on neither side: it is no parameter, and the same
+    noise on both would hide differences. Noise that a synthesiser is excited by is part of it.
+    """
+
+    def rendered(values: Float64[np.ndarray, "S P"]) -> Float32[np.ndarray, "S T"]:
+        columns = {p.name: values[:, column] for column, p in enumerate(parameters)}
+        return resynthesise(synthesizer, columns)
+
+    sounds = {method: rendered(values) for method, values in predicted.items()}
+    return audio_distances(rendered(true), sounds, synthesizer.sample_rate_hz)

@@ -1,0 +1,358 @@
+"""An evaluation for people and scripts: ``report.md`` with pictures, ``metrics.json``, a screen."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from src.evaluation.evaluation import NETWORK, Evaluation, evaluate_split
+from src.evaluation.figures import Figure, figures_of, joint_figures, shown_unit, sound_figures
+from src.evaluation.intervals import CONFIDENCE, Estimate, least_share
+from src.evaluation.pictures import (
+    confusion_matrix,
+    head_picture,
+    sounds_picture,
+    worst_picture,
+)
+from src.evaluation.report import no_yardstick, row_of
+from src.evaluation.run_report import (
+    network_row,
+    print_comparison,
+    print_loggers,
+    save_metrics,
+)
+from src.vimh.parameters import Parameter
+
+if TYPE_CHECKING:
+    from src.build import Built
+    from src.data.vimh_datamodule import VIMHDataModule
+
+REPORT = "report.md"
+PICTURES = "pictures"
+WORST = 8  # samples in the picture of the worst
+CONFUSIONS = 10  # of classes, in the table of the most frequent
+DOTS_PER_INCH = 72
+SPLITS = {"test": "test", "val": "validation"}
+
+
+@rank_zero_only
+def report_evaluation(
+    cfg: DictConfig,
+    built: Built,
+    metrics: Mapping[str, Any],
+    loggers: list[Logger],
+    trained_on: VIMHDataModule | None = None,
+) -> Path:
+    """Writes ``report.md``, ``pictures/`` and ``metrics.json``, and prints the gist.
+
+    Args:
+        cfg: The composed config; ``split``, ``report``, ``seed`` and ``ckpt_path`` are read.
+        built: The data module and the module, after testing.
+        metrics: Every logged metric by name.
+        loggers: The run's loggers.
+        trained_on: The data whose training split the baselines learn from; None: ``built``'s own.
+
+    Returns:
+        The report's path; None on all processes but the first.
+    """
+    evaluation = evaluate_split(
+        built,
+        cfg.split,
+        trained_on,
+        sounds=cfg.report.sounds,
+        resamples=cfg.report.resamples,
+        seed=cfg.seed,
+    )
+    values = {name: float(value) for name, value in metrics.items()}
+    rows = [
+        row_of(method, predicted, evaluation.found.true, evaluation.parameters)
+        for method, predicted in evaluation.predicted.items()
+    ]
+    folder = Path(cfg.paths.output_dir)
+    sentences = [*verdicts(evaluation), *no_yardstick(rows[1:])]
+    facts = {
+        "checkpoint": str(cfg.ckpt_path),
+        "data set": evaluation.metadata.dataset_name,
+        "samples": f"{len(evaluation.found)}, the {SPLITS[cfg.split]} split",
+        "baselines learn from": (trained_on or built.datamodule).metadata.dataset_name,
+        "intervals": f"{100 * CONFIDENCE:.0f} %, bootstrap over the samples, "
+        f"{cfg.report.resamples} resamples, seed {cfg.seed}",
+    }
+    pictures = write_pictures(evaluation, folder / PICTURES)
+    lines = report_lines(
+        evaluation, facts, [*notes(evaluation, built, cfg.split)], sentences, pictures
+    )
+    (folder / REPORT).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    save_metrics(
+        cfg, built, values, str(cfg.ckpt_path), rows[1:],
+        evaluation=evaluation_json(evaluation, cfg.split, cfg.report.resamples),
+    )  # fmt: skip
+    console = Console()
+    print_comparison(console, built, [network_row(values, cfg.split), *rows[1:]], cfg.split)
+    if evaluation.distances:
+        console.print(sound_table(evaluation))
+    for sentence in sentences:
+        console.print(sentence, markup=False, soft_wrap=True)
+    print_loggers(console, loggers)
+    console.print(f"Run:         {folder}", markup=False, soft_wrap=True)
+    return folder / REPORT
+
+
+def verdicts(evaluation: Evaluation) -> list[str]:
+    """A sentence for each baseline: in which figures the network does not beat it."""
+    count = sum(figure.better is not None for figure in evaluation.figures)
+    sentences = []
+    for method, figures in evaluation.not_better.items():
+        if not figures:
+            sentences.append(f"Better than {method} in every figure ({count}).")
+        elif len(figures) == count:
+            sentences.append(f"Not better than {method} in any figure ({count}).")
+        else:
+            groups: dict[str, list[str]] = {}
+            for figure in figures:
+                groups.setdefault(figure.group, []).append(figure.label)
+            where = "; ".join(f"{group}: {', '.join(labels)}" for group, labels in groups.items())
+            sentences.append(
+                f"Not better than {method} in {len(figures)} of {count} figures ({where})."
+            )
+    return sentences
+
+
+def notes(evaluation: Evaluation, built: Built, split: str) -> list[str]:
+    """What has to be known to read the figures right."""
+    found = []
+    count = len(evaluation.found)
+    if split == "val":
+        found.append("The checkpoint was chosen on these samples: its figures flatter.")
+    if built.datamodule.avix_training_mode:
+        found.append("AVIX mode: the validation samples are tested, this is no independent figure.")
+    network = evaluation.measured[NETWORK]
+    shares = [figure.name for figure in evaluation.figures if figure.kind == "share"]
+    if any(network.values[name] == 1.0 for name in shares):
+        found.append(
+            f"A share of 100 % has an interval of no width here, since every resample is all right "
+            f"too: {count} right ones of {count} only tell that the share is above "
+            f"{100 * least_share(count):.1f} % (one-sided, {100 * CONFIDENCE:.0f} %)."
+        )
+    if len(evaluation.measured) == 1:
+        found.append("No baselines: there is no training split to learn from on this machine.")
+    return found
+
+
+def report_lines(
+    evaluation: Evaluation,
+    facts: Mapping[str, str],
+    notes: Sequence[str],
+    verdicts: Sequence[str],
+    pictures: Mapping[str, str],
+) -> list[str]:
+    """The report in Markdown.
+
+    Args:
+        evaluation: What was found.
+        facts: What was evaluated, by a word or two.
+        notes: Sentences on how to read the figures.
+        verdicts: Sentences on the baselines.
+        pictures: File names in the folder of pictures, by what they show.
+    """
+    lines = ["# Evaluation", "", "| | |", "|---|---|"]
+    lines += [f"| {name} | {_cell(text)} |" for name, text in facts.items()]
+    lines += ["", "Brackets hold the interval of the figure before them.", ""]
+    lines += [*(f"{sentence}\n" for sentence in notes)]
+    lines += ["## Against the baselines", ""]
+    lines += [f"- {_cell(sentence)}" for sentence in verdicts]
+    lines += [
+        "",
+        "Better means: the whole interval of the paired difference is on the network's side.",
+        "",
+    ]
+    if joint := joint_figures(evaluation.parameters):
+        lines += ["## All parameters at once", "", *_table(evaluation, joint), ""]
+    for p in evaluation.parameters:
+        lines += [f"## {_cell(_title(p))}", "", *_table(evaluation, figures_of(p)), ""]
+        lines += [f"![{_cell(p.name)}]({PICTURES}/{pictures[p.name]})", ""]
+        if p.is_categorical:
+            lines += _confusions(evaluation, p)
+    if evaluation.distances:
+        lines += [*_sound_section(evaluation), f"![sounds]({PICTURES}/{pictures['sounds']})", ""]
+    if "worst" in pictures:
+        lines += ["## The samples that are furthest off", ""]
+        lines += [f"![worst]({PICTURES}/{pictures['worst']})", ""]
+    return lines[:-1]
+
+
+def _title(parameter: Parameter) -> str:
+    if parameter.is_categorical:
+        return f"{parameter.name}: {parameter.num_classes} classes"
+    unit = f" {shown_unit(parameter)}" if shown_unit(parameter) else ""
+    step = "" if parameter.step is None else f", 1 JND = {parameter.step:g}{unit}"
+    return f"{parameter.name}: {parameter.min:g} to {parameter.max:g}{unit}{step}"
+
+
+def _table(evaluation: Evaluation, figures: Sequence[Figure]) -> list[str]:
+    """Methods against figures."""
+    heads = []
+    for figure in figures:
+        unit = "%" if figure.kind in ("share", "percent") else figure.unit
+        heads.append(_cell(f"{figure.label} [{unit}]" if unit else figure.label))
+    lines = [f"| method | {' | '.join(heads)} |", f"|---|{'---:|' * len(figures)}"]
+    for method, measured in evaluation.measured.items():
+        cells = [estimate_text(figure, measured.estimate(figure.name)) for figure in figures]
+        lines.append(f"| {_cell(method)} | {' | '.join(cells)} |")
+    return lines
+
+
+def estimate_text(figure: Figure, estimate: Estimate) -> str:
+    """A figure with its interval; shares in %.
+
+    Example:
+        >>> share = Figure("jnd", "all parameters", "within 1 JND", "", "share", "higher")
+        >>> estimate_text(share, Estimate(0.98, 0.95, 1.0))
+        '98.0 [95.0, 100.0]'
+    """
+    value, low, high = (figure_text(figure, number) for number in estimate)
+    return f"{value} [{low}, {high}]"
+
+
+def figure_text(figure: Figure, number: float) -> str:
+    """A value of a figure: a share in %, a cosine to five digits, else three significant ones."""
+    if figure.kind == "share":
+        return f"{100 * number:.1f}"
+    return f"{number:.5f}" if figure.kind == "cosine" else number_text(number)
+
+
+def number_text(number: float) -> str:
+    """Three significant digits.
+
+    Example:
+        >>> [number_text(n) for n in (0.0, 0.01, 12.345, 2345.6, -1e-7, float("nan"))]
+        ['0', '0.0100', '12.3', '2346', '-1.00e-07', 'nan']
+    """
+    if number == 0.0 or not np.isfinite(number):
+        return f"{number:g}"
+    return f"{number:.0f}" if abs(number) >= 1000 else f"{number:#.3g}".removesuffix(".")
+
+
+def _confusions(evaluation: Evaluation, parameter: Parameter) -> list[str]:
+    """The most frequent confusions of classes."""
+    counts = _counts(evaluation, parameter)
+    wrong = counts - np.diag(np.diag(counts))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSIONS]
+    pairs = [np.unravel_index(place, wrong.shape) for place in order]
+    names = parameter.class_names
+    lines = [
+        f"| {_cell(names[true])} | {_cell(names[taken])} | {wrong[true, taken]} of "
+        f"{counts[true].sum()} |"
+        for true, taken in pairs
+        if wrong[true, taken]
+    ]
+    return ["| true | taken for | samples |", "|---|---|---:|", *lines, ""] if lines else []
+
+
+def _counts(evaluation: Evaluation, parameter: Parameter) -> np.ndarray:
+    column = evaluation.parameters.index(parameter)
+    found = evaluation.found
+    return confusion_matrix(parameter, found.true[:, column], found.predicted[:, column])
+
+
+def _sound_section(evaluation: Evaluation) -> list[str]:
+    recipe = evaluation.metadata.recipe or {}
+    noise = " The noise of the recipe is on neither side." if recipe.get("noise") else ""
+    return [
+        "## Sound",
+        "",
+        f"{evaluation.num_sounds} of the sounds, resynthesised from the predicted values, against "
+        f"those of the true values.{noise} docs/evaluation.md defines the distances.",
+        "",
+        *_table(evaluation, sound_figures()),
+        "",
+    ]
+
+
+def sound_table(evaluation: Evaluation) -> Table:
+    """The distances of sounds for a terminal."""
+    table = Table(
+        title=f"{evaluation.num_sounds} resynthesised sounds against those of the true values",
+        title_justify="left",
+    )
+    table.add_column("method", no_wrap=True)
+    for figure in sound_figures():
+        words = [*figure.label.split(), f"[{figure.unit}]" if figure.unit else ""]
+        table.add_column(escape("\n".join(words)), justify="right", no_wrap=True)
+    for method, measured in evaluation.measured.items():
+        cells = [figure_text(figure, measured.values[figure.name]) for figure in sound_figures()]
+        table.add_row(method, *cells)
+    return table
+
+
+def write_pictures(evaluation: Evaluation, folder: Path) -> dict[str, str]:
+    """Draws everything into a folder.
+
+    Returns:
+        File names by what they show: a parameter's name, "sounds", "worst" (if there are any).
+    """
+    folder.mkdir(exist_ok=True)
+    found, parameters = evaluation.found, evaluation.parameters
+    figures = {
+        p.name: head_picture(p, found.true[:, column], found.predicted[:, column])
+        for column, p in enumerate(parameters)
+    }
+    # Names of parameters come from files of anybody's: no path, and none that is used already.
+    names = {
+        name: f"{k}_{re.sub(r'[^A-Za-z0-9_-]', '_', name)}.png" for k, name in enumerate(figures)
+    }
+    worst = worst_picture(evaluation.metadata, parameters, found, WORST)
+    if worst is not None:
+        figures["worst"], names["worst"] = worst, "worst.png"
+    if evaluation.distances:
+        figures["sounds"], names["sounds"] = sounds_picture(evaluation.distances), "sounds.png"
+    for name, figure in figures.items():
+        figure.savefig(folder / names[name], dpi=DOTS_PER_INCH, pil_kwargs={"optimize": True})
+    return names
+
+
+def evaluation_json(evaluation: Evaluation, split: str, resamples: int) -> dict[str, Any]:
+    """Everything that the report tells, as plain containers."""
+    return {
+        "split": split,
+        "num_samples": len(evaluation.found),
+        "num_sounds": evaluation.num_sounds,
+        "confidence": CONFIDENCE,
+        "resamples": resamples,
+        "figures": {
+            figure.name: {"group": figure.group, "label": figure.label, "unit": figure.unit}
+            for figure in evaluation.figures
+        },
+        "methods": {
+            method: {
+                figure.name: measured.estimate(figure.name)._asdict()
+                for figure in evaluation.figures
+            }
+            for method, measured in evaluation.measured.items()
+        },
+        "not_better_than": {
+            method: [figure.name for figure in figures]
+            for method, figures in evaluation.not_better.items()
+        },
+        "confusion": {
+            p.name: {"classes": list(p.class_names), "counts": _counts(evaluation, p).tolist()}
+            for p in evaluation.parameters
+            if p.is_categorical
+        },
+    }
+
+
+def _cell(text: str) -> str:
+    """Text for a cell of a Markdown table."""
+    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")

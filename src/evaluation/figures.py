@@ -1,0 +1,199 @@
+"""The figures of an evaluation: what they are, and their values with intervals."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Float64
+
+from src.evaluation.audio_metrics import AUDIO_METRICS
+from src.evaluation.intervals import Estimate, bootstrap_means, interval
+from src.models.losses.base import class_scale
+from src.vimh.parameters import Parameter
+
+# Names of shares within so many JND; that of one is the name training logs.
+JND_SHARES = {"half_jnd": 0.5, "jnd": 1.0, "two_jnd": 2.0}
+JND_LABELS = {"half_jnd": "within ½ JND", "jnd": "within 1 JND", "two_jnd": "within 2 JND"}
+
+ALL = "all parameters"
+SOUND = "sound"
+
+Kind = Literal["number", "percent", "share", "cosine"]
+Better = Literal["lower", "higher"]
+Columns = dict[str, Float64[np.ndarray, "N"]]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure and how it is told.
+
+    Attributes:
+        name: its key in `metrics.json`.
+        group: the parameter it is of, :data:`ALL` of them, or the :data:`SOUND`.
+        label: for people.
+        unit: of a number; empty: none.
+        kind: a number, one in %, a share in 0…1, or a cosine.
+        better: which way is better; None: neither, or another figure says the same.
+    """
+
+    name: str
+    group: str
+    label: str
+    unit: str
+    kind: Kind
+    better: Better | None
+
+
+def figures_of(parameter: Parameter) -> list[Figure]:
+    """The figures of one head."""
+    name, unit = parameter.name, shown_unit(parameter)
+    if parameter.is_categorical:
+        return [Figure(f"{name}_acc", name, "right class", "", "share", "higher")]
+    found = [
+        Figure(f"{name}_mae", name, "MAE", unit, "number", "lower"),
+        Figure(f"{name}_mae_percent", name, "MAE of range", "%", "percent", None),
+        Figure(f"{name}_rmse", name, "RMSE", unit, "number", "lower"),
+        Figure(f"{name}_bias", name, "bias", unit, "number", None),
+    ]
+    shares = JND_LABELS if parameter.has_jnd else {}
+    return found + [
+        Figure(f"{name}_{key}", name, label, "", "share", "higher") for key, label in shares.items()
+    ]
+
+
+def shown_unit(parameter: Parameter) -> str:
+    """The unit as it is told: nothing where it is "1"."""
+    return "" if parameter.unit == "1" else parameter.unit
+
+
+def joint_figures(parameters: Sequence[Parameter]) -> list[Figure]:
+    """The figures of all heads at once; none where there is one head."""
+    found: list[Figure] = []
+    if len(parameters) == 1:
+        return found
+    if any(p.has_jnd for p in parameters):
+        found.append(Figure("mae_jnd", ALL, "mean MAE", "JND", "number", "lower"))
+        found += [
+            Figure(key, ALL, label, "", "share", "higher") for key, label in JND_LABELS.items()
+        ]
+    if any(p.is_categorical for p in parameters):
+        found.append(Figure("all_acc", ALL, "all classes right", "", "share", "higher"))
+    return found
+
+
+def sound_figures() -> list[Figure]:
+    """The distances of resynthesised sounds."""
+    return [
+        Figure(m.name, SOUND, m.label, m.unit, "cosine", "higher")
+        if m.higher_is_better
+        else Figure(m.name, SOUND, m.label, m.unit, "number", "lower")
+        for m in AUDIO_METRICS
+    ]
+
+
+def sample_columns(
+    predicted: Float[np.ndarray, "N P"],
+    true: Float[np.ndarray, "N P"],
+    parameters: Sequence[Parameter],
+) -> Columns:
+    """What is known of each sample, by name: the figures are functions of its means.
+
+    Of ordered heads ``_bias`` (error in the parameter's unit), ``_mae`` (without its sign) and
+    ``_rmse`` (squared); of those with a step ``_half_jnd``, ``_jnd``, ``_two_jnd`` (1 where within,
+    by :meth:`Parameter.tolerance`); of categorical ones ``_acc`` (1 where right); and the same of
+    all heads at once. A NaN is a NaN error, and counts as wrong.
+    """
+    error = predicted.astype(np.float64) - true
+    columns: Columns = {}
+    for column, p in enumerate(parameters):
+        own = error[:, column]
+        if p.is_categorical:
+            columns[f"{p.name}_acc"] = (np.abs(own) < 0.5 * class_scale(p)[1]).astype(float)
+            continue
+        columns |= {
+            f"{p.name}_bias": own,
+            f"{p.name}_mae": np.abs(own),
+            f"{p.name}_rmse": np.square(own),
+        }
+        if p.has_jnd:
+            for key, jnd in JND_SHARES.items():
+                columns[f"{p.name}_{key}"] = (np.abs(own) <= p.tolerance(jnd)).astype(float)
+    stepped = [p for p in parameters if p.has_jnd]
+    classes = [p.name for p in parameters if p.is_categorical]
+    if stepped:
+        in_jnd = [columns[f"{p.name}_mae"] * (p.num_steps / p.range) for p in stepped]
+        columns["mae_jnd"] = np.mean(in_jnd, axis=0)
+        for key in JND_SHARES:
+            columns[key] = np.min([columns[f"{p.name}_{key}"] for p in stepped], axis=0)
+    if classes:
+        columns["all_acc"] = np.min([columns[f"{name}_acc"] for name in classes], axis=0)
+    return columns
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The figures of one method by name.
+
+    Attributes:
+        values: on the samples as they are.
+        replicates: on each resample; the same resamples for all methods.
+    """
+
+    values: dict[str, float]
+    replicates: dict[str, Float64[np.ndarray, "R"]]
+
+    def estimate(self, name: str) -> Estimate:
+        """A figure with its 95 % interval."""
+        return Estimate(self.values[name], *interval(self.replicates[name]))
+
+    def beats(self, other: "Measured", figure: Figure) -> bool:
+        """Whether a figure is better beyond chance.
+
+        That is: the whole 95 % interval of the paired difference is on the better side.
+        """
+        difference = self.replicates[figure.name] - other.replicates[figure.name]
+        low, high = interval(difference)
+        return high < 0 if figure.better == "lower" else low > 0
+
+    def __or__(self, other: "Measured") -> "Measured":
+        return Measured(self.values | other.values, self.replicates | other.replicates)
+
+
+def measure(
+    columns: Mapping[str, Columns], parameters: Sequence[Parameter], resamples: int, seed: int
+) -> dict[str, Measured]:
+    """The figures of each method, from what is known of each sample.
+
+    Args:
+        columns: By method what :func:`sample_columns` gives, or distances of sounds; all methods
+            of the same samples.
+        parameters: The heads.
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+    """
+    names = [(method, name) for method, own in columns.items() for name in own]
+    matrix = np.column_stack([columns[method][name] for method, name in names])
+    # The samples as they are in row 0, then the resamples.
+    drawn = np.vstack([matrix.mean(axis=0), bootstrap_means(matrix, resamples, seed)])
+    means: dict[str, Columns] = {method: {} for method in columns}
+    for (method, name), column in zip(names, drawn.T, strict=True):
+        means[method][name] = column
+    measured = {}
+    for method, own in means.items():
+        found = _from_means(own, parameters)
+        measured[method] = Measured(
+            {name: float(column[0]) for name, column in found.items()},
+            {name: column[1:] for name, column in found.items()},
+        )
+    return measured
+
+
+def _from_means(means: Columns, parameters: Sequence[Parameter]) -> Columns:
+    """Figures of means: the root of squares, and errors in % of the range."""
+    found = dict(means)
+    for p in parameters:
+        if f"{p.name}_mae" in means:
+            found[f"{p.name}_rmse"] = np.sqrt(means[f"{p.name}_rmse"])
+            found[f"{p.name}_mae_percent"] = means[f"{p.name}_mae"] * (100.0 / p.range)
+    return found

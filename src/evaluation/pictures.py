@@ -1,0 +1,221 @@
+"""Pictures of predictions: against the truth, their errors, the worst samples, the sounds."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float64, Int64
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from src.evaluation.audio_metrics import AUDIO_METRICS
+from src.evaluation.dataset_picture import value_text
+from src.evaluation.figures import shown_unit
+from src.evaluation.image_axes import ImageAxes
+from src.evaluation.split_predictions import SplitPredictions
+from src.vimh.metadata import Metadata
+from src.vimh.parameters import Parameter
+
+BINS = 41  # of a histogram
+MEANS = 12  # parts of the range that the mean error is shown of
+MIN_A_MEAN = 5  # samples that a part has to hold on average, or there is no mean error
+MAX_NAMED_CLASSES = 30
+MAX_COUNTED_CLASSES = 12  # up to here each cell of a confusion matrix has its number
+COLUMNS = 4  # of the worst samples
+BAND: dict[str, Any] = {"color": "tab:green", "alpha": 0.2, "linewidth": 0, "label": "±1 JND"}
+
+
+def head_picture(
+    parameter: Parameter, true: Float[np.ndarray, "N"], predicted: Float[np.ndarray, "N"]
+) -> Figure:
+    """One head: of classes the confusion matrix, else values and errors with the ±1 JND band.
+
+    Args:
+        parameter: The head's parameter.
+        true: True values in its unit.
+        predicted: Predicted values; those that are no number are left out.
+    """
+    if parameter.is_categorical:
+        return _confusion_picture(parameter, confusion_matrix(parameter, true, predicted))
+    figure = Figure(figsize=(13.5, 4.2), layout="constrained")
+    values, histogram, errors = figure.subplots(1, 3)
+    finite = np.isfinite(predicted)
+    title = "" if finite.all() else f"{int((~finite).sum())} of {len(true)} predictions are NaN"
+    figure.suptitle(title, fontsize=10)
+    true, error = true[finite], (predicted - true)[finite]
+    unit = f" [{shown_unit(parameter)}]" if shown_unit(parameter) else ""
+    _draw_values(values, parameter, true, true + error)
+    values.set(xlabel=f"true {parameter.name}{unit}", ylabel=f"predicted {parameter.name}{unit}")
+    widest = max(float(np.abs(error).max(initial=0.0)), 1e-9 * parameter.range)
+    histogram.hist(error, bins=BINS, range=(-widest, widest))
+    histogram.yaxis.get_major_locator().set_params(integer=True)
+    histogram.set(xlabel=f"error{unit}", ylabel="samples")
+    _draw_errors(errors, parameter, true, error)
+    errors.set(xlabel=f"true {parameter.name}{unit}", ylabel=f"error{unit}")
+    if parameter.has_jnd:
+        reach = parameter.tolerance()
+        ends = np.array([parameter.min, parameter.max])
+        values.fill_between(ends, ends - reach, ends + reach, **BAND)
+        histogram.axvspan(-reach, reach, **BAND)
+        errors.axhspan(-reach, reach, **BAND)
+        within = float((np.abs(error) <= reach).sum()) / len(finite)
+        histogram.set_title(f"{100 * within:.1f} % within 1 JND", fontsize=10)
+        values.legend(loc="upper left")
+        errors.legend(loc="upper left")
+    return figure
+
+
+def _draw_values(
+    axes: Axes,
+    parameter: Parameter,
+    true: Float[np.ndarray, "N"],
+    predicted: Float[np.ndarray, "N"],
+) -> None:
+    axes.axline((parameter.min, parameter.min), slope=1.0, color="gray", linewidth=1)
+    axes.scatter(true, predicted, **_dots(len(true)))
+
+
+def _draw_errors(
+    axes: Axes, parameter: Parameter, true: Float[np.ndarray, "N"], error: Float[np.ndarray, "N"]
+) -> None:
+    """Each error, and, where there are enough, the mean error in parts of the range."""
+    axes.axhline(0.0, color="gray", linewidth=1)
+    axes.scatter(true, error, **_dots(len(true)))
+    if len(true) < MIN_A_MEAN * MEANS:
+        return
+    part = np.clip(parameter.normalise(true) * MEANS, 0, MEANS - 1).astype(int)
+    counts = np.bincount(part, minlength=MEANS)
+    there = counts > 0
+    means = np.bincount(part, weights=error, minlength=MEANS)[there] / counts[there]
+    centres = parameter.denormalise((np.arange(MEANS) + 0.5) / MEANS)[there]
+    axes.plot(centres, means, "o-", color="tab:orange", markersize=4, label="mean error")
+
+
+def _dots(count: int) -> dict[str, Any]:
+    """Marks that can be seen, and told apart where there are many."""
+    return {"s": 6 if count > 500 else 16, "alpha": 0.6, "linewidths": 0}
+
+
+def confusion_matrix(
+    parameter: Parameter, true: Float[np.ndarray, "N"], predicted: Float[np.ndarray, "N"]
+) -> Int64[np.ndarray, "K K"]:
+    """How often each true class (row) was taken for each class (column).
+
+    Args:
+        parameter: Of the head, categorical.
+        true: Values of the true classes.
+        predicted: Values of the predicted ones.
+
+    Example:
+        >>> pet = Parameter("pet", 0, 255, kind="categorical", class_names=("cat", "dog"))
+        >>> confusion_matrix(pet, np.array([0.0, 1.0, 1.0]), np.array([0.0, 0.0, 1.0])).tolist()
+        [[1, 0], [1, 1]]
+    """
+    counts = np.zeros((parameter.num_classes, parameter.num_classes), np.int64)
+    np.add.at(counts, (parameter.class_index(true), parameter.class_index(predicted)), 1)
+    return counts
+
+
+def _confusion_picture(parameter: Parameter, counts: Int64[np.ndarray, "K K"]) -> Figure:
+    size = min(3.0 + 0.45 * len(counts), 12.0)
+    figure = Figure(figsize=(size + 1.2, size), layout="constrained")
+    axes = figure.subplots()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(shares, vmin=0.0, vmax=1.0, cmap="Blues", interpolation="nearest")
+    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+    right = counts.trace() / max(counts.sum(), 1)
+    axes.set_title(f"{100 * right:.1f} % of {counts.sum()} in the right class", fontsize=10)
+    axes.set(xlabel=f"predicted {parameter.name}", ylabel=f"true {parameter.name}")
+    if len(counts) <= MAX_NAMED_CLASSES:
+        tilt = 90 if max(map(len, parameter.class_names)) > 2 else 0
+        axes.set_xticks(range(len(counts)), parameter.class_names, rotation=tilt)
+        axes.set_yticks(range(len(counts)), parameter.class_names)
+    if len(counts) <= MAX_COUNTED_CLASSES:
+        for (row, column), count in np.ndenumerate(counts):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            if count:
+                axes.text(column, row, str(count), ha="center", va="center", color=colour)
+    return figure
+
+
+def worst_picture(
+    metadata: Metadata,
+    parameters: Sequence[Parameter],
+    found: SplitPredictions,
+    count: int,
+) -> Figure | None:
+    """The samples whose worst head is furthest off: wrong classes, then in shares of its range.
+
+    Args:
+        metadata: Of the data set; says how its images are drawn (the first channel).
+        parameters: The heads' parameters.
+        found: Predictions of some samples.
+        count: The most samples to show.
+
+    Returns:
+        The picture; None where no prediction is off.
+    """
+    errors = np.abs(found.predicted - found.true)
+    for column, p in enumerate(parameters):
+        errors[:, column] = (
+            errors[:, column] > 0 if p.is_categorical else errors[:, column] / p.range
+        )
+    furthest = np.nan_to_num(errors, nan=np.inf).max(axis=1)
+    order = np.argsort(-furthest, kind="stable")[:count]
+    order = order[furthest[order] > 0]
+    if len(order) == 0:
+        return None
+    columns = min(COLUMNS, len(order))
+    rows = -(-len(order) // columns)
+    height = 2.7 + 0.17 * len(parameters)
+    figure = Figure(figsize=(3.2 * columns, height * rows), layout="constrained")
+    image_axes = ImageAxes(metadata)
+    for place, index in enumerate(order):
+        axes = figure.add_subplot(rows, columns, place + 1)
+        image_axes.draw(axes, found.images[index], 0)
+        axes.tick_params(labelsize=7)
+        if image_axes.is_sound:
+            axes.set_xlabel("time [s]" if place + columns >= len(order) else "", fontsize=8)
+            axes.set_ylabel("frequency [Hz]" if place % columns == 0 else "", fontsize=8)
+        lines = (
+            f"{p.name} {_text(p, found.predicted[index, k])}, true {_text(p, found.true[index, k])}"
+            for k, p in enumerate(parameters)
+        )
+        axes.set_title("\n".join(lines), fontsize=7)
+    return figure
+
+
+def _text(parameter: Parameter, value: float) -> str:
+    """A value without its unit; a NaN, which is of no class, too."""
+    if np.isnan(value):
+        return "NaN"
+    return value_text(parameter, float(value)).removesuffix(f" {parameter.unit}")
+
+
+def sounds_picture(distances: Mapping[str, Mapping[str, Float64[np.ndarray, "B"]]]) -> Figure:
+    """For each distance of sounds, the share of sounds that are at most so far, by method.
+
+    Args:
+        distances: By method and metric, as :func:`~src.evaluation.audio_metrics.audio_distances`
+            gives them.
+    """
+    figure = Figure(figsize=(13.5, 3.8), layout="constrained")
+    panels = figure.subplots(1, len(AUDIO_METRICS), sharey=True)
+    for axes, metric in zip(panels, AUDIO_METRICS, strict=True):
+        far = {
+            method: (1.0 - own[metric.name] if metric.higher_is_better else own[metric.name])
+            for method, own in distances.items()
+        }
+        far = {method: values[np.isfinite(values)] for method, values in far.items()}
+        largest = max((float(values.max(initial=0.0)) for values in far.values()), default=0.0)
+        least = max(1e-5 * largest, 1e-12)  # a logarithmic axis has no place for 0
+        for method, values in far.items():
+            if len(values):
+                axes.ecdf(np.maximum(values, least), label=method)
+        axes.set_xscale("log")
+        unit = f" [{metric.unit}]" if metric.unit else ""
+        axes.set_xlabel(f"{'1 − ' if metric.higher_is_better else ''}{metric.label}{unit}")
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("share of sounds at most so far")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
+    return figure

@@ -1,0 +1,77 @@
+"""What a network makes of a split, beside the truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float64, UInt8
+
+from src.data.preparation import Preparation
+
+if TYPE_CHECKING:
+    from src.data.vimh_datamodule import VIMHDataModule
+    from src.models.multihead_module import MultiheadLitModule
+
+
+@dataclass(frozen=True)
+class SplitPredictions:
+    """Samples, their values and what was predicted, the columns in the heads' order.
+
+    Attributes:
+        images: stored pixels.
+        true: ``min + q/255 · (max − min)`` in the parameters' units.
+        predicted: the same, of the network.
+    """
+
+    images: UInt8[np.ndarray, "N C H W"]
+    true: Float64[np.ndarray, "N P"]
+    predicted: Float64[np.ndarray, "N P"]
+
+    def __len__(self) -> int:
+        return len(self.true)
+
+
+@torch.no_grad()
+def predict_split(
+    model: MultiheadLitModule, datamodule: VIMHDataModule, split: str, limit: int | None = None
+) -> SplitPredictions | None:
+    """Predicts the samples of a split in its own order, without transforms.
+
+    Args:
+        model: On any device, in eval mode.
+        datamodule: Has the model's heads, in their order.
+        split: "train", "val" or "test".
+        limit: The most samples, chosen by the data's seed; None: all.
+
+    Returns:
+        The predictions; None where the split is empty.
+    """
+    preparation = model.preparation
+    assert isinstance(preparation, Preparation)
+    images, stored, predicted = [], [], []
+    for raw in datamodule.raw_batches(split, limit=limit):
+        pixels, scalars = raw.images.to(model.device), raw.scalars.to(model.device)
+        values = model.predict(*preparation(pixels, scalars[:, :2]))
+        images.append(raw.images.cpu().numpy())
+        stored.append(stored_values(raw.scalars[:, 2:].cpu().numpy()))
+        predicted.append(torch.stack(list(values.values()), dim=1).cpu().double().numpy())
+    if not images:
+        return None
+    parameters = model.parameters_by_head.values()
+    lowest, spans = (np.array([getattr(p, key) for p in parameters]) for key in ("min", "range"))
+    return SplitPredictions(
+        np.concatenate(images),
+        lowest + spans * np.concatenate(stored),
+        np.concatenate(predicted),
+    )
+
+
+def stored_values(normalised: np.ndarray) -> Float64[np.ndarray, "N P"]:
+    """``q/255`` in float64 of the same in float32.
+
+    An error of exactly one step is not to be decided by rounding.
+    """
+    return np.round(normalised.astype(np.float64) * 255.0) / 255.0
