@@ -18,7 +18,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from src.build import PREPARATION_KEYS, build_model
+from src.build import CHECKPOINT_DATA_KEYS, PREPARATION_KEYS, build_model
 from src.callbacks.checkpoint_io import load_checkpoint
 from src.data.preparation import Preparation
 from src.models.multihead_module import MultiheadLitModule
@@ -83,7 +83,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def write_safetensors(checkpoint: Checkpoint, path: Path, about: Mapping[str, str]) -> Path:
-    """Writes what :func:`read_checkpoint` needs, without the optimiser's state, as safetensors.
+    """Writes what loading needs as safetensors: no optimiser's state, and no paths of ours.
 
     Args:
         checkpoint: Read.
@@ -92,8 +92,13 @@ def write_safetensors(checkpoint: Checkpoint, path: Path, about: Mapping[str, st
     """
     from safetensors.torch import save_file
 
+    kept = {"model": MODEL_KEYS, "data": (*PREPARATION_KEYS, *CHECKPOINT_DATA_KEYS)}
+    config: dict[str, Any] = {
+        name: OmegaConf.to_container(OmegaConf.masked_copy(checkpoint.config[name], list(keys)))
+        for name, keys in kept.items()
+    }
     described = {
-        "config": OmegaConf.to_container(checkpoint.config),
+        "config": config | {"loss": OmegaConf.to_container(checkpoint.config.loss)},
         "metadata": checkpoint.metadata.to_json(),
     }
     place = {"epoch": checkpoint.epoch, "global_step": checkpoint.global_step}

@@ -144,6 +144,10 @@ def test_exported_files_alone_predict(checkpoint, made, tmp_path: Path) -> None:
     assert "Checked with onnxruntime" in done.stdout
     sums = subprocess.run(["sha256sum", "-c", "model.sha256"], cwd=tmp_path, check=False)
     assert sums.returncode == 0
+    for name in ("model.onnx", "model.pt2", "model.safetensors"):
+        content = (tmp_path / name).read_bytes()
+        assert str(ROOT).encode() not in content, name  # no path of this machine
+        assert str(made["folder"].parent).encode() not in content, name
 
     dataset = made[f"{checkpoint.stem} data"]
     example = [sys.executable, ROOT / "examples" / "onnx_predict.py", "model.onnx", dataset]
