@@ -100,6 +100,24 @@ def test_files_of_a_run(run, dataset: Path) -> None:
     assert (folder / "000_test_000000.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("checkpoint", ["vimh_cnn"], indirect=True)
+def test_the_input_and_its_resynthesis_are_played(run, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    soundfile.write(tmp_path / "one.wav", sound(), RATE)
+    with pytest.raises(VIMHError, match="playing needs one of aplay, "):
+        run(tmp_path / "one.wav", play=True)
+    player = tmp_path / "afplay"
+    player.write_text(f"#!/bin/sh\necho $1 >> {tmp_path}/played\n")
+    player.chmod(0o755)
+    run(tmp_path / "one.wav", play=True)
+    again = tmp_path / "out" / "one_resynthesised.wav"
+    assert (tmp_path / "played").read_text().split() == [str(tmp_path / "one.wav"), str(again)]
+    assert "playing one_resynthesised.wav" in capsys.readouterr().out
+    player.write_text("#!/bin/sh\necho no sound device >&2\nexit 1\n")
+    with pytest.raises(VIMHError, match=r"afplay could not play .*one.wav: no sound device"):
+        run(tmp_path / "one.wav", play=True)
+
+
 def test_a_data_set_gives_its_true_values(run, dataset: Path) -> None:
     objects, folder = run(dataset, split="train", limit=3, sounds=1)
     records = open_dataset(dataset)
