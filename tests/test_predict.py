@@ -90,6 +90,15 @@ def test_a_generated_wav_predicts_exactly_what_its_record_does(predictor, datase
             assert found.notes == ()
 
 
+@pytest.mark.parametrize("checkpoint", ["vimh_cnn"], indirect=True)
+def test_a_sound_takes_one_forward_pass(predictor, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "one.wav", sound(), RATE)
+    passes = []
+    predictor.model.net.register_forward_hook(lambda *_: passes.append(1))
+    predictor.predict_file(tmp_path / "one.wav")
+    assert len(passes) == 1
+
+
 def test_files_of_a_run(run, dataset: Path) -> None:
     objects, folder = run(dataset / "wav", limit=2)
     lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
