@@ -9,8 +9,6 @@ The picture opens in a window; without a display, the same is printed as a table
 
 import argparse
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -20,15 +18,6 @@ ROOT = Path(__file__).resolve().parent
 DATA_FOLDER = ROOT / "data-vimh"
 EXIT_FAILED = 1
 PLAYED = 3  # sounds
-# What plays a WAV file, whichever is there: ALSA, PulseAudio, PipeWire, macOS, ffmpeg, SoX.
-PLAYERS = (
-    ("aplay", "-q"),
-    ("paplay",),
-    ("pw-play",),
-    ("afplay",),
-    ("ffplay", "-nodisp", "-autoexit", "-loglevel", "error"),
-    ("play", "-q"),
-)
 
 
 def find_dataset(given: str | None, folder: Path = DATA_FOLDER) -> Path:
@@ -82,6 +71,7 @@ def play(dataset: Any) -> None:
     import soundfile
 
     from src.evaluation.dataset_picture import label_lines
+    from src.evaluation.player import find_player, play_file
     from src.synth.resynthesis import resynthesise, synthesizer_of
     from src.vimh.errors import VIMHError
 
@@ -89,11 +79,7 @@ def play(dataset: Any) -> None:
     synthesizer = synthesizer_of(metadata)
     if synthesizer is None:
         raise VIMHError(f"{metadata.dataset_name}: no recipe in its metadata, so nothing to play")
-    player = next((words for words in PLAYERS if shutil.which(words[0])), None)
-    if player is None:
-        raise VIMHError(
-            f"--play needs one of {', '.join(words[0] for words in PLAYERS)}, and none is there"
-        )
+    find_player()
     _, labels, _ = dataset.train.gather(np.arange(min(PLAYED, len(dataset.train))))
     values = {
         p.name: p.dequantise(labels[:, k]) for k, p in enumerate(metadata.parameters.values())
@@ -103,10 +89,7 @@ def play(dataset: Any) -> None:
             print(f"playing train {number}: {', '.join(label_lines(metadata, labels[number]))}")
             path = Path(folder) / f"{number}.wav"
             soundfile.write(path, sound, synthesizer.sample_rate_hz)
-            done = subprocess.run([*player, str(path)], capture_output=True, text=True, check=False)
-            if done.returncode:
-                why = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[0]
-                raise VIMHError(f"{player[0]} could not play: {why}")
+            play_file(path)
 
 
 def show(dataset: Any, directory: Path, save: Path | None) -> None:

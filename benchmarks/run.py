@@ -28,7 +28,9 @@ from rich.table import Table  # noqa: E402
 from benchmarks.measure import Budget, Row  # noqa: E402
 
 # Modules of benchmarks/rows; each has `measure(quick: bool, work: Path) -> list[Row]`.
-GROUPS = ("training", "data_path", "opening", "generating", "gradient_stats", "startup")
+GROUPS = (
+    "training", "data_path", "opening", "generating", "gradient_stats", "startup", "predicting",
+)  # fmt: skip
 GROUP_TIMEOUT_S = 1800
 PACKAGES = ("torch", "lightning", "hydra-core", "numpy", "scipy", "torchmetrics")
 

@@ -7,6 +7,7 @@ from our own configs, and no path in a checkpoint is followed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +18,15 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from src.build import PREPARATION_KEYS, build_model
+from src.build import CHECKPOINT_DATA_KEYS, PREPARATION_KEYS, build_model
 from src.callbacks.checkpoint_io import load_checkpoint
 from src.data.preparation import Preparation
 from src.models.multihead_module import MultiheadLitModule
-from src.utils.errors import ConfigError
+from src.utils.errors import CheckpointError, ConfigError
 from src.vimh.metadata import Metadata
 
 ALLOWED_PACKAGES = ("src.models.", "torch.nn.")
+SAFETENSORS = ".safetensors"
 # What a checkpoint's config may decide of the module; the rest is ours.
 MODEL_KEYS = ("net", "loss_weights", "head_margin", "output_mode")
 
@@ -53,12 +55,15 @@ class Checkpoint:
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Reads a checkpoint with ``weights_only=True``: plain data and tensors, no code.
 
+    Args:
+        path: A checkpoint, or a .safetensors file that :func:`write_safetensors` made of one.
+
     Raises:
         CheckpointError: If there is no such file, or it is damaged or no checkpoint at all.
         ConfigError: If it is not a checkpoint of this project.
     """
     path = Path(path)
-    raw = load_checkpoint(path)
+    raw = _load_safetensors(path) if path.suffix == SAFETENSORS else load_checkpoint(path)
     needed = ("avix", "state_dict", "epoch", "global_step")
     if not isinstance(raw, Mapping) or any(key not in raw for key in needed):
         raise ConfigError(
@@ -75,6 +80,49 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         epoch=int(raw["epoch"]),
         global_step=int(raw["global_step"]),
     )
+
+
+def write_safetensors(checkpoint: Checkpoint, path: Path, about: Mapping[str, str]) -> Path:
+    """Writes what loading needs as safetensors: no optimiser's state, and no paths of ours.
+
+    Args:
+        checkpoint: Read.
+        path: Where to; ends in .safetensors.
+        about: More texts by name for the file's own metadata.
+    """
+    from safetensors.torch import save_file
+
+    kept = {"model": MODEL_KEYS, "data": (*PREPARATION_KEYS, *CHECKPOINT_DATA_KEYS)}
+    config: dict[str, Any] = {
+        name: OmegaConf.to_container(OmegaConf.masked_copy(checkpoint.config[name], list(keys)))
+        for name, keys in kept.items()
+    }
+    described = {
+        "config": config | {"loss": OmegaConf.to_container(checkpoint.config.loss)},
+        "metadata": checkpoint.metadata.to_json(),
+    }
+    place = {"epoch": checkpoint.epoch, "global_step": checkpoint.global_step}
+    texts = {"avix": json.dumps(described), "place": json.dumps(place)}
+    tensors = {name: tensor.contiguous().clone() for name, tensor in checkpoint.state_dict.items()}
+    save_file(tensors, path, metadata={**about, **texts})
+    return path
+
+
+def _load_safetensors(path: Path) -> dict[str, Any]:
+    """The same keys as a checkpoint has; the format holds numbers and texts, and no code."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such checkpoint file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            texts = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        described = {key: json.loads(texts[key]) for key in ("avix", "place") if key in texts}
+    except (SafetensorError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from error
+    place = described.pop("place", {})
+    return {**described, **(place if isinstance(place, dict) else {}), "state_dict": tensors}
 
 
 def load_model(checkpoint: Checkpoint) -> MultiheadLitModule:

@@ -1,36 +1,34 @@
-"""A checkpoint as ONNX: ``python src/export.py ckpt_path=...``.
+"""A checkpoint as files for elsewhere: ``python src/export.py ckpt_path=...``.
 
-The ONNX file holds preparation, network and decoding; beside it lie the same as a `torch.export`
-program, the weights as safetensors, and the checksums of all three.
+Safetensors, which prediction reads like a checkpoint; ONNX with preparation, network and decoding;
+the same as a `torch.export` program; and the checksums of all three.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
 import hydra
-import numpy as np
 import rootutils
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
-from src.checkpoint import load_model, read_checkpoint  # noqa: E402
+from src.checkpoint import load_model, read_checkpoint, write_safetensors  # noqa: E402
 from src.cli import entry_point  # noqa: E402
-from src.evaluation.exported import ExportedModel, description  # noqa: E402
+from src.evaluation.exported import description  # noqa: E402
+from src.evaluation.model_files import (  # noqa: E402
+    INSTALL,
+    missing_packages,
+    write_checksums,
+    write_programs,
+)
 from src.utils import extras, task_wrapper  # noqa: E402
 from src.utils.errors import ConfigError  # noqa: E402
-from src.vimh.metadata import Metadata  # noqa: E402
 
-NEEDED = ("onnx", "onnxscript", "onnxruntime", "safetensors")
-CHATTY = ("onnx_ir", "onnxscript", "torch.onnx")  # loggers that report every pass of an optimiser
-NAMES_IN, NAME_OUT = ("images", "scale_factors"), "values"
+OPSET = 18  # of ONNX
+TOLERANCE = 1e-5
 
 
 @task_wrapper
@@ -48,112 +46,47 @@ def export(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     if OmegaConf.is_missing(cfg, "ckpt_path"):
         raise ConfigError("ckpt_path is missing: python src/export.py ckpt_path=...")
-    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
-        raise ConfigError(f'Export needs {", ".join(missing)}: pip install -e ".[export]"')
-    checkpoint = read_checkpoint(cfg.ckpt_path)
-    model = load_model(checkpoint).cpu()
+    if missing := missing_packages():
+        raise ConfigError(f"Export needs {', '.join(missing)}: {INSTALL}")
     path = Path(cfg.output or Path(cfg.paths.output_dir) / "model.onnx")
     path.parent.mkdir(parents=True, exist_ok=True)
-    about = description(checkpoint.metadata, model)
-    exported = ExportedModel(model)
-    files = write_files(exported, checkpoint.metadata, about, path, cfg.opset)
-    ranges = [p.range for p in model.parameters_by_head.values()]
-    difference = largest_difference(exported, checkpoint.metadata, ranges, path)
-    if difference > cfg.tolerance:
-        raise ConfigError(
-            f"{path} computes something else than PyTorch: they differ by {difference:.2g} of a "
-            f"parameter's range, expected at most {cfg.tolerance:g} (tolerance). Do not use it."
-        )
-    print(f"Checked with onnxruntime: at most {difference:.1g} of a parameter's range apart")
-    for file in files:
-        print(f"{file.stat().st_size:>9,} bytes  {file}")
-    return {"difference": difference}, {"cfg": cfg, "files": files, "model": model}
+    files, difference = write_model_files(cfg.ckpt_path, path, cfg.opset, cfg.tolerance)
+    return {"difference": difference}, {"cfg": cfg, "files": files}
 
 
-def write_files(
-    exported: ExportedModel, metadata: Metadata, about: dict[str, str], path: Path, opset: int
-) -> list[Path]:
-    """Writes ONNX, the program, weights and checksums.
+def write_model_files(
+    ckpt_path: str, path: Path, opset: int = OPSET, tolerance: float = TOLERANCE
+) -> tuple[list[Path], float | None]:
+    """Writes a checkpoint's model files and says so; those of ONNX only where it is installed.
 
     Args:
-        exported: The model.
-        metadata: Decides the shape of an image.
-        about: Texts by name for the files' own metadata.
+        ckpt_path: The checkpoint.
         path: The ONNX file; the others are named after it.
         opset: The version of ONNX's operators.
+        tolerance: The largest difference from PyTorch that passes, as a share of each range.
+
+    Returns:
+        The files, and the largest difference (None without ONNX).
+
+    Raises:
+        ConfigError: If the exported model computes something else.
     """
-    import onnx
-    from safetensors.torch import save_file
-
-    for name in CHATTY:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    example = example_batch(metadata, 2)
-    batch = torch.export.Dim("batch", min=1)
-    with torch.no_grad():
-        program = torch.export.export(
-            exported, example, dynamic_shapes=({0: batch}, {0: batch}), strict=False
-        )
-        converted = torch.onnx.export(
-            program,
-            dynamo=True,
-            input_names=list(NAMES_IN),
-            output_names=[NAME_OUT],
-            opset_version=opset,
-            verbose=False,
-        )
-    assert converted is not None
-    proto = converted.model_proto
-    onnx.helper.set_model_props(proto, about)
-    onnx.checker.check_model(proto)
-    onnx.save(proto, path)
-    whole, weights = path.with_suffix(".pt2"), path.with_suffix(".safetensors")
-    with warnings.catch_warnings():  # about weights that share memory on other devices
-        warnings.filterwarnings("ignore", message="No complete tensor found in the group")
-        torch.export.save(program, whole, extra_files=about)
-    tensors = {name: tensor.contiguous().clone() for name, tensor in exported.state_dict().items()}
-    save_file(tensors, weights, metadata=about)
-    sums = path.with_suffix(".sha256")
-    lines = (f"{_sha256(file)}  {file.name}\n" for file in (path, whole, weights))
-    sums.write_text("".join(lines))
-    return [path, whole, weights, sums]
-
-
-def example_batch(metadata: Metadata, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images that decay with time and frequency, as sounds do, and their levels; seeded."""
-    rng = np.random.default_rng(0)
-    channels, height, width = metadata.image_shape
-    slope = rng.uniform(0, 1, (count, channels, 2, 1, 1))
-    fall = (
-        slope[:, :, 0] * np.linspace(0, 1, width)
-        + slope[:, :, 1] * np.linspace(0, 1, height)[:, None]
-    )
-    noise = rng.uniform(-0.1, 0.1, (count, channels, height, width))
-    images = (255 * (1 - fall / 2 + noise)).clip(0, 255).astype(np.uint8)
-    levels = np.stack([rng.uniform(-200, -60, count), rng.uniform(-50, 0, count)], axis=1)
-    return torch.from_numpy(images), torch.from_numpy(levels.astype(np.float32))
-
-
-def largest_difference(
-    exported: ExportedModel, metadata: Metadata, ranges: list[float], path: Path
-) -> float:
-    """How far onnxruntime and PyTorch are apart at most, as a share of the parameter's range."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    largest = 0.0
-    for count in (1, 64):  # other sizes than the one it was traced with
-        inputs = example_batch(metadata, count)
-        with torch.no_grad():
-            expected = exported(*inputs).numpy()
-        fed = {name: value.numpy() for name, value in zip(NAMES_IN, inputs, strict=True)}
-        (found,) = session.run([NAME_OUT], fed)
-        largest = max(largest, float((np.abs(found - expected) / np.array(ranges)).max()))
-    return largest
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    checkpoint = read_checkpoint(ckpt_path)
+    model = load_model(checkpoint).cpu()
+    about = description(checkpoint.metadata, model)
+    files = [write_safetensors(checkpoint, path.with_suffix(".safetensors"), about)]
+    difference = None
+    if missing := missing_packages():
+        print(f"ONNX:        not written, since there is no {', '.join(missing)}: {INSTALL}")
+        print(f"  then:      python src/export.py ckpt_path={ckpt_path}")
+    else:
+        difference = write_programs(model, checkpoint.metadata, path, opset, tolerance)
+        files += [path, path.with_suffix(".pt2")]
+        print(f"Checked with onnxruntime: at most {difference:.1g} of a parameter's range apart")
+    files.append(write_checksums(files, path.with_suffix(".sha256")))
+    for file in files:
+        print(f"{file.stat().st_size:>9,} bytes  {file}")
+    return files, difference
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="export.yaml")

@@ -16,6 +16,7 @@ rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from src.checkpoint import load_model, read_checkpoint  # noqa: E402
 from src.cli import entry_point  # noqa: E402
+from src.evaluation.player import find_player, play_file  # noqa: E402
 from src.evaluation.prediction_report import (  # noqa: E402
     file_stem,
     prediction_table,
@@ -50,14 +51,18 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     for key in ("ckpt_path", "input"):
         if OmegaConf.is_missing(cfg, key):
             raise ConfigError(f"{key} is missing: python src/predict.py ckpt_path=... input=...")
+    if cfg.play:
+        find_player()
     checkpoint = read_checkpoint(cfg.ckpt_path)
     predictor = Predictor(load_model(checkpoint), checkpoint.metadata, cfg.batch_size)
     predictions, failed = predict_input(predictor, Path(cfg.input), cfg.split, cfg.limit)
     console, folder = Console(), Path(cfg.paths.output_dir)
     write_lines(folder / "predictions.jsonl", predictions, failed)
+    sounds = [Path(cfg.input)] if Path(cfg.input).is_file() else []
     for number, prediction in enumerate(predictions[: cfg.sounds]):
         stem = folder / file_stem(number, prediction, len(predictions))
-        write_resynthesis(predictor, prediction, stem)
+        files = write_resynthesis(predictor, prediction, stem)
+        sounds += [file for file in files if file.suffix == ".wav"]
     parameters = list(predictor.model.parameters_by_head.values())
     console.print(prediction_table(predictions, parameters))
     for source, notes in {p.source: p.notes for p in predictions}.items():
@@ -67,6 +72,9 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         console.print(f"left out: {reason}", markup=False, soft_wrap=True)
     if predictor.synthesizer is None:
         console.print("No resynthesis: the model's data set was not synthesised.")
+    for sound in sounds if cfg.play else []:
+        console.print(f"playing {sound.name}", markup=False, soft_wrap=True)
+        play_file(sound)
     console.print(f"Run:         {folder}", markup=False, soft_wrap=True)
     return {}, {"cfg": cfg, "predictor": predictor, "predictions": predictions, "failed": failed}
 

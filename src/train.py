@@ -5,6 +5,7 @@ compose → build → run → report; docs/configuration.md says how the config 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -16,6 +17,7 @@ rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 from src.build import build, resolve_monitor  # noqa: E402
 from src.cli import entry_point  # noqa: E402
 from src.evaluation.run_report import report_run  # noqa: E402
+from src.export import write_model_files  # noqa: E402
 from src.utils import (  # noqa: E402
     extras,
     get_metric_value,
@@ -78,6 +80,8 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
             verbose=False,
         )
         metrics |= trainer.callback_metrics
+    if cfg.export and best and trainer.is_global_zero:
+        write_model_files(best, Path(cfg.paths.output_dir) / "model.onnx")
     report_run(cfg, built, metrics, checkpoint=best, loggers=loggers)
     return metrics, objects
 

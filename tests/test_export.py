@@ -12,13 +12,15 @@ import torch
 from src.build import build
 from src.checkpoint import load_model, read_checkpoint
 from src.evaluation.exported import ExportedModel, description
+from src.evaluation.model_files import example_batch
 from src.evaluation.predictor import Predictor
-from src.export import example_batch, export
-from src.utils.errors import ConfigError
+from src.export import export, write_model_files
+from src.utils.errors import CheckpointError, ConfigError
 from src.vimh.records import open_dataset
 from tests.helpers import shrink
 
 ROOT = Path(__file__).resolve().parents[1]
+ONNX_PACKAGES = "src.evaluation.model_files.ONNX_PACKAGES"
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,7 @@ def test_examples_differ_between_samples(checkpoint) -> None:
 def test_a_missing_package_is_named_with_the_extra(
     checkpoint, compose_config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("src.export.NEEDED", ("onnx_that_is_not_there",))
+    monkeypatch.setattr(ONNX_PACKAGES, ("onnx_that_is_not_there",))
     cfg = compose_config("export", f"ckpt_path='{checkpoint}'")
     with pytest.raises(ConfigError, match=r"onnx_that_is_not_there: pip install .*\[export\]"):
         export(cfg)
@@ -83,10 +85,56 @@ def test_a_missing_package_is_named_with_the_extra(
         export(compose_config("export"))
 
 
+def test_safetensors_predict_like_their_checkpoint_and_need_no_onnx(
+    checkpoint, made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setattr(ONNX_PACKAGES, ("onnx_that_is_not_there",))
+    files, difference = write_model_files(str(checkpoint), tmp_path / "model.onnx")
+    assert [file.name for file in files] == ["model.safetensors", "model.sha256"]
+    assert difference is None
+    assert "no onnx_that_is_not_there: pip install" in capsys.readouterr().out
+    sums = subprocess.run(["sha256sum", "-c", "model.sha256"], cwd=tmp_path, check=False)
+    assert sums.returncode == 0
+    assert files[0].stat().st_size < checkpoint.stat().st_size
+    dataset = open_dataset(made[f"{checkpoint.stem} data"])
+    predicted = []
+    for path in (checkpoint, files[0]):
+        read = read_checkpoint(path)
+        predictor = Predictor(load_model(read), read.metadata)
+        predicted.append([p.values for p in predictor.predict_dataset(dataset, "test", 5)])
+    assert predicted[0] == predicted[1]
+
+
+@pytest.mark.parametrize("checkpoint", ["vimh_cnn"], indirect=True)
+def test_a_safetensors_file_that_is_damaged_or_of_others_is_refused(
+    checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors.torch import save_file
+
+    monkeypatch.setattr(ONNX_PACKAGES, ("onnx_that_is_not_there",))
+    (whole, _), _ = write_model_files(str(checkpoint), tmp_path / "model.onnx")
+    content = whole.read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+    damaged = tmp_path / "damaged.safetensors"
+    for length in [*range(0, header, 97), header, len(content) - 1]:
+        damaged.write_bytes(content[:length])
+        with pytest.raises(CheckpointError, match="cannot be read as safetensors"):
+            read_checkpoint(damaged)
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        read_checkpoint(tmp_path / "nowhere.safetensors")
+    for metadata in (None, {"avix": "[1]", "place": "[1]"}):
+        save_file({"weight": torch.zeros(1)}, damaged, metadata=metadata)
+        with pytest.raises(ConfigError, match="not a checkpoint of this project"):
+            read_checkpoint(damaged)
+    save_file({"weight": torch.zeros(1)}, damaged, metadata={"avix": "{"})
+    with pytest.raises(CheckpointError, match="cannot be read as safetensors"):
+        read_checkpoint(damaged)
+
+
 # In processes of its own: what checks shapes in tests would be traced into the exported program.
 @pytest.mark.slow
 def test_exported_files_alone_predict(checkpoint, made, tmp_path: Path) -> None:
-    for name in ("onnx", "onnxscript", "onnxruntime", "safetensors"):
+    for name in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(name)
     words = ["src/export.py", f"ckpt_path={checkpoint}", f"hydra.run.dir={tmp_path}"]
     done = subprocess.run(
@@ -96,6 +144,10 @@ def test_exported_files_alone_predict(checkpoint, made, tmp_path: Path) -> None:
     assert "Checked with onnxruntime" in done.stdout
     sums = subprocess.run(["sha256sum", "-c", "model.sha256"], cwd=tmp_path, check=False)
     assert sums.returncode == 0
+    for name in ("model.onnx", "model.pt2", "model.safetensors"):
+        content = (tmp_path / name).read_bytes()
+        assert str(ROOT).encode() not in content, name  # no path of this machine
+        assert str(made["folder"].parent).encode() not in content, name
 
     dataset = made[f"{checkpoint.stem} data"]
     example = [sys.executable, ROOT / "examples" / "onnx_predict.py", "model.onnx", dataset]

@@ -90,6 +90,15 @@ def test_a_generated_wav_predicts_exactly_what_its_record_does(predictor, datase
             assert found.notes == ()
 
 
+@pytest.mark.parametrize("checkpoint", ["vimh_cnn"], indirect=True)
+def test_a_sound_takes_one_forward_pass(predictor, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "one.wav", sound(), RATE)
+    passes = []
+    predictor.model.net.register_forward_hook(lambda *_: passes.append(1))
+    predictor.predict_file(tmp_path / "one.wav")
+    assert len(passes) == 1
+
+
 def test_files_of_a_run(run, dataset: Path) -> None:
     objects, folder = run(dataset / "wav", limit=2)
     lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
@@ -98,6 +107,24 @@ def test_files_of_a_run(run, dataset: Path) -> None:
     again, rate = soundfile.read(folder / "000_test_000000_resynthesised.wav", dtype="float32")
     assert (len(again), rate) == (RATE, RATE)
     assert (folder / "000_test_000000.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("checkpoint", ["vimh_cnn"], indirect=True)
+def test_the_input_and_its_resynthesis_are_played(run, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    soundfile.write(tmp_path / "one.wav", sound(), RATE)
+    with pytest.raises(VIMHError, match="playing needs one of aplay, "):
+        run(tmp_path / "one.wav", play=True)
+    player = tmp_path / "afplay"
+    player.write_text(f"#!/bin/sh\necho $1 >> {tmp_path}/played\n")
+    player.chmod(0o755)
+    run(tmp_path / "one.wav", play=True)
+    again = tmp_path / "out" / "one_resynthesised.wav"
+    assert (tmp_path / "played").read_text().split() == [str(tmp_path / "one.wav"), str(again)]
+    assert "playing one_resynthesised.wav" in capsys.readouterr().out
+    player.write_text("#!/bin/sh\necho no sound device >&2\nexit 1\n")
+    with pytest.raises(VIMHError, match=r"afplay could not play .*one.wav: no sound device"):
+        run(tmp_path / "one.wav", play=True)
 
 
 def test_a_data_set_gives_its_true_values(run, dataset: Path) -> None:

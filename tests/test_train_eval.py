@@ -18,7 +18,13 @@ from tests.helpers import shrink
 
 @pytest.fixture
 def run(compose_config, data_root: Path, tmp_path: Path):
-    def trained(name: str, max_epochs: int, *overrides: str, ckpt_path: str | None = None):
+    def trained(
+        name: str,
+        max_epochs: int,
+        *overrides: str,
+        ckpt_path: str | None = None,
+        export: bool = False,
+    ):
         cfg = shrink(
             compose_config("train", "experiment=avix_cnn_72dss_jnd_dg_hybrid", *overrides),
             data_root,
@@ -26,6 +32,7 @@ def run(compose_config, data_root: Path, tmp_path: Path):
         with open_dict(cfg):
             cfg.trainer.max_epochs = max_epochs
             cfg.ckpt_path = ckpt_path
+            cfg.export = export
             cfg.paths.output_dir = str(tmp_path / name)
             Path(cfg.paths.output_dir).mkdir()
         return train(cfg)
@@ -58,6 +65,18 @@ def test_evaluation_of_a_checkpoint_alone_gives_the_test_metrics(run, evaluation
     assert tested
     for name, value in tested.items():
         assert found[name] == pytest.approx(float(value), abs=1e-7), name
+
+
+def test_a_run_can_leave_model_files_that_evaluate_like_its_checkpoint(
+    run, evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without ONNX: what checks shapes in tests would be traced into its program.
+    monkeypatch.setattr("src.evaluation.model_files.ONNX_PACKAGES", ("not_there",))
+    metrics, objects = run("exported", 1, export=True)
+    folder = Path(objects["cfg"].paths.output_dir)
+    assert (folder / "model.sha256").read_text().split()[1:] == ["model.safetensors"]
+    found, _ = evaluation(str(folder / "model.safetensors"))
+    assert found["test/loss"] == pytest.approx(float(metrics["test/loss"]), abs=1e-7)
 
 
 def test_evaluation_on_all_of_another_data_set(run, evaluation, data_root: Path) -> None:

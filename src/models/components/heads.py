@@ -26,6 +26,7 @@ class HeadOptions(TypedDict, total=False):
     parameter_names: Sequence[str] | None
     auxiliary_input_size: int
     auxiliary_hidden_size: int
+    joint_size: int
     activations: Mapping[str, Activation] | None
     output_bias: Mapping[str, float] | None
 
@@ -35,7 +36,9 @@ class HeadLayers(nn.Module):
 
     The auxiliary branch is Linear, ReLU, Dropout (half the network's), Linear, ReLU; what it gives
     is put behind the image features. Each head is one linear layer on both, with a sigmoid where
-    its activation says so.
+    its activation says so. That adds what image and auxiliary features say; where one of them
+    changes what the other means (a level that a filter in the image has taken from), `joint_size`
+    puts a layer in between.
 
     Args:
         num_features: Number of image features F.
@@ -48,6 +51,8 @@ class HeadLayers(nn.Module):
             heads, with one output each.
         auxiliary_input_size: Number of auxiliary features A, 0 for none.
         auxiliary_hidden_size: Width of both layers of the auxiliary branch.
+        joint_size: Width of a hidden layer (Linear, ReLU) on image and auxiliary features together,
+            before the heads; 0 for none.
         activations: "none" or "sigmoid" by head name; None: a sigmoid on every head in regression
             and on none in classification.
         output_bias: Where the bias of a head's layer starts, by head name. Heads that are not
@@ -76,6 +81,7 @@ class HeadLayers(nn.Module):
         parameter_names: Sequence[str] | None = None,
         auxiliary_input_size: int = 0,
         auxiliary_hidden_size: int = 32,
+        joint_size: int = 0,
         activations: Mapping[str, Activation] | None = None,
         output_bias: Mapping[str, float] | None = None,
     ) -> None:
@@ -100,6 +106,10 @@ class HeadLayers(nn.Module):
                 nn.ReLU(),
             )
             num_features += auxiliary_hidden_size
+        self.joint: nn.Sequential | None = None
+        if joint_size > 0:
+            self.joint = nn.Sequential(nn.Linear(num_features, joint_size), nn.ReLU())
+            num_features = joint_size
         self.layers = nn.ModuleDict(
             {_key(name): nn.Linear(num_features, k) for name, k in self.heads_config.items()}
         )
@@ -130,6 +140,8 @@ class HeadLayers(nn.Module):
                 f"Got {auxiliary.shape[1]} auxiliary features, but the network was built without: "
                 "set auxiliary_input_size, or take auxiliary_features out of the data config"
             )
+        if self.joint is not None:
+            features = self.joint(features)
         outputs = {}
         for name, activation in self.activations.items():
             output = self.layers[_key(name)](features)

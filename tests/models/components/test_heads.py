@@ -119,3 +119,19 @@ def test_auxiliary_features_that_do_not_fit_are_errors(size, auxiliary, message)
     heads = HeadLayers(4, heads_config={"a": 1}, auxiliary_input_size=size)
     with pytest.raises(ValueError, match=message):
         heads(torch.rand(5, 4), auxiliary)
+
+
+@pytest.mark.parametrize("joint_size", [0, 16])
+def test_only_a_joint_layer_lets_one_input_change_what_the_other_means(joint_size: int):
+    torch.manual_seed(0)
+    heads = HeadLayers(
+        8, heads_config=HEADS, auxiliary_input_size=2, joint_size=joint_size
+    ).double()
+    features, other = torch.rand(2, 5, 8, dtype=torch.float64)
+    auxiliary, changed = 5 * torch.randn(2, 5, 2, dtype=torch.float64)
+
+    def effect(image: torch.Tensor) -> torch.Tensor:
+        name = "log10_decay_time"
+        return heads(image, changed)[name] - heads(image, auxiliary)[name]
+
+    assert torch.allclose(effect(features), effect(other), atol=1e-12) is (joint_size == 0)

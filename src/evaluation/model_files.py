@@ -1,0 +1,151 @@
+"""A model as files that need nothing of this project: ONNX, a `torch.export` program; checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+from torch import Tensor
+
+from src.evaluation.exported import ExportedModel, description
+from src.models.multihead_module import MultiheadLitModule
+from src.utils.errors import ConfigError
+from src.vimh.metadata import Metadata
+
+ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+INSTALL = 'pip install -e ".[export]"'
+CHATTY = ("onnx_ir", "onnxscript", "torch.onnx")  # loggers that report every pass of an optimiser
+NAMES_IN, NAME_OUT = ("images", "scale_factors"), "values"
+
+
+def missing_packages() -> list[str]:
+    """The packages of the extra `export` that are not installed here."""
+    return [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
+
+
+def write_programs(
+    model: MultiheadLitModule, metadata: Metadata, path: Path, opset: int, tolerance: float
+) -> float:
+    """Writes a model as ONNX and, beside it, as a `torch.export` program (.pt2).
+
+    Args:
+        model: Loaded, on the CPU.
+        metadata: Of the data set that it was trained on.
+        path: The ONNX file.
+        opset: The version of ONNX's operators.
+        tolerance: The largest difference that passes, as a share of each parameter's range.
+
+    Returns:
+        How far onnxruntime and PyTorch are apart at most, as a share of a parameter's range.
+
+    Raises:
+        ConfigError: If a package is missing, or the ONNX file computes something else.
+    """
+    if missing := missing_packages():
+        raise ConfigError(f"ONNX needs {', '.join(missing)}: {INSTALL}")
+    exported = ExportedModel(model)
+    _write_programs(exported, metadata, description(metadata, model), path, opset)
+    ranges = [p.range for p in model.parameters_by_head.values()]
+    difference = _largest_difference(exported, metadata, ranges, path)
+    if difference > tolerance:
+        raise ConfigError(
+            f"{path} computes something else than PyTorch: they differ by {difference:.2g} of a "
+            f"parameter's range, expected at most {tolerance:g} (tolerance). Do not use it."
+        )
+    return difference
+
+
+def _write_programs(
+    exported: ExportedModel, metadata: Metadata, about: dict[str, str], path: Path, opset: int
+) -> None:
+    import onnx
+
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    example = example_batch(metadata, 2)
+    batch = torch.export.Dim("batch", min=1)
+    with torch.no_grad():
+        program = torch.export.export(
+            exported, example, dynamic_shapes=({0: batch}, {0: batch}), strict=False
+        )
+        for node in program.graph.nodes:
+            node.meta.pop("stack_trace", None)  # lines of our source, with this machine's paths
+        converted = torch.onnx.export(
+            program,
+            dynamo=True,
+            input_names=list(NAMES_IN),
+            output_names=[NAME_OUT],
+            opset_version=opset,
+            verbose=False,
+        )
+    assert converted is not None
+    proto = converted.model_proto
+    for node in proto.graph.node:
+        del node.metadata_props[:]  # where in our modules it comes from: a fifth of the file
+    del proto.graph.value_info[:]
+    onnx.helper.set_model_props(proto, about)
+    onnx.checker.check_model(proto)
+    onnx.save(proto, path)
+    with warnings.catch_warnings():  # about weights that share memory on other devices
+        warnings.filterwarnings("ignore", message="No complete tensor found in the group")
+        torch.export.save(program, path.with_suffix(".pt2"), extra_files=about)
+
+
+def write_checksums(files: list[Path], path: Path) -> Path:
+    """Writes the files' SHA-256 for ``sha256sum -c``.
+
+    Args:
+        files: Beside `path`.
+        path: Where to.
+    """
+    lines = []
+    for file in files:
+        with file.open("rb") as content:
+            lines.append(f"{hashlib.file_digest(content, 'sha256').hexdigest()}  {file.name}\n")
+    path.write_text("".join(lines))
+    return path
+
+
+def example_batch(
+    metadata: Metadata, count: int
+) -> tuple[UInt8[Tensor, "B C H W"], Float32[Tensor, "B 2"]]:
+    """Images that decay with time and frequency, as sounds do, and their levels; seeded.
+
+    Args:
+        metadata: Decides the shape of an image.
+        count: B.
+    """
+    rng = np.random.default_rng(0)
+    channels, height, width = metadata.image_shape
+    slope = rng.uniform(0, 1, (count, channels, 2, 1, 1))
+    fall = (
+        slope[:, :, 0] * np.linspace(0, 1, width)
+        + slope[:, :, 1] * np.linspace(0, 1, height)[:, None]
+    )
+    noise = rng.uniform(-0.1, 0.1, (count, channels, height, width))
+    images = (255 * (1 - fall / 2 + noise)).clip(0, 255).astype(np.uint8)
+    levels = np.stack([rng.uniform(-200, -60, count), rng.uniform(-50, 0, count)], axis=1)
+    return torch.from_numpy(images), torch.from_numpy(levels.astype(np.float32))
+
+
+def _largest_difference(
+    exported: ExportedModel, metadata: Metadata, ranges: list[float], path: Path
+) -> float:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    largest = 0.0
+    for count in (1, 64):  # other sizes than the one it was traced with
+        inputs = example_batch(metadata, count)
+        with torch.no_grad():
+            expected = exported(*inputs).numpy()
+        fed = {name: value.numpy() for name, value in zip(NAMES_IN, inputs, strict=True)}
+        (found,) = session.run([NAME_OUT], fed)
+        largest = max(largest, float((np.abs(found - expected) / np.array(ranges)).max()))
+    return largest

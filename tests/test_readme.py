@@ -1,0 +1,79 @@
+"""The README's demonstration, and the model that it uses."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from src.checkpoint import load_model, read_checkpoint
+from src.evaluation.predictor import Predictor
+from tests.pages import ROOT, blocks, clone, run
+
+MODEL = ROOT / "examples" / "model"
+TRUE = {"note_velocity": 61.4, "log10_decay_time": -0.061}  # docs/predict.md
+JND = {"note_velocity": 2.0, "log10_decay_time": 0.1}
+
+
+def assert_right(values: dict[str, float]) -> None:
+    for name, true in TRUE.items():
+        assert abs(values[name] - true) < 0.5 * JND[name], name
+
+
+def test_the_model_in_the_repository_is_whole_small_and_right() -> None:
+    done = subprocess.run(["sha256sum", "-c", "simple_wide.sha256"], cwd=MODEL, check=False)
+    assert done.returncode == 0
+    assert sum(path.stat().st_size for path in MODEL.iterdir()) < 400_000
+    read = read_checkpoint(MODEL / "simple_wide.safetensors")
+    predictor = Predictor(load_model(read), read.metadata)
+    (found,) = predictor.predict_file(MODEL / "saw.wav")
+    assert_right(found.values)
+    original, _ = soundfile.read(MODEL / "saw.wav", dtype="float32")
+    again = predictor.resynthesise(found.values)
+    assert np.abs(again - original).max() < 0.02 * np.abs(original).max()
+
+
+def test_onnx_and_safetensors_are_the_same_model() -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    read = read_checkpoint(MODEL / "simple_wide.safetensors")
+    predictor = Predictor(load_model(read), read.metadata)
+    (found,) = predictor.predict_file(MODEL / "saw.wav")
+    image, levels = predictor.image_maker(found.audio[None])
+    session = onnxruntime.InferenceSession(
+        MODEL / "simple_wide.onnx", providers=["CPUExecutionProvider"]
+    )
+    (row,) = session.run(["values"], {"images": image, "scale_factors": levels})[0]
+    for value, p in zip(row, read.metadata.parameters.values(), strict=True):
+        assert abs(value - found.values[p.name]) < 1e-5 * p.range
+
+
+@pytest.mark.slow
+def test_the_sound_is_what_the_documented_command_renders(tmp_path: Path) -> None:
+    words = "seed=7 dataset.size=10 generate.wav=10"
+    run(
+        f"python {ROOT}/generate_vimh.py --config-name generate_simple_wide {words} "
+        f"generate.output_dir={tmp_path}",
+        tmp_path,
+    )
+    (made,) = tmp_path.glob("*/wav/train_000003.wav")
+    for one, other in zip(soundfile.read(made), soundfile.read(MODEL / "saw.wav"), strict=True):
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.slow
+def test_the_demonstration_works_as_it_is_written(tmp_path: Path) -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout, so there is nothing to clone")
+    where = clone(tmp_path)
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = [block.text for block in blocks(page) if block.language == "bash"]
+    assert commands
+    for text in commands:
+        run(text, where)
+    (folder,) = where.glob("logs/predict/runs/*")
+    (line,) = (folder / "predictions.jsonl").read_text().splitlines()
+    assert_right(json.loads(line)["values"])
+    assert (folder / "saw_resynthesised.wav").is_file()
+    assert (folder / "saw.png").is_file()
