@@ -13,7 +13,7 @@ from pathlib import Path
 
 import optuna
 import rootutils
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 ROOT: Path = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
@@ -35,12 +35,12 @@ WITHOUT = "hydra.sweeper.pruner=null"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a search took and what it found.
+    """What the first trials of a search took and what they found.
 
     Attributes:
-        trials: How many it made.
+        trials: How many they are.
         pruned: How many of these were stopped.
-        epochs: Of all trials together.
+        epochs: Of all of them together.
         best: The best value.
     """
 
@@ -50,19 +50,19 @@ class Outcome:
     best: float
 
     @classmethod
-    def of(cls, study: optuna.Study) -> "Outcome":
-        """Counts a study's epochs by the last one that each trial reported."""
-        trials = study.get_trials(deepcopy=False)
+    def of(cls, trials: Sequence[FrozenTrial]) -> "Outcome":
+        """Counts the epochs of trials by the last one that each reported."""
+        values = [trial.value for trial in trials if trial.state is TrialState.COMPLETE]
         return cls(
             trials=len(trials),
             pruned=sum(trial.state is TrialState.PRUNED for trial in trials),
             epochs=sum(trial.last_step + 1 for trial in trials if trial.last_step is not None),
-            best=study.best_value,
+            best=min(value for value in values if value is not None),
         )
 
 
-def search(name: str, folder: Path, overrides: Sequence[str]) -> Outcome:
-    """Run a search to its end, or take the one that is there.
+def search(name: str, folder: Path, overrides: Sequence[str]) -> list[FrozenTrial]:
+    """Run a search to its end, or take the one that is there; its trials.
 
     Args:
         name: Of the study.
@@ -80,15 +80,17 @@ def search(name: str, folder: Path, overrides: Sequence[str]) -> Outcome:
             check=True,
         )
     storage = open_storage(str(folder / name / "journal.log"))
-    return Outcome.of(optuna.load_study(study_name=name, storage=storage))
+    return optuna.load_study(study_name=name, storage=storage).trials
 
 
-def row(seed: int, whole: Outcome, pruned: Outcome) -> str:
-    """A row of the table in Markdown."""
-    saved = 1 - pruned.epochs / whole.epochs
+def row(seed: int, whole: Sequence[FrozenTrial], pruned: Sequence[FrozenTrial]) -> str:
+    """A row of the table in Markdown; of two searches of different lengths, the first trials."""
+    count = min(len(whole), len(pruned))
+    without, with_pruner = Outcome.of(whole[:count]), Outcome.of(pruned[:count])
+    saved = 1 - with_pruner.epochs / without.epochs
     return (
-        f"| {seed} | {whole.epochs:,} | {pruned.epochs:,} | {100 * saved:.0f} % "
-        f"| {pruned.pruned} of {pruned.trials} | {whole.best:.4f} | {pruned.best:.4f} |"
+        f"| {seed} | {without.epochs:,} | {with_pruner.epochs:,} | {100 * saved:.0f} % "
+        f"| {with_pruner.pruned} of {count} | {without.best:.4f} | {with_pruner.best:.4f} |"
     )
 
 
