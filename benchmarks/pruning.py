@@ -1,4 +1,8 @@
-"""What the pruner of `avix_optuna` saves: the same search with it and without, for some seeds.
+"""What the pruner of `avix_optuna` saves, for some seeds of the sampler.
+
+For each seed there is a search without pruner and one with it. They differ in more than the
+pruner, since what was pruned decides what the sampler suggests next; so the pruner is also applied
+to the trials of the search without it ("same trials").
 
 What was interrupted goes on by the same command, as every search does (docs/sweeps.md, where the
 figures are). Arguments after `--` go to every search, such as `-- hydra.sweeper.n_trials=10`.
@@ -13,6 +17,9 @@ from pathlib import Path
 
 import optuna
 import rootutils
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState
 
 ROOT: Path = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
@@ -61,8 +68,8 @@ class Outcome:
         )
 
 
-def search(name: str, folder: Path, overrides: Sequence[str]) -> list[FrozenTrial]:
-    """Run a search to its end, or take the one that is there; its trials.
+def search(name: str, folder: Path, overrides: Sequence[str]) -> None:
+    """Run a search to its end; one that is there goes on.
 
     Args:
         name: Of the study.
@@ -79,24 +86,58 @@ def search(name: str, folder: Path, overrides: Sequence[str]) -> list[FrozenTria
             stderr=subprocess.STDOUT,
             check=True,
         )
+
+
+def load(name: str, folder: Path) -> list[FrozenTrial]:
+    """The trials of a search that is there, by their numbers."""
     storage = open_storage(str(folder / name / "journal.log"))
     return optuna.load_study(study_name=name, storage=storage).trials
 
 
-def row(seed: int, whole: Sequence[FrozenTrial], pruned: Sequence[FrozenTrial]) -> str:
-    """A row of the table in Markdown; of two searches of different lengths, the first trials."""
+def replayed(trials: Sequence[FrozenTrial], pruner: BasePruner) -> list[FrozenTrial]:
+    """The same trials, each ended where the pruner would have ended it.
+
+    Args:
+        trials: Of a search without pruner.
+        pruner: Sees them one after the other, as in a search with one worker.
+    """
+    study = optuna.create_study(pruner=pruner)
+    for old in trials:
+        trial = study.ask()
+        pruned = False
+        for step, value in sorted(old.intermediate_values.items()):
+            trial.report(value, step)
+            if pruned := trial.should_prune():
+                break
+        study.tell(trial, None if pruned else old.value, TrialState.PRUNED if pruned else old.state)
+    return study.trials
+
+
+def pruner_of(overrides: Sequence[str]) -> BasePruner:
+    """The pruner that a search of these overrides has."""
+    with initialize_config_dir(version_base="1.3", config_dir=str(ROOT / "configs")):
+        cfg = compose("train", [*SEARCH, *overrides], return_hydra_config=True)
+    pruner = instantiate(cfg.hydra.sweeper.pruner)
+    assert isinstance(pruner, BasePruner)
+    return pruner
+
+
+def cells(whole: Sequence[FrozenTrial], pruned: Sequence[FrozenTrial]) -> str:
+    """Epochs saved, trials pruned and best values; of different lengths, of the first trials."""
     count = min(len(whole), len(pruned))
     without, with_pruner = Outcome.of(whole[:count]), Outcome.of(pruned[:count])
     saved = 1 - with_pruner.epochs / without.epochs
     return (
-        f"| {seed} | {without.epochs:,} | {with_pruner.epochs:,} | {100 * saved:.0f} % "
+        f"{without.epochs:,} | {with_pruner.epochs:,} | {100 * saved:.0f} % "
         f"| {with_pruner.pruned} of {count} | {without.best:.4f} | {with_pruner.best:.4f} |"
     )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[1, 2, 3], help="of the sampler (default: 1 2 3)"
     )
@@ -106,16 +147,27 @@ def main(argv: Sequence[str] | None = None) -> None:
         default=ROOT / "logs" / "pruning",
         help="of the studies (default: logs/pruning)",
     )
+    parser.add_argument("--show", action="store_true", help="what is there, without searching on")
     parser.add_argument("overrides", nargs="*", help="for every search, after --")
     given = parser.parse_args(argv)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    print("| sampler seed | epochs without | with pruner | saved | pruned | best without | with |")
-    print("|---|---|---|---|---|---|---|")
+    pruner = pruner_of(given.overrides)
+    print(
+        "| sampler seed | | epochs without | with pruner | saved | pruned | best without | with |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     for seed in given.seeds:
-        overrides = [*given.overrides, f"hydra.sweeper.sampler.seed={seed}"]
-        whole = search(f"seed_{seed}_whole", given.folder, [*overrides, WITHOUT])
-        pruned = search(f"seed_{seed}_pruned", given.folder, overrides)
-        print(row(seed, whole, pruned), flush=True)
+        whole_name, pruned_name = f"seed_{seed}_whole", f"seed_{seed}_pruned"
+        if not given.show:
+            overrides = [*given.overrides, f"hydra.sweeper.sampler.seed={seed}"]
+            search(whole_name, given.folder, [*overrides, WITHOUT])
+            search(pruned_name, given.folder, overrides)
+        whole = load(whole_name, given.folder)
+        print(f"| {seed} | same trials | {cells(whole, replayed(whole, pruner))}")
+        if (given.folder / pruned_name).is_dir():
+            print(
+                f"| {seed} | its own | {cells(whole, load(pruned_name, given.folder))}", flush=True
+            )
 
 
 if __name__ == "__main__":
