@@ -89,9 +89,10 @@ def search(name: str, folder: Path, overrides: Sequence[str]) -> None:
 
 
 def load(name: str, folder: Path) -> list[FrozenTrial]:
-    """The trials of a search that is there, by their numbers."""
+    """The trials of a search that have ended, by their numbers."""
     storage = open_storage(str(folder / name / "journal.log"))
-    return optuna.load_study(study_name=name, storage=storage).trials
+    trials = optuna.load_study(study_name=name, storage=storage).trials
+    return [trial for trial in trials if trial.state.is_finished()]
 
 
 def replayed(trials: Sequence[FrozenTrial], pruner: BasePruner) -> list[FrozenTrial]:
