@@ -28,6 +28,9 @@ Keys that are often set: dataset.size=16384, seed=42, generate.output_dir=data-v
 generate.chunk_size=4096, generate.scale=sample|dataset, generate.wav=5 (also writes the sounds of
 the first 5 records as 32-bit float WAV), stft=pitch_512 (presets in configs/stft), overwrite=true.
 
+A large data set in parts, in any order, by several processes or machines with one file system:
+generate.part=1/16 to 16/16 make one each, generate.part=join then makes the data set of them.
+
 Example:
   python generate_vimh.py --avix --shuffle --temporal-envelope --spectral-envelope --normalize
 """
@@ -109,7 +112,7 @@ def run(overrides: list[str]) -> None:
     from omegaconf import DictConfig
     from omegaconf.errors import OmegaConfBaseException
 
-    from src.synth.generate import generate_dataset
+    from src.synth.parts import generate
     from src.synth.sections import RecipeError
     from src.vimh.errors import VIMHError
 
@@ -118,7 +121,7 @@ def run(overrides: list[str]) -> None:
     )
     def task(config: DictConfig) -> None:
         try:
-            print(generate_dataset(config, root=ROOT))
+            print(generate(config, root=ROOT))
         except RecipeError as error:
             stop(EXIT_USAGE, str(error))
         except (VIMHError, OSError) as error:

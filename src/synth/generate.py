@@ -13,6 +13,7 @@ from src.synth.images import SCALE_RANGE_KEY
 from src.synth.parallel import Advance, in_order, keep_freed_memory, progress_bar
 from src.synth.recipe import Recipe
 from src.synth.samples import SampleMaker, Samples
+from src.synth.sections import RecipeError
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import METADATA_FILE, Metadata
 from src.vimh.records import DatasetWriter
@@ -87,8 +88,12 @@ def dataset_name(recipe: Mapping[str, Any]) -> str:
 
 def dataset_dir(recipe: Mapping[str, Any], root: str | Path = ".") -> Path:
     """The directory that a recipe's data set has, `generate.output_dir` being taken from `root`."""
-    checked = Recipe.from_mapping(recipe)
-    return Path(root) / checked.generate.output_dir / checked.dataset_name()
+    return directory_of(Recipe.from_mapping(recipe), root)
+
+
+def directory_of(recipe: Recipe, root: str | Path) -> Path:
+    """The same of a checked recipe."""
+    return Path(root) / recipe.generate.output_dir / recipe.dataset_name()
 
 
 def generate_dataset(
@@ -98,7 +103,7 @@ def generate_dataset(
     progress: bool = True,
     overwrite: bool | None = None,
 ) -> GenerationReport:
-    """Make a recipe's data set, unless it is there already.
+    """Make a recipe's data set, unless it is there already; in parts: `src.synth.parts`.
 
     The bytes depend on nothing but the recipe: not on `generate.chunk_size`, not on
     `generate.threads`. Memory does not grow with the number of samples, but for 4 bytes a sample
@@ -114,18 +119,23 @@ def generate_dataset(
         VIMHError: for a recipe that makes no data set, and where another data set has the name.
     """
     checked = Recipe.from_mapping(recipe)
-    directory = Path(root) / checked.generate.output_dir / checked.dataset_name()
+    if checked.generate.part is not None:
+        raise RecipeError(
+            f"generate.part={checked.generate.part}: only generate_vimh.py makes parts; here the "
+            "whole data set is needed, so leave it null"
+        )
+    directory = directory_of(checked, root)
     replacing = checked.overwrite if overwrite is None else overwrite
     maker = SampleMaker(checked)
     if (directory / METADATA_FILE).is_file() and not replacing:
-        _check_same_recipe(directory, checked)
-        report = _report(directory, made=False, seconds=0.0)
+        check_same_recipe(directory, checked)
+        report = report_on(directory, made=False, seconds=0.0)
     else:
         started = time.perf_counter()
         with progress_bar(progress) as advance:
             _make(maker, directory, replacing, advance)
-        report = _report(directory, made=True, seconds=time.perf_counter() - started)
-    return replace(report, wav_files=_write_wavs(maker, directory, checked.generate.wav))
+        report = report_on(directory, made=True, seconds=time.perf_counter() - started)
+    return replace(report, wav_files=write_wavs(maker, directory, checked.generate.wav))
 
 
 def train_samples(num_samples: int) -> int:
@@ -133,7 +143,7 @@ def train_samples(num_samples: int) -> int:
     return num_samples * 4 // 5
 
 
-def _check_same_recipe(directory: Path, recipe: Recipe) -> None:
+def check_same_recipe(directory: Path, recipe: Recipe) -> None:
     """Refuse to take a data set for one that it is not."""
     metadata = Metadata.load(directory)
     advice = "set overwrite=true to replace it, or another dataset.name or generate.output_dir"
@@ -146,7 +156,7 @@ def _check_same_recipe(directory: Path, recipe: Recipe) -> None:
     if found != expected:
         raise VIMHError(
             f"{directory} is there already, from another recipe "
-            f"({_differences(metadata, recipe)}); {advice}"
+            f"({recipe_differences(metadata.recipe or {}, recipe)}); {advice}"
         )
     has, wants = metadata.raw.get("output_format"), recipe.output_format
     if has not in (wants, "both"):
@@ -156,10 +166,9 @@ def _check_same_recipe(directory: Path, recipe: Recipe) -> None:
         )
 
 
-def _differences(metadata: Metadata, recipe: Recipe) -> str:
+def recipe_differences(found: Mapping[str, Any], recipe: Recipe) -> str:
     """The keys in which two recipes differ, found and expected."""
-    theirs = Recipe.from_mapping(metadata.recipe or {}).identity()
-    ours = recipe.identity()
+    theirs, ours = Recipe.from_mapping(found).identity(), recipe.identity()
     keys = [key for key in ours if theirs.get(key) != ours[key]]
     return "; ".join(f"{key}: found {theirs.get(key)}, expected {ours[key]}" for key in keys)
 
@@ -168,7 +177,7 @@ def _make(maker: SampleMaker, directory: Path, overwrite: bool, advance: Advance
     recipe, total = maker.recipe, maker.num_samples
     keep_freed_memory()
     if recipe.generate.scale == "dataset":
-        maker.set_scale_range(*_range_db(maker, advance))
+        maker.set_scale_range(*measure_range(maker, advance))
     num_train = train_samples(total)
     advance("generating", 0, total)
     with DatasetWriter(
@@ -177,12 +186,12 @@ def _make(maker: SampleMaker, directory: Path, overwrite: bool, advance: Advance
         parts: tuple[tuple[Split, int, int], ...]
         parts = (("train", 0, num_train), ("test", num_train, total))
         for split, start, stop in parts:
-            for done, samples in _chunks(maker, start, stop):
+            for done, samples in chunks(maker, start, stop):
                 writer.write(split, samples.images, samples.labels, samples.scale_factors)
                 advance("generating", done, total)
 
 
-def _range_db(maker: SampleMaker, advance: Advance) -> tuple[float, float]:
+def measure_range(maker: SampleMaker, advance: Advance) -> tuple[float, float]:
     """The lowest and the highest dB of the whole data set: a pass of its own."""
     low_db, high_db = np.inf, -np.inf
     advance("measuring the range", 0, maker.num_samples)
@@ -202,7 +211,7 @@ def _spans(maker: SampleMaker, start: int, stop: int) -> Iterator[range]:
     return (range(first, min(first + size, stop)) for first in range(start, stop, size))
 
 
-def _chunks(maker: SampleMaker, start: int, stop: int) -> Iterator[tuple[int, Samples]]:
+def chunks(maker: SampleMaker, start: int, stop: int) -> Iterator[tuple[int, Samples]]:
     """The samples of the positions ``start…stop − 1`` in chunks, each with its last position + 1.
 
     While one chunk is written, the threads are at work on the next.
@@ -257,7 +266,8 @@ def metadata_json(maker: SampleMaker) -> dict[str, Any]:
     }
 
 
-def _report(directory: Path, *, made: bool, seconds: float) -> GenerationReport:
+def report_on(directory: Path, *, made: bool, seconds: float) -> GenerationReport:
+    """What a data set's metadata says of it, and how long making it took."""
     metadata = Metadata.load(directory)
     assert metadata.train_samples is not None
     assert metadata.test_samples is not None
@@ -272,7 +282,7 @@ def _report(directory: Path, *, made: bool, seconds: float) -> GenerationReport:
     )
 
 
-def _write_wavs(maker: SampleMaker, directory: Path, count: int) -> tuple[Path, ...]:
+def write_wavs(maker: SampleMaker, directory: Path, count: int) -> tuple[Path, ...]:
     """The whole sounds of the first `count` records, named after them, in 32-bit float."""
     if count > maker.num_samples:
         raise VIMHError(

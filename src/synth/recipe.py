@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from src.vimh.writer import OutputFormat
 
 Scale = Literal["sample", "dataset"]
 MIN_SAMPLES = 2  # one to train on, one to test on
+JOIN = "join"  # generate.part: put the parts together
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,52 @@ class DatasetSection:
 
     name: str | None = None
     size: int | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the pieces that several processes make of a data set, `generate.part: 3/16`.
+
+    Attributes:
+        number: which, from 1.
+        count: of how many.
+    """
+
+    number: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Part":
+        """The part that a text names.
+
+        Raises:
+            RecipeError: if it names none.
+
+        Example:
+            >>> Part.parse("3/16")
+            Part(number=3, count=16)
+        """
+        found = re.fullmatch(r"(\d+)/(\d+)", text)
+        part = cls(int(found[1]), int(found[2])) if found else None
+        if part is None or not 1 <= part.number <= part.count:
+            raise RecipeError(
+                f"generate.part must be null, a part such as 3/16 (1/16 is the first, 16/16 the "
+                f"last) or {JOIN}, found {text!r}"
+            )
+        return part
+
+    def positions(self, num_samples: int) -> range:
+        """Its share of the data set's positions 0…`num_samples` − 1.
+
+        Example:
+            >>> [Part(number, 3).positions(10) for number in (1, 2, 3)]
+            [range(0, 3), range(3, 6), range(6, 10)]
+        """
+        start, stop = (n * num_samples // self.count for n in (self.number - 1, self.number))
+        return range(start, stop)
+
+    def __str__(self) -> str:
+        return f"part {self.number} of {self.count}"
 
 
 @dataclass(frozen=True)
@@ -107,11 +155,8 @@ class Recipe:
                 "normalize divides the envelopes out of the image, so at least one of them "
                 "must be kept: set temporal_envelope=true or spectral_envelope=true as well"
             )
-        if self.generate.part is not None:
-            raise RecipeError(
-                "generate.part is reserved for generating in parts, which is not there "
-                "yet; leave it null to make the whole data set in one run"
-            )
+        if self.generate.part not in (None, JOIN):
+            Part.parse(self.generate.part)
         if self.generate.wav < 0:
             raise RecipeError(f"generate.wav must not be negative, got {self.generate.wav}")
         if self.noise is not None and self.noise.snr_min_db > self.noise.snr_max_db:
@@ -217,7 +262,7 @@ class Recipe:
     def to_json(self) -> dict[str, Any]:
         """The whole recipe as plain values, which :meth:`from_mapping` takes back.
 
-        Without `generate`'s `output_dir`, `chunk_size`, `threads` and `wav` and without
+        Without `generate`'s `output_dir`, `chunk_size`, `part`, `threads` and `wav` and without
         `overwrite`: the same data set has the same JSON wherever and however it was made.
         """
         values = {f.name: plain(getattr(self, f.name)) for f in fields(self)}

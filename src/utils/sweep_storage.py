@@ -1,4 +1,4 @@
-"""Where the trials of a sweep are kept: Optuna's journal in a file, or a database."""
+"""What a sweep and its trials share: the storage, and epochs as a share of the training."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from omegaconf import OmegaConf
+
 from src.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,6 +18,35 @@ if TYPE_CHECKING:
 PRUNED_AT = "pruned_at"  # user attribute of a trial: the step at which it was stopped
 HEARTBEAT_S = 30  # seconds between two signs of life of a worker
 STALE_S = 120  # seconds without one after which a worker counts as dead
+
+
+def share_of_epochs(max_epochs: int | None, share: float) -> int:
+    """``${share_of_epochs:${trainer.max_epochs},0.25}``: pruners count in epochs, not in shares.
+
+    Args:
+        max_epochs: Of a training.
+        share: 0 to 1.
+
+    Returns:
+        At least 1.
+
+    Raises:
+        ConfigError: If the training has no such number.
+
+    Example:
+        >>> share_of_epochs(300, 0.25)
+        75
+    """
+    if max_epochs is None or max_epochs < 1:
+        raise ConfigError(
+            f"hydra.sweeper.pruner counts in shares of trainer.max_epochs, which is {max_epochs}; "
+            "set that to a number, or hydra.sweeper.pruner.min_resource to so many epochs"
+        )
+    return max(1, round(share * max_epochs))
+
+
+# Imported by the sweeper and by the callback: the two that read the pruner's settings.
+OmegaConf.register_new_resolver("share_of_epochs", share_of_epochs, replace=True)
 
 
 def open_storage(storage: str) -> BaseStorage:

@@ -45,6 +45,14 @@ def test_searches_use_our_sweeper_and_the_pruning_callback(compose_with_hydra, s
     assert len(cfg.hydra.sweeper.params) >= 3
 
 
+@pytest.mark.parametrize(("max_epochs", "first"), [(800, 200), (6, 2), (1, 1)])
+def test_the_pruner_follows_the_length_of_the_training(
+    compose_with_hydra, max_epochs: int, first: int
+) -> None:
+    cfg = compose_with_hydra("hparams_search=avix_optuna", f"trainer.max_epochs={max_epochs}")
+    assert cfg.hydra.sweeper.pruner.min_resource == first
+
+
 @pytest.mark.parametrize("comparison", COMPARISONS)
 def test_comparisons_name_models_that_are_there(
     compose_with_hydra, project_root: Path, comparison

@@ -1,0 +1,379 @@
+"""Generating in parts: several processes or array jobs each make one, and a last one joins them.
+
+`generate.part=3/16` makes the third of sixteen parts of a recipe's data set: the records of
+consecutive positions, in a directory of its own under `<data set>.parts`, which appears when it
+is whole. `generate.part=join` puts all of them together. Every sample depends on nothing but the
+recipe and its number, so the data set has the bytes of one that was made in one run.
+"""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from src.synth.generate import (
+    GenerationReport,
+    check_same_recipe,
+    chunks,
+    directory_of,
+    generate_dataset,
+    measure_range,
+    metadata_json,
+    recipe_differences,
+    report_on,
+    train_samples,
+    write_wavs,
+)
+from src.synth.parallel import Advance, keep_freed_memory, progress_bar
+from src.synth.recipe import JOIN, Part, Recipe
+from src.synth.samples import SampleMaker
+from src.synth.sections import RecipeError, section
+from src.vimh.atomic import AtomicDirectory
+from src.vimh.errors import VIMHError
+from src.vimh.layout import RecordLayout
+from src.vimh.metadata import METADATA_FILE, Metadata
+from src.vimh.records import DatasetWriter
+from src.vimh.writer import HashedFile
+
+PART_FILE = "part.json"
+RECORDS_FILE = "records"
+_NAMED = 10  # so many missing parts are named
+
+
+@dataclass(frozen=True)
+class PartInfo:
+    """What `part.json` says of the records beside it.
+
+    Attributes:
+        part: which, such as "3/16".
+        num_bytes: size of the file of records.
+        sha256: of that file.
+        recipe_hash: of the recipe.
+        recipe: what they were made from.
+        low_db: the range of the whole data set, for `scale: dataset`.
+        high_db: the same.
+    """
+
+    part: str
+    num_bytes: int
+    sha256: str
+    recipe_hash: str
+    recipe: dict[str, Any]
+    low_db: float | None
+    high_db: float | None
+
+
+@dataclass(frozen=True)
+class PartReport:
+    """What a part holds and where it is.
+
+    Attributes:
+        part: which.
+        directory: where it is.
+        made: False: it was there already.
+        num_samples: how many it holds.
+        seconds: time that making it took.
+    """
+
+    part: Part
+    directory: Path
+    made: bool
+    num_samples: int
+    seconds: float
+
+    def __str__(self) -> str:
+        if not self.made:
+            text = f"left alone, {self.part} is there already from the same recipe"
+        else:
+            speed = self.num_samples / self.seconds
+            text = (
+                f"wrote {self.part}: {self.num_samples} samples\n"
+                f"in {self.seconds:.2f} s ({speed:,.0f} samples a second)"
+            )
+        advice = f"when all {self.part.count} are there: the same command, generate.part={JOIN}"
+        return f"{text}\nin {self.directory}\n{advice}"
+
+
+def generate(
+    recipe: Mapping[str, Any], *, root: str | Path = ".", progress: bool = True
+) -> GenerationReport | PartReport:
+    """Make a recipe's data set, or what its `generate.part` says of it.
+
+    Args:
+        recipe: the keys of docs/avix_dataset.md, plain or OmegaConf.
+        root: what a relative `generate.output_dir` starts from.
+        progress: whether to show a progress bar.
+
+    Raises:
+        VIMHError: for a recipe that makes no data set, where another data set has the name, and
+            for parts that make no whole.
+    """
+    checked = Recipe.from_mapping(recipe)
+    if checked.generate.part is None:
+        return generate_dataset(recipe, root=root, progress=progress)
+    directory = directory_of(checked, root)
+    maker = SampleMaker(checked)
+    if checked.generate.part == JOIN:
+        return join_parts(maker, directory, progress)
+    return make_part(maker, directory, Part.parse(checked.generate.part), progress)
+
+
+def parts_directory(dataset_dir: Path) -> Path:
+    """Where a data set's parts are until they are joined."""
+    return dataset_dir.with_name(f"{dataset_dir.name}.parts")
+
+
+def make_part(
+    maker: SampleMaker, dataset_dir: Path, part: Part, progress: bool = True
+) -> GenerationReport | PartReport:
+    """Make a part, unless it or the whole data set is there already.
+
+    Args:
+        maker: of the recipe's samples.
+        dataset_dir: of the whole data set.
+        part: which.
+        progress: whether to show a progress bar.
+
+    Raises:
+        VIMHError: where another recipe's part or data set is in the way.
+    """
+    recipe = maker.recipe
+    if part.count > maker.num_samples:
+        raise RecipeError(
+            f"generate.part={recipe.generate.part}: the data set has {maker.num_samples} samples, "
+            "so no more parts than that"
+        )
+    if (dataset_dir / METADATA_FILE).is_file() and not recipe.overwrite:
+        check_same_recipe(dataset_dir, recipe)
+        return report_on(dataset_dir, made=False, seconds=0.0)
+    digits = len(str(part.count))
+    directory = parts_directory(dataset_dir) / f"{part.number:0{digits}d}-of-{part.count}"
+    positions = part.positions(maker.num_samples)
+    made = recipe.overwrite or not (directory / PART_FILE).is_file()
+    started = time.perf_counter()
+    if made:
+        with progress_bar(progress) as advance:
+            _write_part(maker, directory, part, advance)
+    else:
+        _check_part(directory, read_part(directory), recipe)
+    return PartReport(part, directory, made, len(positions), time.perf_counter() - started)
+
+
+def join_parts(maker: SampleMaker, dataset_dir: Path, progress: bool = True) -> GenerationReport:
+    """Put all parts together, in constant memory; they are removed when the data set is there.
+
+    Args:
+        maker: of the recipe's samples.
+        dataset_dir: of the data set.
+        progress: whether to show a progress bar.
+
+    Raises:
+        VIMHError: where a part is missing, damaged, or from another recipe; nothing is changed.
+    """
+    recipe = maker.recipe
+    made = recipe.overwrite or not (dataset_dir / METADATA_FILE).is_file()
+    started = time.perf_counter()
+    if made:
+        found = _all_parts(maker, parts_directory(dataset_dir))
+        keep_freed_memory()
+        with progress_bar(progress) as advance:
+            _join(maker, dataset_dir, found, advance)
+    else:
+        check_same_recipe(dataset_dir, recipe)
+    _remove_parts(parts_directory(dataset_dir), recipe)
+    report = report_on(dataset_dir, made=made, seconds=time.perf_counter() - started)
+    return replace(report, wav_files=write_wavs(maker, dataset_dir, recipe.generate.wav))
+
+
+def read_part(directory: Path) -> PartInfo:
+    """What a part's directory says of itself.
+
+    Raises:
+        VIMHError: if that cannot be read.
+    """
+    path = directory / PART_FILE
+    try:
+        info: PartInfo = section(PartInfo, json.loads(path.read_bytes()), "")
+        Part.parse(info.part)
+    except ValueError as error:
+        raise VIMHError(
+            f"{path} does not say which part it is of ({error}); remove {directory} and make that "
+            "part again"
+        ) from error
+    return info
+
+
+def _write_part(maker: SampleMaker, directory: Path, part: Part, advance: Advance) -> None:
+    recipe, positions = maker.recipe, part.positions(maker.num_samples)
+    keep_freed_memory()
+    if recipe.generate.scale == "dataset":
+        known = _known_range(directory.parent, recipe)
+        maker.set_scale_range(*(known or measure_range(maker, advance)))
+    layout, what = _layout(maker), f"generating {part}"
+    advance(what, 0, len(positions))
+    atomic = AtomicDirectory(directory, replace=recipe.overwrite)
+    try:
+        records = HashedFile(atomic.path / RECORDS_FILE)
+        with contextlib.closing(records):
+            for done, samples in chunks(maker, positions.start, positions.stop):
+                assembled = layout.assemble(samples.images, samples.labels, samples.scale_factors)
+                records.write(assembled.view(np.uint8).data)
+                advance(what, done - positions.start, len(positions))
+            records.sync()
+        low_db, high_db = maker.image_maker.scale_range_db or (None, None)
+        info = PartInfo(
+            part=f"{part.number}/{part.count}",
+            num_bytes=len(positions) * layout.record_size,
+            sha256=records.digest.hexdigest(),
+            recipe_hash=recipe.digest(),
+            recipe=recipe.to_json(),
+            low_db=low_db,
+            high_db=high_db,
+        )
+        written = HashedFile(atomic.path / PART_FILE)
+        with contextlib.closing(written):
+            written.write(json.dumps(vars(info), indent=2).encode() + b"\n")
+            written.sync()
+        atomic.commit()
+    except BaseException:
+        atomic.discard()
+        with contextlib.suppress(OSError):  # other parts are there
+            directory.parent.rmdir()
+        raise
+
+
+def _known_range(parts_dir: Path, recipe: Recipe) -> tuple[float, float] | None:
+    """The range of the whole data set, where a part of the same recipe has measured it."""
+    for directory in _directories(parts_dir):
+        info = read_part(directory)
+        if info.recipe_hash == recipe.digest() and info.low_db is not None:
+            assert info.high_db is not None
+            return info.low_db, info.high_db
+    return None
+
+
+def _directories(parts_dir: Path) -> Iterator[Path]:
+    return (path.parent for path in sorted(parts_dir.glob(f"*/{PART_FILE}")))
+
+
+def _all_parts(maker: SampleMaker, parts_dir: Path) -> list[tuple[Path, Part, PartInfo]]:
+    """All parts in order, checked but for their checksums.
+
+    Raises:
+        VIMHError: if they make no whole.
+    """
+    infos = [(directory, read_part(directory)) for directory in _directories(parts_dir)]
+    if not infos:
+        raise VIMHError(
+            f"{parts_dir}: there are no parts to join; make them with generate.part=1/N to N/N"
+        )
+    for directory, info in infos:
+        _check_part(directory, info, maker.recipe)
+    found = {Part.parse(info.part): (directory, info) for directory, info in infos}
+    counts = sorted({part.count for part in found})
+    if len(counts) > 1:
+        raise VIMHError(
+            f"{parts_dir} holds parts of {' and of '.join(map(str, counts))}; remove those that "
+            "are not to be joined"
+        )
+    wanted = [Part(number, counts[0]) for number in range(1, counts[0] + 1)]
+    if missing := [str(part.number) for part in wanted if part not in found]:
+        named = ", ".join(missing[:_NAMED]) + (", …" if len(missing) > _NAMED else "")
+        raise VIMHError(
+            f"{parts_dir}: {len(missing)} of {counts[0]} parts are missing: {named}; make them "
+            f"with generate.part={missing[0]}/{counts[0]} and so on"
+        )
+    if len({(info.low_db, info.high_db) for _, info in infos}) > 1:
+        raise VIMHError(
+            f"{parts_dir}: the parts were scaled over different ranges, so they were made on "
+            "machines that do not calculate alike; make all of them on one kind of machine"
+        )
+    return [(found[part][0], part, found[part][1]) for part in wanted]
+
+
+def _check_part(directory: Path, info: PartInfo, recipe: Recipe) -> None:
+    """Refuse a part of another recipe, and one that is not whole."""
+    advice = f"make part {info.part} again with overwrite=true"
+    if info.recipe_hash != recipe.digest():
+        differences = recipe_differences(info.recipe, recipe)
+        raise VIMHError(f"{directory} is from another recipe ({differences}); {advice}")
+    records = directory / RECORDS_FILE
+    num_bytes = records.stat().st_size if records.is_file() else 0
+    if num_bytes != info.num_bytes:
+        raise VIMHError(f"{records}: expected {info.num_bytes} bytes, found {num_bytes}; {advice}")
+
+
+def _join(
+    maker: SampleMaker,
+    dataset_dir: Path,
+    parts: Sequence[tuple[Path, Part, PartInfo]],
+    advance: Advance,
+) -> None:
+    recipe, total = maker.recipe, maker.num_samples
+    first = parts[0][2]
+    if first.low_db is not None and first.high_db is not None:
+        maker.set_scale_range(first.low_db, first.high_db)
+    num_train, position = train_samples(total), 0
+    advance("joining", 0, total)
+    with DatasetWriter(
+        dataset_dir,
+        metadata_json(maker),
+        output_format=recipe.output_format,
+        overwrite=recipe.overwrite,
+    ) as writer:
+        for directory, part, info in parts:
+            assert position == part.positions(total).start
+            for records in _records(maker, directory, info):
+                for_train = max(0, num_train - position)
+                writer.write("train", *_fields(records[:for_train]))
+                writer.write("test", *_fields(records[for_train:]))
+                position += len(records)
+                advance("joining", position, total)
+    assert position == total
+
+
+def _records(maker: SampleMaker, directory: Path, info: PartInfo) -> Iterator[np.ndarray]:
+    """A part's records in chunks.
+
+    Raises:
+        VIMHError: at the end, if they were not those that had been written.
+    """
+    dtype, path = _layout(maker).dtype, directory / RECORDS_FILE
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while len(records := np.fromfile(file, dtype, maker.recipe.generate.chunk_size)):
+            digest.update(records.view(np.uint8).data)
+            yield records
+    if digest.hexdigest() != info.sha256:
+        raise VIMHError(
+            f"{path}: expected SHA-256 {info.sha256}, found {digest.hexdigest()}; make part "
+            f"{info.part} again with overwrite=true"
+        )
+
+
+def _fields(records: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images, labels and scale factors."""
+    return records["pixels"], records["parameters"][:, :, 1], records["scale_factors"]
+
+
+def _layout(maker: SampleMaker) -> RecordLayout:
+    metadata = Metadata.from_json(metadata_json(maker), "metadata of a part")
+    return RecordLayout(metadata.image_shape, metadata.parameter_ids, has_scale_factors=True)
+
+
+def _remove_parts(parts_dir: Path, recipe: Recipe) -> None:
+    """Remove the recipe's parts, and the directory if nothing else is in it."""
+    for directory in _directories(parts_dir):
+        if read_part(directory).recipe_hash == recipe.digest():
+            # In this order a kill leaves what the next join still knows for a part.
+            (directory / RECORDS_FILE).unlink(missing_ok=True)
+            shutil.rmtree(directory)
+    with contextlib.suppress(OSError):
+        parts_dir.rmdir()
