@@ -1,9 +1,10 @@
-"""The plain way to make the `simple` data sets: one sample at a time, NumPy, float64.
+"""The plain way to make the `simple` and `moog_basic` data sets: one sample at a time, float64.
 
 It is what the generator's speed and its pixels are compared with, and shares no code with it:
 written from docs and specification only, for readers. It returns the bytes of the records.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -29,6 +30,29 @@ def reference_sound(values: Mapping[str, float], rate: int, num_samples: int) ->
     envelope = np.exp(-t / 10.0 ** values["log10_decay_time"])
     sound = values["note_velocity"] / 127.0 * envelope * (2.0 * (p - np.floor(p)) - 1.0)
     return sound.astype(np.float32).astype(np.float64)
+
+
+def reference_moog_sound(values: Mapping[str, float], rate: int, num_samples: int) -> np.ndarray:
+    """The sawtooth through the ladder without an envelope, number by number in plain floats."""
+    note_hz = 440.0 * 2.0 ** ((values["note_number"] - 69.0) / 12.0)
+    f = min(10.0 ** values["log10_cutoff"], 0.45 * rate) / rate
+    tuning = 1.8730 * f**3 + 0.4955 * f**2 - 0.6490 * f + 0.9988
+    g = 1.0 - math.exp(-math.pi * f * tuning)
+    half_k = 2.0 * values["resonance"] * (-3.9364 * f**2 + 1.8409 * f + 0.9968)
+    amplitude, decay_s = values["note_velocity"] / 127.0, 10.0 ** values["log10_decay_time"]
+    y, before, sound = [0.0] * 4, 0.0, np.empty(num_samples, np.float32)
+    tanh_y = [0.0] * 4
+    for n in range(num_samples):
+        for half in range(2):
+            p = note_hz * (2 * n + half) / (2 * rate) - 0.5
+            x = 2.0 * (p - math.floor(p)) - 1.0
+            below = math.tanh(x - half_k * (y[3] + before))
+            before = y[3]
+            for stage in range(4):
+                y[stage] += g * (below - tanh_y[stage])
+                below = tanh_y[stage] = math.tanh(y[stage])
+        sound[n] = amplitude * math.exp(-n / rate / decay_s) * y[3]
+    return sound.astype(np.float64)
 
 
 def reference_window(window_type: str, length: int) -> np.ndarray:

@@ -10,10 +10,7 @@ from omegaconf import DictConfig
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
-from src.build import Built, build_evaluation_data, training_data  # noqa: E402
-from src.checkpoint import load_model, read_checkpoint  # noqa: E402
 from src.cli import entry_point  # noqa: E402
-from src.evaluation.evaluation_report import report_evaluation  # noqa: E402
 from src.utils import (  # noqa: E402
     extras,
     instantiate_loggers,
@@ -33,7 +30,12 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     Returns:
         All metrics by name, and all instantiated objects.
     """
+    # Here, so that --help, --cfg job and a config with a mistake do not wait for Lightning.
     import lightning.pytorch as pl
+
+    from src.build import Built, build_evaluation_data, training_data
+    from src.checkpoint import load_model, read_checkpoint
+    from src.evaluation.evaluation_report import report_evaluation
 
     if cfg.split not in ("val", "test"):
         raise ConfigError(f"split is {cfg.split!r}; it has to be val or test.")

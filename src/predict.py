@@ -6,7 +6,7 @@ The input is a sound file, a folder of them, or a VIMH data set.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 import rootutils
@@ -14,22 +14,17 @@ from omegaconf import DictConfig, OmegaConf
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
-from src.checkpoint import load_model, read_checkpoint  # noqa: E402
 from src.cli import entry_point  # noqa: E402
 from src.evaluation.player import find_player, play_file  # noqa: E402
-from src.evaluation.prediction_report import (  # noqa: E402
-    file_stem,
-    prediction_table,
-    write_lines,
-    write_resynthesis,
-)
-from src.evaluation.predictor import Prediction, Predictor  # noqa: E402
 from src.evaluation.sounds import sound_files  # noqa: E402
 from src.utils import extras, task_wrapper  # noqa: E402
 from src.utils.errors import ConfigError  # noqa: E402
 from src.vimh.errors import VIMHError  # noqa: E402
 from src.vimh.metadata import METADATA_FILE  # noqa: E402
 from src.vimh.records import open_dataset  # noqa: E402
+
+if TYPE_CHECKING:
+    from src.evaluation.predictor import Prediction, Predictor
 
 
 @task_wrapper
@@ -46,7 +41,17 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         ConfigError: If the input is of no known kind or does not fit the model.
         VIMHError: If there is nothing in the input to predict from.
     """
+    # Here, so that --help, --cfg job and a config with a mistake do not wait for Lightning.
     from rich.console import Console
+
+    from src.checkpoint import load_model, read_checkpoint
+    from src.evaluation.prediction_report import (
+        file_stem,
+        prediction_table,
+        write_lines,
+        write_resynthesis,
+    )
+    from src.evaluation.predictor import Predictor
 
     for key in ("ckpt_path", "input"):
         if OmegaConf.is_missing(cfg, key):

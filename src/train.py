@@ -14,10 +14,7 @@ from omegaconf import DictConfig
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
-from src.build import build, resolve_monitor  # noqa: E402
 from src.cli import entry_point  # noqa: E402
-from src.evaluation.run_report import report_run  # noqa: E402
-from src.export import write_model_files  # noqa: E402
 from src.utils import (  # noqa: E402
     extras,
     get_metric_value,
@@ -41,7 +38,12 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     Returns:
         All metrics by name, and all instantiated objects.
     """
+    # Here, so that --help, --cfg job and a config with a mistake do not wait for Lightning.
     import lightning.pytorch as pl
+
+    from src.build import build, resolve_monitor
+    from src.evaluation.run_report import report_run
+    from src.export import write_model_files
 
     if not cfg.train and cfg.ckpt_path is None:
         raise ConfigError(

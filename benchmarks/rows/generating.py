@@ -1,4 +1,4 @@
-"""Generating `simple`, per sample, against a plain NumPy loop; and its memory."""
+"""Generating against plain loops, per sample: speed, pixels and memory."""
 
 import json
 import shutil
@@ -12,10 +12,19 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from benchmarks.measure import Budget, Row, interleaved, ratios
+from benchmarks.reference_generator import (
+    reference_image,
+    reference_moog_sound,
+    reference_records,
+    reference_values,
+)
 from src.synth.generate import generate_dataset
+from src.vimh.records import open_dataset
 
 ROOT = rootutils.find_root(indicator=".project-root")
-SPEED = Budget("at least", 8.0)
+SPEED = Budget("at least", 12.0)
+MOOG_SPEED = Budget("at least", 100.0)
+PIXELS = Budget("at most", 1.0, "in 10,000")
 MEMORY = Budget("at most", 1.1)
 RATE_HZ, PERIOD, FRAMES, BINS = 8000, 80, 32, 32
 NOTE_NUMBER = 43.35
@@ -32,11 +41,11 @@ with open("/proc/self/status") as stream:
 """
 
 
-def recipe(folder: Path, size: int) -> dict:
-    """The recipe of generate_simple.yaml for a folder and a size."""
+def recipe(folder: Path, size: int, name: str = "simple") -> dict:
+    """A recipe of configs/recipe for a folder and a size."""
     lines = [f"dataset.size={size}", f"generate.output_dir={folder}", "overwrite=true"]
     with initialize_config_dir(version_base="1.3", config_dir=str(ROOT / "configs")):
-        container = OmegaConf.to_container(compose("generate_simple", lines), resolve=True)
+        container = OmegaConf.to_container(compose(f"generate_{name}", lines), resolve=True)
     assert isinstance(container, dict)
     return container
 
@@ -85,8 +94,8 @@ def peak_memory(settings: dict) -> float:
     return float(done.stdout.splitlines()[-1])
 
 
-def measure(quick: bool, work: Path) -> list[Row]:
-    """Two rows: speed per sample, and memory of a large set against a small one."""
+def speed(quick: bool, work: Path) -> Row:
+    """`simple`, both cores against one thread."""
     size, loop_size = (32768, 2048) if quick else (131072, 8192)
     settings = recipe(work / "generated", size)
     seconds = interleaved(
@@ -94,29 +103,62 @@ def measure(quick: bool, work: Path) -> list[Row]:
         lambda: plain_loop(work / "plain", loop_size),
         pairs=4 if quick else 10,
     )
+    shutil.rmtree(work / "generated")
     generated, plain = [s / size for s in seconds[0]], [s / loop_size for s in seconds[1]]
     rates = {"per_second": 1 / min(generated), "per_second_plain": 1 / min(plain)}
-    few, many = 16384, 65536 if quick else 524288
+    name = "generating simple, per sample"
+    return Row(name, "plain NumPy loop", SPEED, ratios(plain, generated), rates)
+
+
+def moog_speed(quick: bool, work: Path) -> Row:
+    """`moog_basic` against a loop over the samples of one sound, no longer than its image needs."""
+    size, loop_size = (8192, 32) if quick else (32768, 128)
+    settings = recipe(work / "moog", size, "moog_basic")
+
+    def loop() -> None:
+        for index in range(loop_size):
+            values = reference_values(settings, index)
+            reference_image(reference_moog_sound(values, RATE_HZ, PERIOD * FRAMES), settings)
+
+    seconds = interleaved(
+        lambda: generate_dataset(settings, progress=False), loop, pairs=3 if quick else 7
+    )
+    shutil.rmtree(work / "moog")
+    generated, plain = [s / size for s in seconds[0]], [s / loop_size for s in seconds[1]]
+    rates = {"per_second": 1 / min(generated), "per_second_plain": 1 / min(plain)}
+    name = "generating moog_basic, per sample"
+    return Row(name, "Python loop over audio samples", MOOG_SPEED, ratios(plain, generated), rates)
+
+
+def pixels(quick: bool, work: Path) -> Row:
+    """Pixels of `simple` that are not those of the float64 reference."""
+    size = 2048 if quick else 16384
+    settings = recipe(work / "pixels", size)
+    opened = open_dataset(generate_dataset(settings, progress=False).dataset_dir)
+    ours = np.concatenate([opened.train.images, opened.test.images]).reshape(size, -1)
+    records = np.frombuffer(b"".join(reference_records(settings, size)), np.uint8)
+    reference = records.reshape(size, -1)[:, -ours.shape[1] :]
+    difference = np.abs(ours.astype(np.int16) - reference)
+    shutil.rmtree(work / "pixels")
+    detail = {"largest_difference_levels": int(difference.max()), "pixels": difference.size}
+    figures = [float(10_000 * (difference > 0).mean())]
+    return Row("pixels of simple that differ", "float64, one by one", PIXELS, figures, detail)
+
+
+def memory(quick: bool, work: Path) -> Row:
+    """Peak memory of a large set against a small one."""
+    few, many = 16384, 65536 if quick else 1_000_000
     kilobytes = [
         (peak_memory(recipe(work / "many", many)), peak_memory(recipe(work / "few", few)))
         for _ in range(1 if quick else 3)
     ]
-    peaks = [a / b for a, b in kilobytes]
-    for name in ("generated", "many", "few"):
-        shutil.rmtree(work / name)
-    return [
-        Row(
-            "generating simple, per sample",
-            "plain NumPy loop",
-            SPEED,
-            ratios(plain, generated),
-            rates,
-        ),
-        Row(
-            f"generating {many} samples, peak memory",
-            f"of {few}",
-            MEMORY,
-            peaks,
-            {"peaks_kb": kilobytes},
-        ),
-    ]
+    for folder in ("many", "few"):
+        shutil.rmtree(work / folder)
+    name = f"generating {many} samples, peak memory"
+    figures = [a / b for a, b in kilobytes]
+    return Row(name, f"of {few}", MEMORY, figures, {"peaks_kb": kilobytes})
+
+
+def measure(quick: bool, work: Path) -> list[Row]:
+    """Four rows."""
+    return [row(quick, work) for row in (speed, moog_speed, pixels, memory)]

@@ -9,7 +9,7 @@ import rootutils
 from benchmarks.measure import Budget, Row, interleaved
 
 ROOT = rootutils.find_root(indicator=".project-root")
-AT_MOST = Budget("at most", 3.0, "s more")
+AT_MOST = Budget("at most", 2.0, "s more")
 
 
 def run(*command: str) -> None:

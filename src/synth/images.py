@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Float32, UInt8
 
 from src.synth.channels import normalise_by_envelopes, spectral_envelope, stretch, temporal_envelope
 from src.synth.spectrogram import Spectrogram
@@ -23,8 +23,8 @@ class ImageMaker:
     The dB image is scaled from its own minimum…maximum (or from `scale_range_db`) to 0…255,
     which is S. Channels in order: S (with `normalize`: ``S/(T + ε)/(F + ε)`` over its own range),
     T (`temporal_envelope`), F (`spectral_envelope`), each as often as there are base channels;
-    rounded half to even. All of it in float64, each sample by itself, so that the same float32
-    audio gives the same bytes in any batch.
+    rounded half to even. Computed in float32, derived channels in float64, each sample by itself,
+    so that the same audio gives the same bytes in any batch.
 
     Attributes:
         spectrogram: audio to dB.
@@ -78,7 +78,7 @@ class ImageMaker:
         return self.from_db(self.spectrogram(audio))
 
     def from_db(
-        self, db: Float64[np.ndarray, "B H W"]
+        self, db: Float32[np.ndarray, "B H W"]
     ) -> tuple[UInt8[np.ndarray, "B C H W"], Float32[np.ndarray, "B 2"]]:
         """The same from the spectrograms in dB."""
         scaled, scale_factors = self._scale(db)
@@ -89,22 +89,22 @@ class ImageMaker:
         return self._derive(scaled), scale_factors
 
     def _scale(
-        self, db: Float64[np.ndarray, "B H W"]
-    ) -> tuple[Float64[np.ndarray, "B H W"], Float32[np.ndarray, "B 2"]]:
+        self, db: Float32[np.ndarray, "B H W"]
+    ) -> tuple[Float32[np.ndarray, "B H W"], Float32[np.ndarray, "B 2"]]:
         """The image before rounding, 0…255, and the dB of 0 and of 255. A constant image is 0."""
         if self.scale_range_db is None:
             low, high = db.min(axis=(1, 2)), db.max(axis=(1, 2))
         else:
-            low, high = (np.full(len(db), value) for value in self.scale_range_db)
+            low, high = (np.full(len(db), edge, np.float32) for edge in self.scale_range_db)
         span = high - low
         scaled = db - low[:, None, None]
-        scaled *= (WHITE / np.where(span > 0, span, 1.0))[:, None, None]
+        scaled *= (WHITE / np.where(span > 0, span, np.float32(1.0)))[:, None, None]
         if self.scale_range_db is not None:  # a sound from elsewhere may lie outside the range
             scaled = scaled.clip(0.0, WHITE)
-        return scaled, np.stack([low, high], axis=1).astype(np.float32)
+        return scaled, np.stack([low, high], axis=1)
 
-    def _derive(self, scaled: Float64[np.ndarray, "B H W"]) -> UInt8[np.ndarray, "B C H W"]:
-        s = torch.from_numpy(scaled)
+    def _derive(self, scaled: Float32[np.ndarray, "B H W"]) -> UInt8[np.ndarray, "B C H W"]:
+        s = torch.from_numpy(scaled).double()
         t, f = temporal_envelope(s), spectral_envelope(s)
         base = stretch(normalise_by_envelopes(s, t, f), top=WHITE) if self.normalize else s
         kept = [base]

@@ -36,7 +36,7 @@ class Samples:
 
 
 # Pixels of the samples that are worked on at a time, so that their arrays stay in the cache.
-_BLOCK_PIXELS = 65536
+_BLOCK_PIXELS = 131072
 
 
 class SampleMaker:

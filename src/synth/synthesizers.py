@@ -192,6 +192,7 @@ def sawtooth(
 
 
 _ENVELOPE_BLOCK = 128  # samples; fixed, so that a shorter rendering has the same bits
+_ROWS = 8  # sounds that are worked on at a time, so that their arrays stay in the cache
 
 
 class SimpleSawSynth(Synthesizer):
@@ -214,17 +215,26 @@ class SimpleSawSynth(Synthesizer):
     ) -> Float32[np.ndarray, "B T"]:
         """Render a batch; see :meth:`Synthesizer.render`."""
         length = self.num_samples if num_samples is None else num_samples
-        blocks = -(-length // _ENVELOPE_BLOCK)
-        note = values["note_number"]
-        # One waveform for all where the note is the same; elementwise, so the bits are too.
-        note = note[:1] if len(note) and (note == note[0]).all() else note
-        time_s = np.arange(blocks * _ENVELOPE_BLOCK) / self.sample_rate_hz
-        saw = sawtooth(midi_to_hz(note)[:, None], time_s[None])
+        count, blocks = len(values["note_number"]), -(-length // _ENVELOPE_BLOCK)
+        note_hz = midi_to_hz(values["note_number"])
+        time_s = np.arange(float(blocks * _ENVELOPE_BLOCK)) / self.sample_rate_hz
         coarse, fine = self._envelope(values["log10_decay_time"], blocks)
         coarse *= (values["note_velocity"] / 127.0)[:, None]
-        audio = saw.reshape(-1, blocks, _ENVELOPE_BLOCK) * fine[:, None, :]
-        audio *= coarse[:, :, None]
-        return audio.reshape(len(audio), -1)[:, :length].astype(np.float32)
+        # One waveform for all where the note is the same; elementwise, so the bits are too.
+        shared = count > 0 and (note_hz == note_hz[0]).all()
+        saw = sawtooth(note_hz[:1, None], time_s[None]) if shared else np.empty((0, 0))
+        audio = np.empty((count, blocks, _ENVELOPE_BLOCK), np.float32)
+        product = np.empty((min(_ROWS, count), blocks, _ENVELOPE_BLOCK))
+        for start in range(0, count, _ROWS):
+            rows = slice(start, start + _ROWS)
+            if not shared:
+                saw = sawtooth(note_hz[rows, None], time_s[None])
+            some = product[: len(coarse[rows])]
+            waves = saw.reshape(-1, blocks, _ENVELOPE_BLOCK)
+            np.multiply(waves, fine[rows, None, :], out=some)
+            np.multiply(some, coarse[rows, :, None], out=some)
+            audio[rows] = some
+        return audio.reshape(count, -1)[:, :length]
 
     def _envelope(
         self, log10_decay_time: Float64[np.ndarray, "B"], blocks: int
@@ -235,6 +245,6 @@ class SimpleSawSynth(Synthesizer):
         exponentials instead of K·M.
         """
         decay_samples = (10.0**log10_decay_time * self.sample_rate_hz)[:, None]
-        starts = np.arange(blocks) * float(_ENVELOPE_BLOCK)
+        starts = np.arange(float(blocks)) * _ENVELOPE_BLOCK
         within = np.arange(float(_ENVELOPE_BLOCK))
         return np.exp(-starts / decay_samples), np.exp(-within / decay_samples)

