@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -78,6 +78,19 @@ class PredictionPlots(Callback):
         self._validations = 0
         self._targets_logged = False
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run has to know: whose turn it is, and what is there already."""
+        return {"validations": self._validations, "targets_logged": self._targets_logged}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from :meth:`state_dict`.
+
+        Args:
+            state_dict: What it gave.
+        """
+        self._validations = state_dict["validations"]
+        self._targets_logged = state_dict["targets_logged"]
+
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs, if it is the turn of this epoch.
 
@@ -101,7 +114,8 @@ class PredictionPlots(Callback):
                 return
             synthesizer = synthesizer_of(datamodule.metadata) if self.sounds else None
             for writer in writers:
-                self._log(writer, pl_module, found, synthesizer, trainer.global_step)
+                # The step of the epoch's scalars.
+                self._log(writer, pl_module, found, synthesizer, trainer.global_step - 1)
 
     def _log(
         self,

@@ -7,6 +7,10 @@ from typing import Any
 import torch
 from lightning.fabric.utilities.logger import _add_prefix
 from lightning.pytorch import loggers as lightning_loggers
+from tensorboard.compat.proto.event_pb2 import (  # type: ignore[import-untyped]
+    Event,
+    SessionLog,
+)
 from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.utils.tensorboard.summary import hparams
@@ -50,6 +54,21 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
         if not self._hyperparameters_saved:
             super().save()
             self._hyperparameters_saved = True
+
+    @rank_zero_only
+    def flush(self) -> None:
+        """Hands everything logged so far to the system, so that a kill does not lose it."""
+        self.experiment.flush()
+
+    @rank_zero_only
+    def forget_from(self, step: int) -> None:
+        """Has TensorBoard drop what an earlier process logged from this step on.
+
+        Args:
+            step: The optimiser steps of the checkpoint that the run goes on from.
+        """
+        start = SessionLog(status=SessionLog.START)
+        self.experiment._get_file_writer().add_event(Event(session_log=start), step)
 
     @rank_zero_only
     def log_graph(

@@ -64,7 +64,13 @@ class AtomicDirectory:
                 self._replace_in_two_steps()
         else:
             self._check_free()
-            self.path.rename(self._target)
+            try:
+                self.path.rename(self._target)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                self._check_free()  # it appeared in this very moment
+                raise
         sync_directory(self._target.parent)
         self.discard()
 
