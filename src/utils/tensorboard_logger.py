@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -52,6 +53,8 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
     def save(self) -> None:
         """Writes ``hparams.yaml``; Lightning calls this at every logging step."""
         if not self._hyperparameters_saved:
+            # Lightning keeps a file that is there, also half of one that a kill left.
+            Path(self.log_dir, self.NAME_HPARAMS_FILE).unlink(missing_ok=True)
             super().save()
             self._hyperparameters_saved = True
 
