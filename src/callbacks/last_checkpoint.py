@@ -17,7 +17,9 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loops.progress import _Progress
 
+from src.models.random_states import random_states, restore_random_states
 from src.utils.errors import ConfigError, Interrupted
 from src.utils.pylogger import RankedLogger
 from src.utils.tensorboard_logger import TensorBoardLogger
@@ -56,7 +58,7 @@ class LastCheckpoint(Callback):
         self.path = Path(dirpath) / FILE_NAME
         self.every_n_train_steps = every_n_train_steps
         self._due = False  # an epoch was validated, or ended without there being a validation
-        self._saved = False  # after a signal; what is left is to stop
+        self._random_states: dict[str, Any] | None = None  # of a step that is to be saved
         self._signal: int | None = None
         self._handlers: dict[int, Handler] = {}
         self._process = 0
@@ -68,7 +70,7 @@ class LastCheckpoint(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listens to signals; a resumed run forgets what was logged after its checkpoint."""
-        self._due = self._saved = False
+        self._due, self._random_states = False, None
         self._listen()
         if trainer.global_step == 0:
             return
@@ -83,23 +85,33 @@ class LastCheckpoint(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Saves within an epoch, where a signal or the interval says so."""
+        """Has this step saved, where a signal or the interval says so."""
         steps = self.every_n_train_steps
         wanted = steps is not None and trainer.global_step % steps == 0
-        stopping = self._signal is not None and trainer.world_size == 1
+        wanted |= self._signal is not None and trainer.world_size == 1
         # Gradients that are still being summed up are in no checkpoint; the end of an epoch has
         # its own hooks.
         between = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         last = batch_idx + 1 >= trainer.num_training_batches
-        if (wanted or stopping) and between and not last:
-            self._save(trainer)
-            self._saved = stopping
+        self._random_states = random_states() if wanted and between and not last else None
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Stops where the step before was saved, and its metrics have reached the loggers since."""
-        if self._saved:
+        """Saves the step before: by now its metrics have reached the loggers."""
+        if self._random_states is None:
+            return
+        # The next batch is there already, counted and augmented; neither has happened yet for the
+        # run that goes on.
+        before, self._random_states = self._random_states, None
+        now, progress = random_states(), trainer.fit_loop.epoch_loop.batch_progress
+        is_last = progress.is_last_batch
+        restore_random_states(before)
+        progress.is_last_batch = False
+        self._save_without_the_begun(trainer, progress)
+        progress.is_last_batch = is_last
+        restore_random_states(now)
+        if self._signal is not None:
             self._stop(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -119,14 +131,8 @@ class LastCheckpoint(Callback):
         stopping = self._is_stopping(trainer) and trainer.global_step > 0
         if not self._due and not stopping:
             return
-        # Lightning has counted the new epoch as begun, and would resume it as one whose batches
-        # have all been seen.
-        progress = trainer.fit_loop.epoch_progress
-        for counter in (progress.total, progress.current):
-            counter.ready -= 1
-        self._save(trainer)
-        for counter in (progress.total, progress.current):
-            counter.ready += 1
+        # Lightning would resume the new epoch as one whose batches have all been seen.
+        self._save_without_the_begun(trainer, trainer.fit_loop.epoch_progress)
         if stopping:
             self._stop(trainer)
 
@@ -141,6 +147,14 @@ class LastCheckpoint(Callback):
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
+
+    def _save_without_the_begun(self, trainer: Trainer, progress: _Progress) -> None:
+        """Saves what is over: Lightning has counted the next epoch or batch as begun."""
+        for counter in (progress.total, progress.current):
+            counter.ready -= 1
+        self._save(trainer)
+        for counter in (progress.total, progress.current):
+            counter.ready += 1
 
     def _save(self, trainer: Trainer) -> None:
         self._due = False

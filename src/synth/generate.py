@@ -158,7 +158,13 @@ def _check_same_recipe(directory: Path, recipe: Recipe) -> None:
 
 def _differences(metadata: Metadata, recipe: Recipe) -> str:
     """The keys in which two recipes differ, found and expected."""
-    theirs = Recipe.from_mapping(metadata.recipe or {}).identity()
+    found = metadata.recipe or {}
+    synth = found.get("synth")
+    target = synth.get("_target_") if isinstance(synth, Mapping) else None
+    # A recipe in a file is not built, and so not imported, unless the user's own names the same.
+    if target != recipe.synth["_target_"]:
+        return f"synth._target_: found {target}, expected {recipe.synth['_target_']}"
+    theirs = Recipe.from_mapping(found).identity()
     ours = recipe.identity()
     keys = [key for key in ours if theirs.get(key) != ours[key]]
     return "; ".join(f"{key}: found {theirs.get(key)}, expected {ours[key]}" for key in keys)

@@ -21,6 +21,7 @@ from src.utils.errors import Interrupted
 
 # `make faults` sets it to 100.
 NUM_KILLS = int(os.environ.get("AVIX_FAULTS", "6"))
+SEED = int(os.environ.get("AVIX_FAULTS_SEED", "0"))
 # The calls by which something on the disk becomes final, or goes.
 FINAL_CALLS = ("fsync", "rename", "replace", "unlink", "rmdir")
 

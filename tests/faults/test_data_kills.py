@@ -17,7 +17,7 @@ from src.data.sources.digits import DigitsSource
 from src.synth.generate import dataset_dir, generate_dataset
 from src.vimh.atomic import clean_stale
 from src.vimh.records import DatasetWriter, check_dataset
-from tests.faults.driver import NUM_KILLS, draw_ending, faults, measure, run
+from tests.faults.driver import NUM_KILLS, SEED, draw_ending, faults, measure, run
 from tests.vimh.conftest import make_json, make_samples
 
 pytestmark = faults
@@ -55,7 +55,7 @@ def try_kills(
     states = [content(target) if target.exists() else None]
     duration_s, num_calls = measure(make)
     states.append(content(target))
-    chance, killed = random.Random(0), 0
+    chance, killed = random.Random(SEED), 0
     for _ in range(NUM_KILLS):
         begin_anew()
         killed += not run(make, draw_ending(chance, duration_s, num_calls))
@@ -114,7 +114,7 @@ def test_saving_checkpoints(tmp_path: Path) -> None:
             AtomicCheckpointIO().save_checkpoint(content, path)
 
     duration_s, num_calls = measure(save)
-    chance, killed = random.Random(0), 0
+    chance, killed = random.Random(SEED), 0
     for _ in range(NUM_KILLS):
         shutil.rmtree(path.parent)
         killed += not run(save, draw_ending(chance, duration_s, num_calls))

@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import src.train
 from src.callbacks.checkpoint_io import load_checkpoint
-from tests.faults.driver import NUM_KILLS, Ending, draw_ending, faults, measure, run
+from tests.faults.driver import NUM_KILLS, SEED, Ending, draw_ending, faults, measure, run
 from tests.helpers import shrink
 
 pytestmark = faults
@@ -58,7 +58,8 @@ class Training:
         """What a kill has left can be read."""
         for path in self.folder.glob("checkpoints/*.ckpt"):
             load_checkpoint(path)
-        scalars(self.folder)
+        if (self.folder / "tensorboard").exists():
+            scalars(self.folder)
 
     def outcome(self) -> dict[str, Any]:
         """All that there is to compare at the end."""
@@ -136,13 +137,15 @@ def try_endings(training: Training, draw: Callable[[random.Random, float, int], 
     training.begin_anew()
     duration_s, num_calls = measure(training.go_on)
     expected = comparable(training.outcome())
-    chance, interrupted = random.Random(0), 0
+    chance, interrupted = random.Random(SEED), 0
     while interrupted < NUM_KILLS:
         training.begin_anew(chance.choice([None, 1, 4]))
         # Now and then the run that goes on is interrupted as well.
         while not run(training.go_on, draw(chance, duration_s, num_calls)):
             interrupted += 1
             training.check_files()
+            if not training.last.exists():
+                training.begin_anew()  # nothing to go on with: a new run, in a folder of its own
             if chance.random() < 0.6:
                 assert run(training.go_on)
                 break
