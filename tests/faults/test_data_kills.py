@@ -56,7 +56,7 @@ def try_kills(
     duration_s, num_calls = measure(make)
     states.append(content(target))
     chance, killed = random.Random(SEED), 0
-    for _ in range(NUM_KILLS):
+    while killed < NUM_KILLS:
         begin_anew()
         killed += not run(make, draw_ending(chance, duration_s, num_calls))
         found = content(target) if target.exists() else None
@@ -68,7 +68,6 @@ def try_kills(
         clean_stale(target.parent)  # as the next writer in this folder does
         assert content(target) == states[1]
         assert leftovers(target.parent) == []
-    assert killed >= NUM_KILLS // 3
 
 
 @pytest.mark.parametrize("replacing", [False, True])
@@ -115,7 +114,7 @@ def test_saving_checkpoints(tmp_path: Path) -> None:
 
     duration_s, num_calls = measure(save)
     chance, killed = random.Random(SEED), 0
-    for _ in range(NUM_KILLS):
+    while killed < NUM_KILLS:
         shutil.rmtree(path.parent)
         killed += not run(save, draw_ending(chance, duration_s, num_calls))
         if path.exists():
@@ -123,4 +122,3 @@ def test_saving_checkpoints(tmp_path: Path) -> None:
             np.testing.assert_array_equal(loaded["weights"], loaded["number"])
         AtomicCheckpointIO().save_checkpoint({"number": -1}, path)
         assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
-    assert killed >= NUM_KILLS // 3
