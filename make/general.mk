@@ -48,6 +48,17 @@ lint: $(READY)
 
 ck check: lint test ## What CI runs: format, lint, types, docs, fast tests
 
+# Types are checked in `make test`; here they would only cost time.
+fz fuzz: $(READY) ## Read 200,000 damaged files and wrong values: nothing but errors of our own (an hour)
+	@AVIX_FUZZ=13000 JAXTYPING_DISABLE=1 $(PYTEST) --hypothesis-show-statistics \
+	  tests/fuzz tests/vimh/test_fuzz.py $(ARGS)
+
+fa faults: $(READY) ## Kill at 100 moments each while generating, importing, training and saving (half an hour)
+	@AVIX_FAULTS=100 $(PYTEST) tests/faults $(ARGS)
+
+so soak: $(READY) ## Train for an hour: memory, open files and logs have to stay flat (ARGS="--minutes 10")
+	@$(RUN) -m tests.faults.soak $(ARGS)
+
 b bench: $(READY) ## Measure the performance budgets: table and benchmarks/results.json (ARGS=--quick: 2 min)
 	@$(RUN) benchmarks/run.py $(ARGS)
 

@@ -281,6 +281,10 @@ def resolve_monitor(cfg: DictConfig, model: MultiheadLitModule) -> None:
 def _own_data_dir(cfg: DictConfig, model: MultiheadLitModule) -> Path:
     """Where the set of a loaded checkpoint lies, by its name: no path in a file is followed."""
     name = Path(model.provenance["metadata"]["dataset_name"]).name
+    if name in ("", ".."):
+        raise ConfigError(
+            f"The checkpoint's data set is called {name!r}, which names none: say data.data_dir=..."
+        )
     return Path(cfg.paths.vimh_dir) / name
 
 

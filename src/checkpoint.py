@@ -16,6 +16,7 @@ from typing import Any
 import hydra
 import torch
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from src.build import CHECKPOINT_DATA_KEYS, PREPARATION_KEYS, build_model
@@ -27,6 +28,7 @@ from src.vimh.metadata import Metadata
 
 ALLOWED_PACKAGES = ("src.models.", "torch.nn.")
 SAFETENSORS = ".safetensors"
+MAX_NODES = 100_000  # of a config or a description of a data set
 # What a checkpoint's config may decide of the module; the rest is ours.
 MODEL_KEYS = ("net", "loss_weights", "head_margin", "output_mode")
 
@@ -72,13 +74,19 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     described = raw["avix"]
     if not isinstance(described, Mapping) or not {"config", "metadata"} <= described.keys():
         raise ConfigError(f"{path} does not describe its model: no avix.config or avix.metadata.")
+    kinds = {"epoch": int, "global_step": int, "state_dict": Mapping}
+    wrong = [key for key, kind in kinds.items() if not isinstance(raw[key], kind)]
+    wrong += [f"avix.{key}" for key in ("config", "metadata") if not _is_plain(described[key])]
+    wrong += [f"avix.{key}" for key in ("config", "metadata") if _is_endless(described[key])]
+    if wrong:
+        raise ConfigError(f"{path}: {', '.join(wrong)} is not what a checkpoint has there.")
     return Checkpoint(
         path=path,
-        config=OmegaConf.create(dict(described["config"])),
+        config=_config_of(described["config"], path),
         metadata=Metadata.from_json(described["metadata"], where=str(path)),
         state_dict=dict(raw["state_dict"]),
-        epoch=int(raw["epoch"]),
-        global_step=int(raw["global_step"]),
+        epoch=raw["epoch"],
+        global_step=raw["global_step"],
     )
 
 
@@ -123,6 +131,31 @@ def _load_safetensors(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from error
     place = described.pop("place", {})
     return {**described, **(place if isinstance(place, dict) else {}), "state_dict": tensors}
+
+
+def _is_plain(node: Any) -> bool:
+    """Whether a node is a mapping by names."""
+    return isinstance(node, Mapping) and all(isinstance(key, str) for key in node)
+
+
+def _is_endless(node: Any) -> bool:
+    """Whether a node has more parts than any config; a list may hold itself 2^80 times."""
+    waiting, seen = [node], 0
+    while waiting and seen <= MAX_NODES:
+        part = waiting.pop()
+        seen += 1
+        if isinstance(part, Mapping):
+            waiting += part.values()
+        elif isinstance(part, list | tuple):
+            waiting += part
+    return seen > MAX_NODES or len(waiting) > 0
+
+
+def _config_of(described: Any, path: Path) -> DictConfig:
+    try:
+        return OmegaConf.create(dict(described))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{path}: its avix.config is no config: {error}") from error
 
 
 def load_model(checkpoint: Checkpoint) -> MultiheadLitModule:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import functools
+import shlex
+import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
 from typing import TypeVar
 
 from hydra.core.hydra_config import HydraConfig
@@ -12,7 +16,8 @@ from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from src.utils.errors import CheckpointError, ConfigError
+from src.utils.errors import CheckpointError, ConfigError, Interrupted
+from src.vimh.disk import DISK_ERRORS, cannot_write
 from src.vimh.errors import VIMHError
 
 
@@ -22,11 +27,15 @@ class JobError(CompactHydraException):
 
 Result = TypeVar("Result")
 
+# What ckpt_path=last needs to find the same run again.
+PLACES = ("paths.log_dir=", "task_name=", "debug=")
+
 
 def entry_point(main: Callable[[DictConfig], Result]) -> Callable[[DictConfig], Result]:
-    """Ends the process with one sentence and exit code 1 where the user can mend the cause.
+    """Ends the process with one sentence where the user can mend the cause, or wants it to end.
 
-    In a multirun the error is raised on: what becomes of the other jobs is the sweeper's business.
+    Mistakes end with exit code 1, Ctrl-C with 130 and SIGTERM with 143. In a multirun errors are
+    raised on: what becomes of the other jobs is the sweeper's business.
 
     Args:
         main: The function under ``hydra.main``.
@@ -34,11 +43,42 @@ def entry_point(main: Callable[[DictConfig], Result]) -> Callable[[DictConfig], 
 
     @functools.wraps(main)
     def wrapped(cfg: DictConfig) -> Result:
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in before:
+            signal.signal(number, _interrupt)
         try:
             return main(cfg)
         except (ConfigError, CheckpointError, VIMHError) as error:
             if HydraConfig.get().mode is RunMode.MULTIRUN:
                 raise JobError(str(error)) from error
             sys.exit(f"error: {error}")
+        except OSError as error:
+            if error.errno not in DISK_ERRORS or HydraConfig.get().mode is RunMode.MULTIRUN:
+                raise
+            sys.exit(f"error: {cannot_write(Path(error.filename or cfg.paths.output_dir), error)}")
+        except Interrupted as interruption:
+            sys.stderr.write(f"{_how_to_go_on(interruption)}\n")
+            sys.exit(interruption.exit_code)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     return wrapped
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise Interrupted(number)
+
+
+def _how_to_go_on(interruption: Interrupted) -> str:
+    """What was saved, and the command that goes on from it."""
+    saved = interruption.checkpoint
+    if saved is None:
+        return f"{interruption}"
+    at = f"{interruption}; saved {saved} (epoch {interruption.epoch}, step {interruption.step})"
+    hydra = HydraConfig.get()
+    if hydra.mode is RunMode.MULTIRUN:
+        return at
+    places = [said for said in hydra.overrides.task if said.startswith(PLACES)]
+    command = shlex.join(["python", "src/train.py", *places, "ckpt_path=last"])
+    return f"{at}\ngo on with: {command}"

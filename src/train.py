@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from src.cli import entry_point  # noqa: E402
+from src.resume import run_folder  # noqa: E402
 from src.utils import (  # noqa: E402
     extras,
     get_metric_value,
@@ -70,7 +71,9 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
 
     metrics: dict[str, Any] = {}
     if cfg.train:
-        trainer.fit(built.model, datamodule=built.datamodule, ckpt_path=cfg.ckpt_path)
+        trainer.fit(
+            built.model, datamodule=built.datamodule, ckpt_path=cfg.ckpt_path, weights_only=True
+        )
         metrics |= trainer.callback_metrics
     best = trainer.checkpoint_callback.best_model_path if trainer.checkpoint_callback else ""
     if cfg.test:
@@ -99,9 +102,10 @@ def main(cfg: DictConfig) -> float | None:
     Returns:
         The metric that a sweep optimises, or None.
     """
-    extras(cfg)
-    metrics, _ = train(cfg)
-    return get_metric_value(metrics, cfg.get("optimized_metric"))
+    with run_folder(cfg) as cfg:
+        extras(cfg)
+        metrics, _ = train(cfg)
+        return get_metric_value(metrics, cfg.get("optimized_metric"))
 
 
 if __name__ == "__main__":

@@ -216,8 +216,10 @@ def broken_rules(source: str) -> list[str]:
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            if node.func.id in {"hasattr", "eval", "exec"}:
+            if node.func.id in {"hasattr", "eval", "exec", "compile", "__import__"}:
                 found.append(f"{node.lineno}: {node.func.id}")
+        elif isinstance(node, ast.Call) and (unsafe := unsafe_call(node)):
+            found.append(f"{node.lineno}: {unsafe}")
         elif isinstance(node, ast.ExceptHandler):
             caught = ast.unparse(node.type) if node.type else "everything"
             if caught in {"Exception", "BaseException", "everything"} and not reraises(node):
@@ -231,14 +233,37 @@ def broken_rules(source: str) -> list[str]:
     return sorted(found)
 
 
+def unsafe_call(node: ast.Call) -> str | None:
+    """A call that runs what a file or a user's text says."""
+    name, given = ast.unparse(node.func), {keyword.arg for keyword in node.keywords}
+    if name in {"os.system", "os.popen", "pickle.load", "pickle.loads", "pickle.Unpickler"}:
+        return name
+    if name in {"torch.load", "jit.load", "torch.jit.load"} and "weights_only" not in given:
+        return f"{name} without weights_only"
+    if name.endswith("yaml.load") or (name.endswith("np.load") and "allow_pickle" in given):
+        return name
+    return "shell" if "shell" in given else None
+
+
 def reraises(handler: ast.ExceptHandler) -> bool:
     """Whether a handler ends by raising: it cleans up and hides nothing."""
     return isinstance(handler.body[-1], ast.Raise)
 
 
-@pytest.mark.parametrize("path", python_sources("src"), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [*python_sources("src"), *sorted(ROOT.glob("*.py"))],
+    ids=lambda path: path.stem,
+)
 def test_house_rules(path: Path) -> None:
     assert broken_rules(path.read_text(encoding="utf-8")) == []
+
+
+def test_sweeps_run_nothing_that_a_text_says() -> None:
+    for path in python_sources("hydra_plugins"):
+        broken = broken_rules(path.read_text(encoding="utf-8"))
+        # A trial's exception is the trial's failure, whatever it is.
+        assert [fault for fault in broken if "except" not in fault] == [], path.name
 
 
 def test_house_rules_find_what_they_are_for() -> None:
@@ -247,9 +272,13 @@ def test_house_rules_find_what_they_are_for() -> None:
         "try:\n    pass\nexcept Exception:\n    pass\n"
         "try:\n    pass\nexcept BaseException:\n    clean()\n    raise\n"
         "torch.load(p, weights_only=False)\n"
+        "torch.load(p)\npickle.load(f)\nos.system(t)\nsubprocess.run(t, shell=True)\n"
     )
     found = {fault.split(": ")[1] for fault in broken_rules(source)}
-    assert found == {"hasattr", "except Exception", "weights_only"}
+    assert found == {
+        *("hasattr", "except Exception", "weights_only", "torch.load without weights_only"),
+        *("pickle.load", "os.system", "shell"),
+    }
 
 
 @pytest.mark.parametrize("path", python_sources("src"), ids=lambda path: path.stem)

@@ -111,7 +111,7 @@ def test_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(run) -> 
     constant = "model/scheduler=constant"
     _, whole = run("whole", 4, constant)
     _, half = run("half", 2, constant)
-    last = Path(half["trainer"].checkpoint_callback.last_model_path)
+    last = Path(half["cfg"].paths.output_dir, "checkpoints", "last.ckpt")
     _, resumed = run("resumed", 4, constant, ckpt_path=str(last))
     assert resumed["trainer"].global_step == whole["trainer"].global_step
     expected, found = (o["model"].net.state_dict() for o in (whole, resumed))

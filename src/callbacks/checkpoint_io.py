@@ -1,6 +1,5 @@
 """Checkpoints that are either whole or not there, and that never run code when read."""
 
-import errno
 import os
 import pickle
 import re
@@ -16,6 +15,7 @@ import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 
 from src.utils.errors import CheckpointError
+from src.vimh.disk import cannot_write
 
 _CHUNK_BYTES = 1 << 20
 _SCALARS = {str, int, float, bool, type(None)}
@@ -72,7 +72,10 @@ class AtomicCheckpointIO(CheckpointIO):
             temporary.replace(target)
             _sync_folder(target.parent)
         except OSError as error:
-            raise CheckpointError(_cannot_write(target, error)) from error
+            raise CheckpointError(
+                f"{cannot_write(target, error)} by paths.log_dir=...; an earlier checkpoint there "
+                "is untouched"
+            ) from error
         finally:
             _remove_leftover(temporary)
 
@@ -252,19 +255,6 @@ def _local(path: str | Path) -> Path:
     if "://" in str(path):
         raise CheckpointError(f"{path}: checkpoints are local files; give a path, not an address")
     return Path(path)
-
-
-def _cannot_write(target: Path, error: OSError) -> str:
-    folder = target.parent
-    while not folder.exists():
-        folder = folder.parent
-    free_mb = shutil.disk_usage(folder).free / 1e6
-    advice = "make room" if error.errno == errno.ENOSPC else "check the folder's permissions"
-    return (
-        f"{target}: the checkpoint cannot be written: {error.strerror or error}; "
-        f"{free_mb:,.1f} MB are free in {folder}. An earlier checkpoint there is untouched; "
-        f"{advice}, or choose another folder by paths.log_dir=..."
-    )
 
 
 def _reason(error: BaseException) -> str:

@@ -6,6 +6,7 @@ docs/gradient_tracking.md says what each number means and what it costs.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -38,6 +39,11 @@ class _Window:
     def start(cls, parameters: Sequence[Tensor]) -> "_Window":
         sums = [torch.zeros_like(p, dtype=torch.float32) for p in parameters]
         return cls(sums, torch.zeros(len(sums), device=parameters[0].device))
+
+    def fill(self, other: "_Window") -> None:
+        torch._foreach_copy_(self.sums, other.sums)
+        self.squares.copy_(other.squares)
+        self.num_steps = other.num_steps
 
     def clear(self) -> None:
         torch._foreach_zero_(self.sums)
@@ -99,6 +105,21 @@ class GradientStats(Callback):
         self._layers = _Layers()
         self._window: _Window | None = None
         self._epoch_means: list[float] = []
+        self._restored: dict[str, Any] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has been added up since the last logging: a resumed run logs the same figures."""
+        if self._window is None:
+            return {}
+        return {"window": dict(vars(self._window)), "epoch_means": list(self._epoch_means)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keeps the sums until training goes on.
+
+        Args:
+            state_dict: What :meth:`state_dict` gave.
+        """
+        self._restored = state_dict
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Finds the parameters and their layers."""
@@ -118,6 +139,10 @@ class GradientStats(Callback):
             return
         self._layers = _find_layers(pl_module, self.layer_depth)
         self._window = _Window.start(self._layers.parameters)
+        if self._restored:
+            self._window.fill(_Window(**self._restored["window"]))
+            self._epoch_means = list(self._restored["epoch_means"])
+            self._restored = {}
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -59,6 +61,19 @@ class PredictionPlots(Callback):
         self._validations = 0
         self._targets_logged = False
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run has to know: whose turn it is, and what is there already."""
+        return {"validations": self._validations, "targets_logged": self._targets_logged}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from :meth:`state_dict`.
+
+        Args:
+            state_dict: What it gave.
+        """
+        self._validations = state_dict["validations"]
+        self._targets_logged = state_dict["targets_logged"]
+
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs, if it is the turn of this epoch.
 
@@ -82,12 +97,13 @@ class PredictionPlots(Callback):
                 return
             parameters = list(pl_module.parameters_by_head.values())
             for writer in writers:
+                # The step of the epoch's scalars.
                 self._log_pictures(
-                    writer, datamodule.metadata, parameters, found, trainer.global_step
+                    writer, datamodule.metadata, parameters, found, trainer.global_step - 1
                 )
             synthesizer = synthesizer_of(datamodule.metadata) if self.sounds else None
             if synthesizer is not None:
-                self._log_sounds(writers, synthesizer, parameters, found, trainer.global_step)
+                self._log_sounds(writers, synthesizer, parameters, found, trainer.global_step - 1)
 
     def _log_pictures(
         self,

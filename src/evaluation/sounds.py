@@ -14,6 +14,7 @@ from src.vimh.errors import VIMHError
 SUFFIXES = (".wav", ".flac", ".aif", ".aiff")
 RATES_HZ = (1_000, 768_000)  # what is taken for a sound; a filter for more would fill the memory
 MAX_SECONDS = 3600
+BLOCK_VALUES = 1 << 18  # read at once: 1 MB; libsndfile knows at most 1024 channels
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def _read(path: Path) -> tuple[Float32[np.ndarray, "T C"], int]:
                 raise VIMHError(
                     f"{path}: it is {frames / rate_hz:.0f} s long, expected at most {MAX_SECONDS}"
                 )
-            audio = file.read(dtype="float32", always_2d=True)
+            audio = _frames(file)
     except soundfile.LibsndfileError as error:
         raise VIMHError(f"{path}: not a sound file ({error.error_string})") from error
     if len(audio) == 0:
@@ -99,6 +100,14 @@ def _read(path: Path) -> tuple[Float32[np.ndarray, "T C"], int]:
     if not audio.any():
         raise VIMHError(f"{path}: it is silent, there is nothing to predict from")
     return audio, rate_hz
+
+
+def _frames(file: soundfile.SoundFile) -> Float32[np.ndarray, "T C"]:
+    """All frames, by blocks: memory is taken for what is there, not for what a header claims."""
+    parts = [np.empty((0, file.channels), np.float32)]
+    while len(part := file.read(BLOCK_VALUES // file.channels, "float32", always_2d=True)):
+        parts.append(part)
+    return np.concatenate(parts)
 
 
 def windows(

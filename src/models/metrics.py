@@ -8,14 +8,32 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torchmetrics import Metric
+from torchmetrics import MeanMetric, Metric
 
 from src.models.jnd_accuracy import widest_float
 from src.models.losses.base import class_scale
 from src.vimh.parameters import Parameter
 
 
-class ParameterMetrics(Metric):
+class WideMetric(Metric):
+    """A metric whose sums stay in the widest floats that the device has."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Any:
+        """Follows moves to a device, but no change of precision (``precision=bf16-true``)."""
+        device = fn(torch.empty(0, device=self.device)).device
+        dtype = widest_float(device)
+        return super()._apply(lambda tensor: tensor.to(device, dtype), exclude_state)
+
+
+class WideMean(WideMetric, MeanMetric):
+    """The mean of numbers, to the same bits however they are split into updates."""
+
+    def __init__(self) -> None:
+        super().__init__(nan_strategy="disable")  # a NaN is to show, not to be left out
+        self.set_dtype(torch.float64)
+
+
+class ParameterMetrics(WideMetric):
     """Errors and shares of all heads, accumulated together.
 
     By name, with P the number of heads and ``<head>`` a parameter's name:
@@ -129,9 +147,3 @@ class ParameterMetrics(Metric):
 
     def _buffer(self, name: str, values: Sequence[float]) -> None:
         self.register_buffer(name, torch.tensor(values, dtype=torch.float64), persistent=False)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Any:
-        """Follows moves to a device, but no change of precision (``precision=bf16-true``)."""
-        device = fn(torch.empty(0, device=self.device)).device
-        dtype = widest_float(device)
-        return super()._apply(lambda tensor: tensor.to(device, dtype), exclude_state)

@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MaxMetric, MinMetric
 
 from src.models.jnd_accuracy import widest_float
@@ -231,13 +232,18 @@ class MultiheadLitModule(LightningModule):
         optimizer = self.optimizer(params=self.net.parameters())
         if self.scheduler is None:
             return {"optimizer": optimizer}
+        scheduler = self.scheduler(optimizer=optimizer)
+        # A plateau is looked for after validations, which not every epoch has.
+        plateau = isinstance(scheduler, ReduceLROnPlateau)
+        validated = plateau and self.scheduler_monitor.startswith("val/")
+        every = self.trainer.check_val_every_n_epoch if validated else None
         return {
             "optimizer": optimizer,
             "lr_scheduler": {
-                "scheduler": self.scheduler(optimizer=optimizer),
+                "scheduler": scheduler,
                 "monitor": self.scheduler_monitor,
                 "interval": "epoch",
-                "frequency": 1,
+                "frequency": every or 1,
             },
         }
 

@@ -7,9 +7,8 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
 
-from src.models.metrics import ParameterMetrics
+from src.models.metrics import ParameterMetrics, WideMean
 
 # Decoding and counting a batch costs some 15 small tensor operations, nearly as many for 4,000
 # samples as for 128: about 7 % of a small network's step if it is done on every one.
@@ -59,14 +58,14 @@ class StageMetrics(nn.Module):
     """
 
     heads: ParameterMetrics
-    loss: MeanMetric
+    loss: WideMean
 
     def __init__(
         self, metrics: ParameterMetrics, decode: Callable[[StepOutputs], StepResult]
     ) -> None:
         super().__init__()
         self.heads = cast(ParameterMetrics, metrics.clone())
-        self.loss = MeanMetric(nan_strategy="disable")  # a NaN is to show, not to be left out
+        self.loss = WideMean()
         # Kept in checkpoints: a run resumed in the middle of an epoch goes on counting.
         self.heads.persistent(True)
         self.loss.persistent(True)
@@ -88,7 +87,7 @@ class StageMetrics(nn.Module):
     def compute(self) -> dict[str, Tensor]:
         """The epoch's figures by name, summed over the ranks; starts anew."""
         self._settle()
-        values = {"loss": self.loss.compute(), **self.heads.compute()}
+        values = {"loss": self.loss.compute().float(), **self.heads.compute()}
         self.loss.reset()
         self.heads.reset()
         return values

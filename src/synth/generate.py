@@ -168,6 +168,11 @@ def check_same_recipe(directory: Path, recipe: Recipe) -> None:
 
 def recipe_differences(found: Mapping[str, Any], recipe: Recipe) -> str:
     """The keys in which two recipes differ, found and expected."""
+    synth = found.get("synth")
+    target = synth.get("_target_") if isinstance(synth, Mapping) else None
+    # A recipe in a file is not built, and so not imported, unless the user's own names the same.
+    if target != recipe.synth["_target_"]:
+        return f"synth._target_: found {target}, expected {recipe.synth['_target_']}"
     theirs, ours = Recipe.from_mapping(found).identity(), recipe.identity()
     keys = [key for key in ours if theirs.get(key) != ours[key]]
     return "; ".join(f"{key}: found {theirs.get(key)}, expected {ours[key]}" for key in keys)

@@ -1,6 +1,5 @@
 """Config sections as dataclasses: keys and types are checked in one place."""
 
-import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -8,6 +7,8 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, Literal
 
 from src.vimh.errors import VIMHError
+
+MAX_NUMBER = 1e300  # beyond it products overflow
 
 
 class RecipeError(VIMHError):
@@ -77,7 +78,9 @@ def _value(hint: Any, value: Any, key: str) -> Any:
             return value
         raise RecipeError(f"{key} must be a mapping, found {value!r}")
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is float and is_number and math.isfinite(value):
+    if is_number and not abs(value) < MAX_NUMBER:
+        raise RecipeError(f"{key} must be a finite number, found {str(value)[:40]}")
+    if hint is float and is_number:
         return float(value)
     if hint is int and is_number and float(value).is_integer():
         return int(value)

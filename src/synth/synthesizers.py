@@ -138,7 +138,7 @@ def _synthesizer_class(target: str) -> type[Synthesizer]:
     try:
         module = importlib.import_module(module_name)
         cls = getattr(module, class_name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise VIMHError(f"synth._target_: there is no {target} ({error})") from error
     if not (isinstance(cls, type) and issubclass(cls, Synthesizer)) or cls is Synthesizer:
         raise VIMHError(f"synth._target_: {target} is not a subclass of {Synthesizer.__name__}")

@@ -1,5 +1,10 @@
 """The errors that a user can do something about, apart from those of data (``VIMHError``)."""
 
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
 
 class ConfigError(ValueError):
     """A config or an argument is wrong; the message says key, expected, found and what to do."""
@@ -7,3 +12,28 @@ class ConfigError(ValueError):
 
 class CheckpointError(ValueError):
     """A checkpoint can not be written or read; the message names the path and the reason."""
+
+
+class Interrupted(BaseException):
+    """Ctrl-C or SIGTERM has ended the work; no error, so that nobody goes on after it.
+
+    Args:
+        number: The signal.
+        checkpoint: What was saved because of it; None: nothing.
+        epoch: The epoch that the checkpoint goes on with, from 0.
+        step: The optimiser steps in it.
+    """
+
+    def __init__(
+        self, number: int, checkpoint: Path | None = None, epoch: int = 0, step: int = 0
+    ) -> None:
+        super().__init__(f"ended by {signal.Signals(number).name}")
+        self.number = number
+        self.checkpoint = checkpoint
+        self.epoch = epoch
+        self.step = step
+
+    @property
+    def exit_code(self) -> int:
+        """128 plus the signal's number, as a shell has it: 130 for Ctrl-C, 143 for SIGTERM."""
+        return 128 + self.number

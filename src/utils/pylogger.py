@@ -11,7 +11,7 @@ from lightning_utilities.core.rank_zero import rank_prefixed_message, rank_zero_
 _RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 
 
-def _rank_of_process() -> int:
+def rank_of_process() -> int:
     """The rank, 0 where there is only one process."""
     rank: int | None = getattr(rank_zero_only, "rank", None)
     if rank is None:
@@ -22,7 +22,7 @@ def _rank_of_process() -> int:
     return rank
 
 
-_rank_of_process()
+rank_of_process()
 
 
 class RankedLogger(logging.LoggerAdapter):
@@ -61,7 +61,7 @@ class RankedLogger(logging.LoggerAdapter):
         """
         if not self.isEnabledFor(level):
             return
-        own_rank = _rank_of_process()
+        own_rank = rank_of_process()
         wanted = 0 if self.rank_zero_only and rank is None else rank
         if wanted is not None and own_rank != wanted:
             return

@@ -3,11 +3,16 @@
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.utilities.logger import _add_prefix
 from lightning.pytorch import loggers as lightning_loggers
+from tensorboard.compat.proto.event_pb2 import (  # type: ignore[import-untyped]
+    Event,
+    SessionLog,
+)
 from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.utils.tensorboard.summary import hparams
@@ -50,8 +55,25 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
     def save(self) -> None:
         """Writes ``hparams.yaml``; Lightning calls this at every logging step."""
         if not self._hyperparameters_saved:
+            # Lightning keeps a file that is there, also half of one that a kill left.
+            Path(self.log_dir, self.NAME_HPARAMS_FILE).unlink(missing_ok=True)
             super().save()
             self._hyperparameters_saved = True
+
+    @rank_zero_only
+    def flush(self) -> None:
+        """Hands everything logged so far to the system, so that a kill does not lose it."""
+        self.experiment.flush()
+
+    @rank_zero_only
+    def forget_from(self, step: int) -> None:
+        """Has TensorBoard drop what an earlier process logged from this step on.
+
+        Args:
+            step: The optimiser steps of the checkpoint that the run goes on from.
+        """
+        start = SessionLog(status=SessionLog.START)
+        self.experiment._get_file_writer().add_event(Event(session_log=start), step)
 
     @rank_zero_only
     def log_graph(

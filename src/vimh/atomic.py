@@ -5,6 +5,7 @@ set is looked for, and renamed to `<parent>/<name>` when they are complete and s
 says that the writer lives; what a killed writer left is removed by the next one.
 """
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -64,14 +65,19 @@ class AtomicDirectory:
                 self._replace_in_two_steps()
         else:
             self._check_free()
-            self.path.rename(self._target)
+            try:
+                self.path.rename(self._target)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                self._check_free()  # it appeared in this very moment
+                raise
         sync_directory(self._target.parent)
         self.discard()
 
     def discard(self) -> None:
         """Remove the temporary directory with all that is in it."""
-        _put_back(self.scratch)
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        _remove(self.scratch)
         os.close(self._lock)
 
     def _check_free(self) -> None:
@@ -95,12 +101,17 @@ def clean_stale(parent: Path) -> None:
     for scratch in parent.glob(f"{_PREFIX}*"):
         try:
             lock = os.open(scratch / _LOCK, os.O_RDWR)
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
-            continue  # just being made or removed, or another user's
+        except FileNotFoundError:
+            # Its writer was killed before it made the lock or after it removed it; one that lives
+            # makes itself another.
+            with contextlib.suppress(OSError):
+                scratch.rmdir()
+            continue
+        except (NotADirectoryError, PermissionError):
+            continue  # another user's
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _put_back(scratch)
-            shutil.rmtree(scratch, ignore_errors=True)
+            _remove(scratch)
         except BlockingIOError:
             pass  # its writer lives
         finally:
@@ -121,6 +132,17 @@ def _put_back(scratch: Path) -> None:
     for replaced in (scratch / _REPLACED).glob("*"):
         if not (scratch.parent / replaced.name).exists():
             replaced.rename(scratch.parent / replaced.name)
+
+
+def _remove(scratch: Path) -> None:
+    """Remove a temporary directory, the lock last: it says that there is something to remove."""
+    _put_back(scratch)
+    with contextlib.suppress(OSError):
+        for path in scratch.iterdir():
+            if path.name != _LOCK:
+                shutil.rmtree(path, ignore_errors=True)
+        (scratch / _LOCK).unlink()
+        scratch.rmdir()
 
 
 def _is_empty(path: Path) -> bool:

@@ -18,7 +18,7 @@ from jaxtyping import Float32, UInt8
 from src.vimh.errors import VIMHError
 from src.vimh.layout import RecordLayout, check_ids
 from src.vimh.metadata import METADATA_FILE, Metadata
-from src.vimh.unpickler import RestrictedUnpickler, plain
+from src.vimh.unpickler import RestrictedUnpickler, plain, shown
 
 PICKLE_SUFFIX = "_batch"
 MAX_PICKLE_BYTES = 2**30
@@ -211,7 +211,7 @@ def _check_size(path: Path, contents: Mapping[str, Any], metadata: Metadata) -> 
         if key in contents and contents[key] != value:
             raise VIMHError(
                 f"Dimension mismatch in {path}: key '{key}' of the pickle says "
-                f"{str(contents[key])[:40]}, {METADATA_FILE} says {value}"
+                f"{shown(contents[key])}, {METADATA_FILE} says {value}"
             )
 
 

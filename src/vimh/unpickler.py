@@ -39,12 +39,19 @@ class RefusedError(VIMHError):
     """The pickle wants something that is not on the list; the message names it."""
 
 
+def shown(value: object) -> str:
+    """A value for a message. Containers by their type: one may hold itself 2^80 times."""
+    if isinstance(value, str | bytes | int | float | None):
+        return repr(value[:20] if isinstance(value, str | bytes) else value)[:40]
+    return type(value).__name__
+
+
 class _DtypeState:
     """Stands for a numpy dtype while unpickling: a plain number type, nothing structured."""
 
     def __init__(self, spec: object, *_: object) -> None:
         if spec not in _NUMBER_TYPES:
-            raise RefusedError(f"numpy.dtype({str(spec)[:20]!r}) is not allowed; numbers are")
+            raise RefusedError(f"numpy.dtype({shown(spec)}) is not allowed; numbers are")
         self.dtype = np.dtype(str(spec)).newbyteorder("<")
 
     def set_state(self, state: object) -> None:
@@ -146,6 +153,7 @@ class RestrictedUnpickler(pickle._Unpickler):
 
     stack: list[Any]
     append: Callable[[object], None]
+    pop_mark: Callable[[], list[Any]]
     read: Callable[[int], bytes]
 
     def __init__(self, file: mmap.mmap | io.BytesIO) -> None:
@@ -162,7 +170,10 @@ class RestrictedUnpickler(pickle._Unpickler):
         function = self.stack[-1]
         if not isinstance(function, _Global) or not isinstance(arguments, tuple):
             raise RefusedError(f"calling a {type(function).__name__} is not allowed")
-        self.stack[-1] = function.make(*arguments)
+        try:
+            self.stack[-1] = function.make(*arguments)
+        except TypeError as error:
+            raise RefusedError(f"a call with {len(arguments)} arguments is not allowed") from error
 
     def _build(self) -> None:
         state = self.stack.pop()
@@ -170,6 +181,30 @@ class RestrictedUnpickler(pickle._Unpickler):
         if not isinstance(target, _DtypeState | _ArrayState):
             raise RefusedError(f"setting the state of a {type(target).__name__} is not allowed")
         target.set_state(state)
+
+    def _set_item(self) -> None:
+        value = self.stack.pop()
+        key = self.stack.pop()
+        self._add(self.stack[-1], [key, value])
+
+    def _set_items(self) -> None:
+        items = self.pop_mark()
+        self._add(self.stack[-1], items)
+
+    def _dict(self) -> None:
+        items = self.pop_mark()
+        made: dict[Any, Any] = {}
+        self._add(made, items)
+        self.append(made)
+
+    def _add(self, target: object, items: list[Any]) -> None:
+        # Hashing a tuple that holds itself 2^80 times would not end.
+        if not isinstance(target, dict) or len(items) % 2:
+            raise RefusedError(f"setting an item of a {type(target).__name__} is not allowed")
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            if not isinstance(key, str | bytes | int | float | None):
+                raise RefusedError(f"a {type(key).__name__} as a key is not allowed")
+            target[key] = value
 
     def _bytearray(self) -> None:
         length = int.from_bytes(self.read(8), "little")
@@ -190,6 +225,9 @@ def _instructions() -> dict[int, Callable[[Any], None]]:
         "REDUCE": RestrictedUnpickler._reduce,
         "BUILD": RestrictedUnpickler._build,
         "BYTEARRAY8": RestrictedUnpickler._bytearray,
+        "SETITEM": RestrictedUnpickler._set_item,
+        "SETITEMS": RestrictedUnpickler._set_items,
+        "DICT": RestrictedUnpickler._dict,
     }
     for opcode in pickletools.opcodes:
         code = ord(opcode.code)

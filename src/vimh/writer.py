@@ -3,7 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal
@@ -12,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from src.vimh.atomic import AtomicDirectory
+from src.vimh.disk import cannot_write
 from src.vimh.errors import VIMHError
 from src.vimh.layout import MAX_RECORD_BYTES, RecordLayout, check_values
 from src.vimh.metadata import BYTES_WITH_SCALE_FACTORS, FORMAT, METADATA_FILE, VERSION, Metadata
@@ -61,7 +63,8 @@ class DatasetWriter:
         overwrite: Whether to replace a data set that is there.
 
     Raises:
-        VIMHError: The metadata is wrong, or something is there already.
+        VIMHError: The metadata is wrong, something is there already, or the disk is full or
+            cannot be written to; what was there before is unharmed then.
 
     Example:
         >>> import tempfile
@@ -108,6 +111,11 @@ class DatasetWriter:
     def __enter__(self) -> "DatasetWriter":
         if self._overwrite:
             _check_replaceable(self._dataset_dir)
+        with self._naming_disk_errors():
+            self._open()
+        return self
+
+    def _open(self) -> None:
         self._directory = AtomicDirectory(self._dataset_dir, replace=self._overwrite)
         try:
             # the binary records are the source of the pickles, so they are written in any case
@@ -118,7 +126,6 @@ class DatasetWriter:
         except BaseException:
             self._directory.discard()
             raise
-        return self
 
     def __exit__(
         self,
@@ -128,7 +135,8 @@ class DatasetWriter:
     ) -> None:
         try:
             if kind is None:
-                self._finish()
+                with self._naming_disk_errors():
+                    self._finish()
         except BaseException:
             self._abandon()
             raise
@@ -170,8 +178,16 @@ class DatasetWriter:
         check_values(where, self._metadata.parameters, labels, scale_factors, done)
         if len(images):
             records = self._layout.assemble(images, labels, scale_factors)
-            self._files[split].write(records.view(np.uint8).data)
+            with self._naming_disk_errors():
+                self._files[split].write(records.view(np.uint8).data)
         self._samples[split] += len(images)
+
+    @contextmanager
+    def _naming_disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise VIMHError(cannot_write(self._dataset_dir, error)) from error
 
     def _finish(self) -> None:
         if not sum(self._samples.values()):

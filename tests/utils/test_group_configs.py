@@ -31,8 +31,8 @@ def names(project_root: Path, group: str) -> list[str]:
 
 def test_the_names_that_users_type_are_there(project_root: Path) -> None:
     expected = {
-        "callbacks": "default none model_checkpoint early_stopping model_summary rich_progress_bar "
-        "grouped_progress_bar grouped_progress_bar_with_gradients gradient_stats",
+        "callbacks": "default none model_checkpoint last_checkpoint early_stopping model_summary "
+        "rich_progress_bar grouped_progress_bar grouped_progress_bar_with_gradients gradient_stats",
         "logger": "csv tensorboard wandb mlflow neptune comet aim many_loggers",
         "trainer": "default cpu gpu mps ddp ddp_sim fsdp",
         "debug": "default fdr limit overfit profiler",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from src.vimh.errors import VIMHError
@@ -15,14 +15,9 @@ from src.vimh.metadata import Metadata
 from src.vimh.parameters import Parameter
 from src.vimh.pickles import read_pickle
 from src.vimh.records import DatasetWriter, check_dataset, open_dataset
+from tests.fuzzing import FUZZ, FUZZ_FEW, damaged, damages, json_values
 from tests.vimh.conftest import make_json, make_samples, pack_records
 
-FAST = settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
 SAMPLES = make_samples(3)
 RECORDS = pack_records(*SAMPLES)
 PICKLE = pickle.dumps(
@@ -34,11 +29,6 @@ PICKLE = pickle.dumps(
     }
 )
 finite = st.floats(-1e6, 1e6, allow_nan=False)
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
-    max_leaves=5,
-)
 
 
 @given(
@@ -47,7 +37,7 @@ json_values = st.recursive(
     steps=st.floats(0.5, 1e4),
     q=st.lists(st.integers(0, 255), min_size=1),
 )
-@FAST
+@FUZZ
 def test_bytes_survive_any_range(low: float, width: float, steps: float, q: list[int]) -> None:
     parameter = Parameter("p", low, low + width, width / steps)
     np.testing.assert_array_equal(parameter.quantise(parameter.dequantise(q)), q)
@@ -64,7 +54,7 @@ def test_bytes_survive_any_range(low: float, width: float, steps: float, q: list
     output_format=st.sampled_from(["binary", "pickle", "both"]),
     order=st.randoms(use_true_random=False),
 )
-@settings(FAST, max_examples=25)
+@FUZZ_FEW
 def test_round_trip(channels, height, width, count, output_format, order) -> None:
     samples = make_samples(count, channels, height, width)
     with tempfile.TemporaryDirectory() as folder:
@@ -84,24 +74,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def flipped(data: bytes, flips: list[tuple[int, int]]) -> bytes:
-    changed = bytearray(data)
-    for position, bit in flips:
-        changed[position % len(changed)] ^= 1 << bit
-    return bytes(changed)
-
-
-flips = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 7)), min_size=1, max_size=4)
-
-
-@given(flips=flips, metadata_bytes=st.sampled_from([6, 14, None]), cut=st.integers(0, 60))
-@FAST
-def test_records_with_flipped_bits(
-    flips: list, metadata_bytes: int | None, cut: int, folder: Path
-) -> None:
+@given(damage=damages, metadata_bytes=st.sampled_from([6, 14, None]))
+@FUZZ
+def test_damaged_records(damage: tuple, metadata_bytes: int | None, folder: Path) -> None:
     info = make_json(label_encoding={"metadata_bytes": metadata_bytes})
     (folder / "vimh_dataset_info.json").write_text(json.dumps(info))
-    (folder / "train").write_bytes(flipped(RECORDS, flips)[: len(RECORDS) - cut])
+    (folder / "train").write_bytes(damaged(RECORDS, damage))
     (folder / "test").write_bytes(RECORDS)
     try:
         records = open_dataset(folder, "full").train
@@ -111,7 +89,7 @@ def test_records_with_flipped_bits(
 
 
 @given(data=st.binary(max_size=200))
-@FAST
+@FUZZ
 def test_records_of_noise(data: bytes, folder: Path) -> None:
     (folder / "train").write_bytes(data)
     (folder / "test").write_bytes(b"")
@@ -122,11 +100,11 @@ def test_records_of_noise(data: bytes, folder: Path) -> None:
     assert not data
 
 
-@given(flips=flips, cut=st.integers(0, 5))
-@settings(FAST, max_examples=120)
-def test_pickles_with_flipped_bits(flips: list, cut: int, folder: Path) -> None:
+@given(damage=damages)
+@FUZZ
+def test_damaged_pickles(damage: tuple, folder: Path) -> None:
     path = folder / "some_batch"
-    path.write_bytes(flipped(PICKLE, flips)[: len(PICKLE) - cut])
+    path.write_bytes(damaged(PICKLE, damage))
     metadata = Metadata.from_json(make_json())
     try:
         layout, records = read_pickle(path, metadata)
@@ -136,7 +114,7 @@ def test_pickles_with_flipped_bits(flips: list, cut: int, folder: Path) -> None:
 
 
 @given(data=st.binary(max_size=100))
-@settings(FAST, max_examples=120)
+@FUZZ
 def test_pickles_of_noise(data: bytes, folder: Path) -> None:
     path = folder / "some_batch"
     path.write_bytes(b"\x80\x04}" + data)
@@ -148,7 +126,7 @@ def test_pickles_of_noise(data: bytes, folder: Path) -> None:
     key=st.sampled_from([*make_json(), "channel_labels", "checksums", "label_encoding", "recipe"]),
     value=json_values,
 )
-@FAST
+@FUZZ
 def test_any_json_value(key: str, value: object) -> None:
     try:
         metadata = Metadata.from_json({**make_json(), key: value})
@@ -161,7 +139,7 @@ def test_any_json_value(key: str, value: object) -> None:
     key=st.sampled_from(["min", "max", "step", "description", "kind", "class_names", "scale"]),
     value=json_values,
 )
-@FAST
+@FUZZ
 def test_any_parameter_value(key: str, value: object) -> None:
     try:
         parameter = Parameter.from_json("p", {"min": 0.0, "max": 1.0, key: value})
@@ -169,3 +147,41 @@ def test_any_parameter_value(key: str, value: object) -> None:
         return
     assert parameter.num_classes >= 1
     assert parameter.class_table().shape == (256,)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "set"
+    with DatasetWriter(folder, make_json(), output_format="both") as writer:
+        writer.write("train", *SAMPLES)
+        writer.write("test", *SAMPLES)
+    return folder
+
+
+@given(damage=damages, name=st.sampled_from(["train", "test", "train_batch", "test_batch"]))
+@FUZZ
+def test_the_full_check_accepts_no_changed_file(damage: tuple, name: str, whole: Path) -> None:
+    original = (whole / name).read_bytes()
+    changed = damaged(original, damage)
+    (whole / name).write_bytes(changed)
+    try:
+        if changed == original:
+            check_dataset(whole)
+        else:
+            with pytest.raises(VIMHError):
+                check_dataset(whole)
+    finally:
+        (whole / name).write_bytes(original)
+
+
+@given(damage=damages)
+@FUZZ
+def test_damaged_metadata(damage: tuple, folder: Path) -> None:
+    original = json.dumps(make_json())
+    (folder / "vimh_dataset_info.json").write_bytes(damaged(original.encode(), damage))
+    try:
+        Metadata.load(folder)
+    except VIMHError:
+        pass
+    finally:
+        (folder / "vimh_dataset_info.json").write_text(original)

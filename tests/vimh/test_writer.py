@@ -200,7 +200,7 @@ def test_replacing_that_fails_puts_the_old_back(
 
     monkeypatch.setattr(atomic, "_exchange", lambda first, second: False)
     monkeypatch.setattr(Path, "rename", fail_at_the_second)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(VIMHError, match=r"no space; .*MB are free"):
         write(tmp_path / "x", 5, overwrite=True)
     assert len(check_dataset(tmp_path / "x").train) == 4
     assert listing(tmp_path) == ["x"]

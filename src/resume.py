@@ -1,0 +1,211 @@
+"""``ckpt_path=last``: the newest run goes on where it is, with its own config.
+
+Hydra makes a run's folder and writes ``.hydra`` into it before any code of ours runs. So two
+resolvers, used in ``configs/hydra/train.yaml``, name the folder and the subfolder; this module is
+imported before Hydra composes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from src.utils.errors import ConfigError
+from src.utils.pylogger import RankedLogger, rank_of_process
+
+log = RankedLogger(__name__, rank_zero_only=True)
+
+LAST = "last"
+CHECKPOINT = Path("checkpoints", "last.ckpt")
+LOCK = ".lock"
+HYDRA_DIR = ".hydra"
+
+
+def newest_run(runs_dir: str | Path) -> Path | None:
+    """The newest run that has a checkpoint to go on from; names of runs are their times.
+
+    Args:
+        runs_dir: ``logs/<task_name>/runs``.
+    """
+    return max((path.parents[1] for path in Path(runs_dir).glob(f"*/{CHECKPOINT}")), default=None)
+
+
+def run_dir(ckpt_path: str | None, runs_dir: str, fresh: str) -> str:
+    """The folder of a run: the newest one's for ``ckpt_path=last``, otherwise a new one.
+
+    Args:
+        ckpt_path: The config's ``ckpt_path``.
+        runs_dir: ``logs/<task_name>/runs``.
+        fresh: The name of a new one.
+    """
+    # Where there is none to go on with, run_folder says so: a resolver's error is no sentence.
+    found = newest_run(runs_dir) if ckpt_path == LAST else None
+    return str(found or Path(runs_dir, fresh))
+
+
+def hydra_subdir(run: str) -> str:
+    """The subfolder for Hydra's files: ``.hydra``, and ``.hydra_2`` ... where a run goes on.
+
+    Args:
+        run: The run's folder.
+    """
+    number = len(list(Path(run).glob(f"{HYDRA_DIR}*")))
+    return f"{HYDRA_DIR}_{number + 1}" if number else HYDRA_DIR
+
+
+# Cached: what is resolved once stays, also when the folders are there.
+OmegaConf.register_new_resolver("run_dir", run_dir, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("hydra_subdir", hydra_subdir, use_cache=True, replace=True)
+
+
+@contextmanager
+def run_folder(cfg: DictConfig) -> Iterator[DictConfig]:
+    """Holds the run's folder against other processes; resumes its config for ``ckpt_path=last``.
+
+    Args:
+        cfg: What Hydra composed from the command line alone.
+
+    Yields:
+        The config to run: for ``ckpt_path=last`` that of the run that goes on, with what the
+        command line changes on top, and ``ckpt_path`` the file.
+
+    Raises:
+        ConfigError: If there is no run to go on with, or its process still lives.
+    """
+    folder = Path(cfg.paths.output_dir)
+    resuming = cfg.get("ckpt_path") == LAST
+    if resuming and HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN:
+        raise ConfigError(
+            "ckpt_path=last goes on with one run, and a multirun has many: name a checkpoint"
+        )
+    runs_dir = Path(cfg.paths.log_dir, cfg.task_name, "runs")
+    if resuming and newest_run(runs_dir) != folder:
+        raise ConfigError(
+            f"ckpt_path=last: no run in {runs_dir} has a {CHECKPOINT} (it is written after the "
+            "first epoch with a validation). Start anew, or name a checkpoint's file; leave "
+            "hydra.run.dir alone."
+        )
+    with _locked(folder):
+        yield _resumed(folder) if resuming else cfg
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """The first process of a run holds its lock; the others belong to it."""
+    if rank_of_process() != 0:
+        yield
+        return
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ConfigError(
+            f"ckpt_path=last: the newest run, {folder}, is still at work; wait for it, or name "
+            "the checkpoint of another: ckpt_path=FILE starts a run of its own"
+        ) from error
+    with lock:
+        yield
+
+
+def _resumed(folder: Path) -> DictConfig:
+    """The config of the run in the folder with the command line's changes on top, written there."""
+    hydra = HydraConfig.get()
+    name = hydra.job.config_name
+    new_dir = folder / str(hydra.output_subdir)
+    saved_dir = _newest_hydra_dir(folder)
+    said = _overrides_in(saved_dir)
+    both = merge_overrides(said, list(hydra.overrides.task))
+    # What the command line changes is the difference between composing without and with it. So
+    # the run keeps its config even where the files of the groups have been edited since.
+    without, with_it = (
+        OmegaConf.to_container(compose(name, overrides)) for overrides in (said, both)
+    )
+    saved = OmegaConf.to_container(OmegaConf.load(saved_dir / "config.yaml"))
+    assert isinstance(saved, dict)
+    assert isinstance(without, dict)
+    assert isinstance(with_it, dict)
+    cfg = OmegaConf.create(apply_changes(saved, without, with_it))
+    OmegaConf.set_struct(cfg, True)
+    with open_dict(cfg):
+        cfg.ckpt_path = str(folder / CHECKPOINT)
+    # The overrides last: their being ours says that the config is.
+    for content, file_name in ((cfg, "config.yaml"), (both, "overrides.yaml")):
+        OmegaConf.save(content, new_dir / f"{file_name}.tmp")
+        (new_dir / f"{file_name}.tmp").replace(new_dir / file_name)
+    log.info("Going on with %s", folder)
+    return cfg
+
+
+def _newest_hydra_dir(folder: Path) -> Path:
+    """The last of ``.hydra``, ``.hydra_2`` ... that holds the config of a process that ran.
+
+    Hydra writes the command line alone there before it is known whether the run can go on.
+    """
+    found = [
+        path.parent
+        for path in folder.glob(f"{HYDRA_DIR}*/overrides.yaml")
+        if f"ckpt_path={LAST}" not in _overrides_in(path.parent)
+    ]
+    if not found:
+        raise ConfigError(
+            f"ckpt_path=last: {folder} has no {HYDRA_DIR} that says its config; name the "
+            "checkpoint's file and give the config anew"
+        )
+    return max(found, key=lambda path: (len(path.name), path.name))
+
+
+def _overrides_in(hydra_dir: Path) -> list[str]:
+    return [str(line) for line in OmegaConf.load(hydra_dir / "overrides.yaml")]
+
+
+def merge_overrides(said: list[str], now: list[str]) -> list[str]:
+    """Overrides of an earlier command line followed by new ones, which replace those of their keys.
+
+    Args:
+        said: The earlier ones.
+        now: The new ones. ``ckpt_path`` is left out: it says where to go on, not how.
+
+    Example:
+        >>> merge_overrides(["experiment=a", "+trainer.x=1"], ["++trainer.x=2", "ckpt_path=last"])
+        ['experiment=a', '++trainer.x=2']
+    """
+    parser = OverridesParser.create()
+    keys = {override.key_or_group for override in parser.parse_overrides(now)}
+    earlier = zip(said, parser.parse_overrides(said), strict=True)
+    kept = [line for line, override in earlier if override.key_or_group not in keys]
+    return [*kept, *(line for line in now if not line.startswith("ckpt_path="))]
+
+
+def apply_changes(
+    saved: Mapping[Any, Any], without: Mapping[Any, Any], with_it: Mapping[Any, Any]
+) -> dict[Any, Any]:
+    """``saved``, with the changes that lead from ``without`` to ``with_it``.
+
+    Args:
+        saved: The config that is to be changed.
+        without: The config composed now, without the changes.
+        with_it: The config composed now, with them.
+
+    Example:
+        >>> apply_changes({"a": 1, "b": 5, "c": 6}, {"a": 1, "b": 2, "c": 6}, {"a": 7, "b": 2})
+        {'a': 7, 'b': 5}
+    """
+    result = {key: value for key, value in saved.items() if key in with_it or key not in without}
+    for key, value in with_it.items():
+        before = without.get(key)
+        if key in without and before == value:
+            continue
+        nested = (saved.get(key), before, value)
+        if all(isinstance(part, Mapping) for part in nested):
+            value = apply_changes(*nested)  # type: ignore[arg-type]
+        result[key] = value
+    return result
