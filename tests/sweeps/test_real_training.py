@@ -59,6 +59,7 @@ def test_comparisons_name_models_that_are_there(
 ) -> None:
     cfg = compose_with_hydra(f"hparams_search={comparison}")
     assert cfg.hydra.sweeper._target_.endswith("BasicSweeper")
+    assert cfg.hydra.runtime.choices.data == "avix_72dss"  # not train.yaml's own
     models = [name.strip() for name in cfg.hydra.sweeper.params.model.split(",")]
     assert len(models) >= 3
     for model in models:
