@@ -16,6 +16,7 @@ from src.vimh.names import dataset_name as vimh_dataset_name
 from src.vimh.writer import OutputFormat
 
 Scale = Literal["sample", "dataset"]
+MAX_SIDE = 65_535  # a record has two bytes for each
 MIN_SAMPLES = 2  # one to train on, one to test on
 JOIN = "join"  # generate.part: put the parts together
 
@@ -150,6 +151,10 @@ class Recipe:
         ):
             if value <= 0:
                 raise RecipeError(f"{key} must be positive, found {value}")
+        for side in fields(self.image):
+            # Before anything is made for each of them.
+            if not 1 <= (value := getattr(self.image, side.name)) <= MAX_SIDE:
+                raise RecipeError(f"image.{side.name} must be 1 to {MAX_SIDE}, found {value}")
         if self.normalize and not (self.temporal_envelope or self.spectral_envelope):
             raise RecipeError(
                 "normalize divides the envelopes out of the image, so at least one of them "

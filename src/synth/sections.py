@@ -79,7 +79,7 @@ def _value(hint: Any, value: Any, key: str) -> Any:
         raise RecipeError(f"{key} must be a mapping, found {value!r}")
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if is_number and not abs(value) < MAX_NUMBER:
-        raise RecipeError(f"{key} must be a finite number, found {str(value)[:40]}")
+        raise RecipeError(f"{key} must be a number, found {str(value)[:40]}; 1e300 is too large")
     if hint is float and is_number:
         return float(value)
     if hint is int and is_number and float(value).is_integer():

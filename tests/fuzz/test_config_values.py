@@ -40,6 +40,14 @@ def keys_of(node: dict[str, Any], path: tuple[str, ...] = ()) -> list[tuple[str,
     return found
 
 
+def test_a_recipe_takes_no_memory_for_what_it_claims(recipe: dict[str, Any]) -> None:
+    for side in ("height", "width", "channels"):
+        changed = plain(recipe)
+        changed["image"][side] = 10**10
+        with pytest.raises(VIMHError, match=f"image.{side} must be 1 to 65535"):
+            Recipe.from_mapping(changed)
+
+
 @given(data=st.data(), value=values)
 @FUZZ
 def test_any_value_in_a_recipe(data: st.DataObject, value: Any, recipe: dict[str, Any]) -> None:

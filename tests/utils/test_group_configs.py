@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy
 from omegaconf import OmegaConf
 
+import src.resume  # noqa: F401 - the resolvers of configs/hydra/train.yaml
 from src.callbacks.checkpoint_io import AtomicCheckpointIO
 from src.callbacks.gradient_stats import GradientStats
 from src.callbacks.grouped_progress_bar import GroupedProgressBar
