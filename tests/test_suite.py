@@ -173,7 +173,11 @@ class Fake(suite.Suite):
         content = result(share) if job.network else {"baselines": {}}
         with (self.folder / "log").open("a") as log:
             log.write(f"{job.name}\n")
-        code = "import sys; open(sys.argv[1], 'w').write(sys.argv[2])"
+        # Whole or not at all, as suite_job does: results are read while other jobs end.
+        code = (
+            "import os, sys; open(sys.argv[1] + '.tmp', 'w').write(sys.argv[2]); "
+            "os.replace(sys.argv[1] + '.tmp', sys.argv[1])"
+        )
         return [sys.executable, "-c", code, str(folder / "result.json"), json.dumps(content)]
 
 
