@@ -17,7 +17,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from src.build import Built, build_model, fit_data_to_model, resolve_monitor
-from src.utils import instantiate_callbacks, instantiate_loggers
+from src.utils import instantiate_callbacks, instantiate_loggers, instantiate_trainer
 from src.utils.allocator import keep_freed_memory
 
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
@@ -51,7 +51,7 @@ def fit(cfg: DictConfig, built: Built, first: pl.Callback) -> None:
     resolve_monitor(cfg, built.model)
     callbacks = [first, *instantiate_callbacks(cfg.callbacks)]
     loggers = instantiate_loggers(cfg.logger)
-    trainer = hydra.utils.instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
+    trainer = instantiate_trainer(cfg.trainer, callbacks, loggers)
     trainer.fit(built.model, datamodule=built.datamodule)
 
 

@@ -84,10 +84,14 @@ def instantiate_trainer(
     """
     from lightning.pytorch.callbacks import Checkpoint
 
+    from src.utils.profiler import NoProfiler
+
     objects: dict[str, Any] = {"callbacks": list(callbacks), "logger": list(loggers)}
     if not any(isinstance(callback, Checkpoint) for callback in callbacks):
         # Lightning would add one of its own, whose file names Hydra can not read (epoch=0-…).
         objects["enable_checkpointing"] = False
+    if trainer_cfg.get("profiler") is None:
+        objects["profiler"] = NoProfiler()
     wanted = f"accelerator={trainer_cfg.accelerator}, devices={trainer_cfg.devices}"
     trainer: Trainer = _instantiate(trainer_cfg, f"trainer ({wanted})", **objects)
     return trainer

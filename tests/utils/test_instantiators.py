@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.profilers import SimpleProfiler
 from omegaconf import OmegaConf
 
 from src.utils import (
@@ -12,6 +13,7 @@ from src.utils import (
     instantiate_loggers,
     instantiate_trainer,
 )
+from src.utils.profiler import NoProfiler
 
 EARLY = {
     "_target_": "lightning.pytorch.callbacks.EarlyStopping",
@@ -104,3 +106,9 @@ def test_what_a_callback_refuses_names_it() -> None:
     cfg = OmegaConf.create({"early": EARLY | {"patiense": 3}})
     with pytest.raises(ConfigError, match=r"callbacks\.early: .*'patiense'"):
         instantiate_callbacks(cfg)
+
+
+def test_only_a_profiler_that_is_asked_for_times_anything() -> None:
+    assert isinstance(instantiate_trainer(OmegaConf.create(TRAINER)).profiler, NoProfiler)
+    asked = OmegaConf.create(TRAINER | {"profiler": "simple"})
+    assert isinstance(instantiate_trainer(asked).profiler, SimpleProfiler)
