@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import Metric
 
 from src.models.jnd_accuracy import widest_float
 from src.models.losses.base import class_scale
@@ -25,12 +25,44 @@ class WideMetric(Metric):
         return super()._apply(lambda tensor: tensor.to(device, dtype), exclude_state)
 
 
-class WideMean(WideMetric, MeanMetric):
-    """The mean of numbers, to the same bits however they are split into updates."""
+class WideMean(WideMetric):
+    """A weighted mean, to the same bits however its numbers are split into updates.
+
+    Not torchmetrics' own: that leaves a NaN out, which is to show, or (1.9, ``nan_strategy`` of
+    "disable") takes every weight for 1.
+
+    Example:
+        >>> mean = WideMean()
+        >>> mean.update(torch.tensor([1.0, 4.0]), torch.tensor([2, 1]))
+        >>> mean.compute()
+        tensor(2., dtype=torch.float64)
+    """
+
+    is_differentiable = False
+    full_state_update = False
+    total: Tensor
+    weight: Tensor
 
     def __init__(self) -> None:
-        super().__init__(nan_strategy="disable")  # a NaN is to show, not to be left out
-        self.set_dtype(torch.float64)
+        super().__init__()
+        for name in ("total", "weight"):
+            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, values: Float[Tensor, " N"], weights: Int[Tensor, " N"]) -> None:
+        """Adds numbers, each so many times.
+
+        Args:
+            values: The numbers.
+            weights: How often each of them counts.
+        """
+        wide = values.to(self.total.dtype)
+        # Not in place: a state that was reset under inference mode cannot be changed outside it.
+        self.total = self.total + (wide * weights).sum()
+        self.weight = self.weight + weights.sum()
+
+    def compute(self) -> Float[Tensor, ""]:
+        """The mean so far."""
+        return self.total / self.weight
 
 
 class ParameterMetrics(WideMetric):
