@@ -40,12 +40,12 @@ class WideMean(WideMetric):
 
     is_differentiable = False
     full_state_update = False
-    total: Tensor
+    mean_value: Tensor  # the sum; torchmetrics' name for it, which is in checkpoints
     weight: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        for name in ("total", "weight"):
+        for name in ("mean_value", "weight"):
             self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, values: Float[Tensor, " N"], weights: Int[Tensor, " N"]) -> None:
@@ -55,14 +55,14 @@ class WideMean(WideMetric):
             values: The numbers.
             weights: How often each of them counts.
         """
-        wide = values.to(self.total.dtype)
+        wide = values.to(self.mean_value.dtype)
         # Not in place: a state that was reset under inference mode cannot be changed outside it.
-        self.total = self.total + (wide * weights).sum()
+        self.mean_value = self.mean_value + (wide * weights).sum()
         self.weight = self.weight + weights.sum()
 
     def compute(self) -> Float[Tensor, ""]:
         """The mean so far."""
-        return self.total / self.weight
+        return self.mean_value / self.weight
 
 
 class ParameterMetrics(WideMetric):
