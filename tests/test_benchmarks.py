@@ -1,11 +1,13 @@
 """The benchmark harness: figures, budgets and rows. What it measures is no test's business."""
 
 import json
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from benchmarks import run
+from benchmarks import run, scaling
 from benchmarks.measure import Budget, Row, interleaved, ratios
 from benchmarks.rows.training import Case, measure_case
 
@@ -69,3 +71,45 @@ def test_a_fit_is_measured_against_both_loops(tmp_path: Path) -> None:
         assert row.failure is None
         assert len(row.figures) == 6
         assert all(figure > 0 for figure in row.figures)
+
+
+def test_the_clock_counts_a_part_within_another_only_once() -> None:
+    class Work:
+        def outer(self) -> None:
+            time.sleep(0.01)
+            self.inner()
+
+        def inner(self) -> None:
+            time.sleep(0.03)
+
+    clock = scaling.Clock()
+    clock.wrap(Work, "outer", "outer")
+    clock.wrap(Work, "inner", "inner")
+    start = time.perf_counter()
+    Work().outer()
+    whole = time.perf_counter() - start
+    assert 0.01 <= clock.seconds["outer"] < clock.seconds["inner"]
+    assert whole - 0.01 < sum(clock.seconds.values()) <= whole
+
+
+@pytest.mark.slow
+def test_the_scaling_study_measures_trainings_and_draws_them(tmp_path: Path) -> None:
+    """Two sizes of it, in processes of their own as the command runs them."""
+    tiny: dict[str, Any] = {"least_batches": 4}
+    sized = [scaling.Case(samples=n, residency="disk", **tiny) for n in (512, 1024)]
+    parts = scaling.Case(samples=512, parts=True, **tiny)
+    trainings = []
+    for case in (*sized, parts):
+        found = scaling.run_apart(["--case", json.dumps(vars(case))], tmp_path)
+        trainings.append({"case": vars(case), **found})
+    small, large, with_parts = trainings
+    assert large["batches"] > small["batches"] > 0
+    assert small["memory_mb"]["anon"] > 100
+    assert sum(with_parts["parts_ms"].values()) == pytest.approx(with_parts["batch_ms"])
+    assert all(with_parts["parts_ms"][part] > 0 for part in scaling.PARTS)
+    reading = scaling.run_apart(["--reading", "1024"], tmp_path)
+    assert set(reading) == {"all at once", "in blocks"}
+    results = {"trainings": trainings, "reading": reading}
+    scaling.show(results)
+    scaling.draw(results, tmp_path / "scaling.png")
+    assert (tmp_path / "scaling.png").stat().st_size > 10_000

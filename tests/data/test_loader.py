@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from src.data.batch import RawBatch
-from src.data.loader import EpochOrder, OrderedBatches, StatefulLoader
+from src.data.loader import WINDOW_BLOCKS, EpochOrder, OrderedBatches, StatefulLoader
 from src.utils.errors import ConfigError
 
 
@@ -46,6 +46,32 @@ def test_the_order_is_a_function_of_seed_and_epoch() -> None:
     torch.manual_seed(1)
     assert numbers(first) == numbers(same)
     assert sorted(flat(same)) == list(range(23))
+
+
+def test_a_block_shuffle_keeps_neighbours_near() -> None:
+    """All samples once, others each epoch, and a window reads from its own blocks alone."""
+    order = EpochOrder(10_010, training=True, seed=5, block_size=10)
+    first = order.indices()
+    assert sorted(first) == list(range(10_010))
+    window = WINDOW_BLOCKS * order.block_size
+    for start in range(0, 10_010, window):
+        part = first[start : start + window]
+        assert len(set(part // 10)) <= WINDOW_BLOCKS + 1  # the last block may be short
+        assert np.abs(np.diff(part)).mean() > 10  # not in the file's order
+    order.set_epoch(1)
+    assert (order.indices() != first).any()
+
+
+def test_a_state_from_before_blocks_is_taken_on() -> None:
+    whole, resumed = loader(), loader()
+    batches = iter(whole)
+    next(batches)
+    state = whole.state_dict()
+    del state["block_size"]
+    resumed.load_state_dict(state)
+    assert numbers(resumed) == numbers(batches)
+    with pytest.raises(ConfigError, match="block_size 0 \\(now 4\\)"):
+        loader(block_size=4).load_state_dict(state)
 
 
 def test_a_plain_loop_gets_another_order_each_epoch() -> None:

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from src.data.labels import LabelTables
-from src.data.stores import RAM_BYTES, DiskStore, MemoryStore, resolve_residency
+from src.data.stores import (
+    BLOCK_BYTES,
+    RAM_BYTES,
+    DiskStore,
+    MemoryStore,
+    resolve_block_size,
+    resolve_residency,
+)
 from src.vimh.records import open_dataset
 
 
@@ -58,3 +65,11 @@ def test_auto_keeps_large_sets_in_their_files() -> None:
     assert resolve_residency("auto", RAM_BYTES, cpu) == "ram"
     assert resolve_residency("auto", RAM_BYTES + 1, cpu) == "disk"
     assert resolve_residency("device", 2**40, cpu) == "device"
+
+
+def test_only_what_is_too_large_for_memory_is_shuffled_in_blocks() -> None:
+    assert resolve_block_size(None, num_samples=10**6, sample_bytes=3072) == 0
+    assert resolve_block_size(None, num_samples=10**12, sample_bytes=4096) == BLOCK_BYTES // 4096
+    assert resolve_block_size(None, num_samples=10**12, sample_bytes=10 * BLOCK_BYTES) == 1
+    assert resolve_block_size(0, num_samples=10**12, sample_bytes=4096) == 0
+    assert resolve_block_size(7, num_samples=10, sample_bytes=4096) == 7

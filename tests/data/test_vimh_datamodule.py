@@ -58,6 +58,15 @@ def test_the_same_seed_gives_the_same_split_and_the_same_order(folder: Path) -> 
 
     assert order() == order(num_workers=2) == order(residency="disk")
     assert order() != order(seed=43)
+    assert order() == order(shuffle_block=2)  # in memory there is nothing to gain by it
+
+
+def test_from_disk_it_shuffles_in_blocks_where_asked(folder: Path) -> None:
+    data = VIMHDataModule(folder, batch_size=8, residency="disk", shuffle_block=2)
+    loader = data.train_dataloader()
+    assert loader.batch_sampler.sampler.block_size == 2
+    assert data.val_dataloader().batch_sampler.sampler.block_size == 0
+    assert len(set(numbers(loader))) == 32
 
 
 def test_the_global_seed_orders_and_the_data_seed_splits(
@@ -227,6 +236,7 @@ def test_raw_batches_come_in_order_without_transforms(folder: Path) -> None:
         ({"seed": -1}, "data.seed"),
         ({"target_width": -0.5}, "data.target_width"),
         ({"validate": "never"}, r"data.validate is 'never'.*fast, full"),
+        ({"shuffle_block": -1}, r"data.shuffle_block is -1"),
         ({"residency": "cloud"}, r"data.residency.*auto, disk, ram, device"),
         ({"train_val_test_split": [0.5, 0.5]}, "data.train_val_test_split"),
         ({"persistent_workers": True}, "data.num_workers"),

@@ -2,8 +2,8 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import optuna
@@ -21,6 +21,7 @@ class Sweeps:
     """The toy task's sweeps under one folder."""
 
     logs: Path
+    processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def folder(self) -> Path:
@@ -30,9 +31,11 @@ class Sweeps:
         return [sys.executable, str(TASK), f"paths.log_dir={self.logs}", *overrides]
 
     def start(self, *overrides: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             self.command(*overrides), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
+        self.processes.append(process)
+        return process
 
     def run(self, *overrides: str) -> str:
         """As a process; what it printed."""
@@ -62,8 +65,13 @@ class Sweeps:
 
 
 @pytest.fixture
-def sweeps(tmp_path: Path) -> Sweeps:
-    return Sweeps(tmp_path)
+def sweeps(tmp_path: Path) -> Iterator[Sweeps]:
+    made = Sweeps(tmp_path)
+    yield made
+    for process in made.processes:
+        if process.poll() is None:  # a failed test leaves it
+            process.kill()
+            process.communicate()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The task that the tests sweep, in their own process or as a command line."""
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -39,4 +40,6 @@ main = hydra.main(
 )(task)
 
 if __name__ == "__main__":
+    # Tests that run in a shell's background would hand down that Ctrl-C is to be ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())
