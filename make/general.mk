@@ -63,6 +63,9 @@ so soak: $(READY) ## Train for an hour: memory, open files and logs have to stay
 b bench: $(READY) ## Measure the performance budgets: table and benchmarks/results.json (ARGS=--quick: 2 min)
 	@$(RUN) benchmarks/run.py $(ARGS)
 
+sca scaling: $(READY) ## Training from 1,000 to a million samples, memory, parts of a step: a plot (half an hour, 4 GB)
+	@$(RUN) benchmarks/scaling.py $(ARGS)
+
 md makefile-docs: $(READY) ## Write docs/makefile.md from the Makefile
 	@$(PYTHON) scripts/makefile_docs.py
 

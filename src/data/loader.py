@@ -19,6 +19,8 @@ from torch.utils.data import DataLoader, Sampler
 from src.data.batch import IndexBatch, RawBatch
 from src.utils.errors import ConfigError
 
+WINDOW_BLOCKS = 64  # of a block shuffle: batches are drawn from so many blocks at a time
+
 
 @runtime_checkable
 class BatchDataset(Protocol):
@@ -46,6 +48,8 @@ class EpochOrder(Sampler[int]):
         seed: of the shuffle.
         rank: this process.
         world_size: number of processes.
+        block_size: 0 shuffles all samples at once. Else neighbours stay near each other: blocks of
+            so many samples are shuffled, then the samples of every :data:`WINDOW_BLOCKS` of them.
 
     Raises:
         ConfigError: There are fewer samples than processes.
@@ -65,6 +69,7 @@ class EpochOrder(Sampler[int]):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        block_size: int = 0,
     ) -> None:
         assert 0 <= rank < world_size
         if num_samples < world_size:
@@ -78,6 +83,7 @@ class EpochOrder(Sampler[int]):
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
+        self.block_size = block_size
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -87,13 +93,24 @@ class EpochOrder(Sampler[int]):
     def indices(self) -> Int64[np.ndarray, "N"]:
         """This rank's samples in this epoch's order."""
         if self.shuffle:
-            stream = np.random.Philox(key=[self.seed, self.epoch])
-            order = np.random.Generator(stream).permutation(self.num_samples)
+            random = np.random.Generator(np.random.Philox(key=[self.seed, self.epoch]))
+            order = self._shuffled(random)
         else:
             order = np.arange(self.num_samples)
         if self.training:
             order = order[: self.num_samples // self.world_size * self.world_size]
         return np.ascontiguousarray(order[self.rank :: self.world_size], dtype=np.int64)
+
+    def _shuffled(self, random: np.random.Generator) -> Int64[np.ndarray, "N"]:
+        if not self.block_size:
+            return random.permutation(self.num_samples)
+        starts = random.permutation(-(-self.num_samples // self.block_size)) * self.block_size
+        order = (starts[:, None] + np.arange(self.block_size)).ravel()
+        order = order[order < self.num_samples]
+        window = WINDOW_BLOCKS * self.block_size
+        for start in range(0, len(order), window):
+            random.shuffle(order[start : start + window])
+        return order
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.indices().tolist())
@@ -237,6 +254,7 @@ class StatefulLoader(DataLoader):
             ConfigError: The epoch was begun with other batches, so that its rest is not there.
         """
         now = self._geometry()
+        state = {"block_size": 0, **state}  # checkpoints from before blocks
         changed = [key for key in now if state[key] != now[key]]
         if changed and 0 < state["batches"] < state["num_batches"]:
             told = ", ".join(f"{key} {state[key]} (now {now[key]})" for key in changed)
@@ -256,6 +274,7 @@ class StatefulLoader(DataLoader):
             "world_size": order.world_size,
             "batch_size": self.batch_sampler.batch_size,
             "num_batches": len(self),
+            "block_size": order.block_size,
         }
 
     def _take_resume(self, epoch: int) -> int:

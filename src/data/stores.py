@@ -1,5 +1,6 @@
 """Where the bytes of a data set live while it is used: in its files, in memory, on the device."""
 
+import os
 from collections.abc import Sequence
 from typing import Literal, Protocol, runtime_checkable
 
@@ -18,6 +19,8 @@ RESIDENCIES = ("auto", "disk", "ram", "device")
 # "auto": what a data set may take of the device's free memory, and of the main memory.
 DEVICE_SHARE = 0.25
 RAM_BYTES = 512 * 2**20
+PAGE_CACHE_SHARE = 0.5  # of the main memory: a larger file is not expected to stay in it
+BLOCK_BYTES = 2**20  # of a block shuffle: some of the system's read-aheads
 READ_CHUNK = 4096  # samples read at once when a data set is brought into memory
 
 
@@ -150,3 +153,26 @@ def resolve_residency(asked: str, num_bytes: int, device: torch.device) -> Resid
     if device.type == "cuda" and num_bytes <= DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
         return "device"
     return "ram" if num_bytes <= RAM_BYTES else "disk"
+
+
+def resolve_block_size(asked: int | None, num_samples: int, sample_bytes: int) -> int:
+    """Samples of the blocks in which a data set in its files is shuffled; 0: all at once.
+
+    Reading samples anywhere in a file is as good as reading them in order while the page cache
+    holds it. Beyond, each would cost a read of its own, with what the system reads around it.
+
+    Args:
+        asked: a number of samples; None: 0 for files of up to half of the main memory, else
+            blocks of about 1 MB.
+        num_samples: of the data set.
+        sample_bytes: of one.
+
+    Example:
+        >>> resolve_block_size(None, num_samples=72, sample_bytes=1024)
+        0
+    """
+    if asked is not None:
+        return asked
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    fits = num_samples * sample_bytes <= PAGE_CACHE_SHARE * memory
+    return 0 if fits else max(1, BLOCK_BYTES // sample_bytes)

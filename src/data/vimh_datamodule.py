@@ -12,6 +12,7 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.loops.progress import _ProcessedTracker
 
 from src.data import splits
+from src.data.arguments import at_least, one_of
 from src.data.batch import IndexBatch, RawBatch
 from src.data.dataset_files import DatasetFiles
 from src.data.labels import LabelTables
@@ -20,7 +21,14 @@ from src.data.preparation import MAX_FIT_SAMPLES, Preparation
 from src.data.sources.base import Source
 from src.data.split_batches import SplitBatches, Transform
 from src.data.splits import Splits
-from src.data.stores import RESIDENCIES, DiskStore, MemoryStore, Store, resolve_residency
+from src.data.stores import (
+    RESIDENCIES,
+    DiskStore,
+    MemoryStore,
+    Store,
+    resolve_block_size,
+    resolve_residency,
+)
 from src.utils.errors import ConfigError
 from src.utils.pylogger import RankedLogger
 from src.vimh.metadata import Metadata
@@ -63,6 +71,9 @@ class VIMHDataModule(LightningDataModule):
         validate: "fast": sizes and a few records; "full": every header, label and checksum.
         residency: where the bytes live: "auto", "disk", "ram" or "device".
         augmentation: of natural images, on the device (:class:`~src.data.preparation.Preparation`).
+        shuffle_block: samples that stay together when training samples are read from "disk" in
+            random order; 0: none; None: only in a data set too large for memory
+            (:func:`~src.data.stores.resolve_block_size`).
 
     Raises:
         ConfigError: An argument is not what it can be.
@@ -97,14 +108,15 @@ class VIMHDataModule(LightningDataModule):
         validate: str = "fast",
         residency: str = "auto",
         augmentation: Mapping[str, Any] | None = None,
+        shuffle_block: int | None = None,
     ) -> None:
         super().__init__()
-        check = cast(Check, _one_of("validate", validate, VALIDATE))
+        check = cast(Check, one_of("validate", validate, VALIDATE))
         self._files = DatasetFiles(data_dir, source, check)
-        self.batch_size = _at_least("batch_size", batch_size, 1)
-        self.num_workers = _at_least("num_workers", num_workers, 0)
-        self.seed = _at_least("seed", seed, 0)
-        self.target_width = float(_at_least("target_width", target_width, 0))
+        self.batch_size = at_least("batch_size", batch_size, 1)
+        self.num_workers = at_least("num_workers", num_workers, 0)
+        self.seed = at_least("seed", seed, 0)
+        self.target_width = float(at_least("target_width", target_width, 0))
         self.pin_memory = pin_memory
         self.persistent_workers = persistent_workers
         self.transforms = {"train": train_transform, "val": val_transform, "test": test_transform}
@@ -118,7 +130,10 @@ class VIMHDataModule(LightningDataModule):
             "channel_selection": channel_selection,
             "augmentation": augmentation,
         }
-        self.residency = _one_of("residency", residency, RESIDENCIES)
+        self.residency = one_of("residency", residency, RESIDENCIES)
+        if shuffle_block is not None:
+            at_least("shuffle_block", shuffle_block, 0)
+        self.shuffle_block = shuffle_block
         self._check_combinations()
         self.target_kinds: Mapping[str, str] | None = None
         self.order_seed: int | None = None
@@ -330,6 +345,7 @@ class VIMHDataModule(LightningDataModule):
             seed=self._order_seed(),
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
+            block_size=self._block_size() if training else 0,
         )
         # The last small batch is left out only in training, and only of a set worth leaving out.
         drop_last = training and len(order) > 2 * self.batch_size
@@ -342,6 +358,15 @@ class VIMHDataModule(LightningDataModule):
             pin_memory=self.pin_memory,
             persistent_workers=self.persistent_workers and workers > 0,
         )
+
+    def _block_size(self) -> int:
+        if not isinstance(self._store, DiskStore) or self._on_device:
+            return 0
+        sample_bytes = self.opened.train.layout.record_size
+        block_size = resolve_block_size(self.shuffle_block, len(self._store), sample_bytes)
+        if block_size:
+            log.info(f"{self.data_dir.name}: shuffled in blocks of {block_size} samples")
+        return block_size
 
     def _order_seed(self) -> int:
         if self.order_seed is not None:
@@ -387,15 +412,3 @@ class VIMHDataModule(LightningDataModule):
             {name: label.to(device, non_blocking=True) for name, label in batch.labels.items()},
             batch.scalars.to(device, non_blocking=True),
         )
-
-
-def _at_least(key: str, value: Any, least: int) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least:
-        raise ConfigError(f"data.{key} is {value!r}; expected a number of at least {least}")
-    return value
-
-
-def _one_of(key: str, value: str, allowed: Sequence[str]) -> str:
-    if value not in allowed:
-        raise ConfigError(f"data.{key} is {value!r}; expected one of {', '.join(allowed)}")
-    return value

@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -78,14 +79,24 @@ def soak(seconds: float, folder: Path, vimh_dir: Path, cfg: DictConfig | None = 
 
 
 def growth(rows: list[dict[str, int]]) -> dict[str, float]:
-    """What is more at the end than after the first fifth, in which caches fill."""
-    first, last = rows[len(rows) // 5], rows[-1]
+    """What is more in the last fifth than in the second; in the first one, caches fill.
+
+    Memory and open files are medians: either is a little higher in some epochs than in others.
+    """
+    fifth = max(1, len(rows) // 5)
+    before, after, last = rows[fifth : 2 * fifth], rows[-fifth:], rows[-1]
+
+    def grown(key: str) -> float:
+        return median(row[key] for row in after) - median(row[key] for row in before)
+
+    first = before[0]
     epochs = last["epoch"] - first["epoch"]
     return {
         "epochs": last["epoch"] + 1,
         "rss_mb": last["rss_kb"] / 1024,
-        "rss_growth_mb": (last["rss_kb"] - first["rss_kb"]) / 1024,
-        "open_files_growth": last["files"] - first["files"],
+        "rss_growth_mb": grown("rss_kb") / 1024,
+        "open_files": last["files"],
+        "open_files_growth": grown("files"),
         "log_growth_bytes": last["log_bytes"] - first["log_bytes"],
         "event_bytes_an_epoch": (last["event_bytes"] - first["event_bytes"]) / max(epochs, 1),
         "checkpoint_files": last["checkpoints"],

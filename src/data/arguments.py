@@ -1,0 +1,20 @@
+"""Checks of the data module's arguments."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from src.utils.errors import ConfigError
+
+
+def at_least(key: str, value: Any, least: int) -> Any:
+    """The value, where it is a number of at least `least`; else a ConfigError names `data.key`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least:
+        raise ConfigError(f"data.{key} is {value!r}; expected a number of at least {least}")
+    return value
+
+
+def one_of(key: str, value: str, allowed: Sequence[str]) -> str:
+    """The value, where it is one of the allowed; else a ConfigError names `data.key`."""
+    if value not in allowed:
+        raise ConfigError(f"data.{key} is {value!r}; expected one of {', '.join(allowed)}")
+    return value
