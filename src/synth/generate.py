@@ -18,7 +18,7 @@ from src.vimh.errors import VIMHError
 from src.vimh.metadata import METADATA_FILE, Metadata
 from src.vimh.records import DatasetWriter
 
-_BLOCKS_PER_TASK = 8  # enough work for one hand-over between threads
+_BLOCKS_PER_TASK = 4  # enough work for one hand-over between threads
 _WAV_BATCH = 16
 RECIPE_HASH_KEY = "recipe_hash"
 Split = Literal["train", "test"]
@@ -212,7 +212,8 @@ def measure_range(maker: SampleMaker, advance: Advance) -> tuple[float, float]:
 
 def _spans(maker: SampleMaker, start: int, stop: int) -> Iterator[range]:
     """The positions ``start…stop − 1`` in pieces, one for each task."""
-    size = max(maker.block_size * _BLOCKS_PER_TASK, maker.batch_size)
+    wanted = max(maker.block_size * _BLOCKS_PER_TASK, maker.batch_size)
+    size = min(maker.recipe.generate.chunk_size, wanted)
     return (range(first, min(first + size, stop)) for first in range(start, stop, size))
 
 
@@ -221,22 +222,12 @@ def chunks(maker: SampleMaker, start: int, stop: int) -> Iterator[tuple[int, Sam
 
     While one chunk is written, the threads are at work on the next.
     """
-    chunk_size = maker.recipe.generate.chunk_size
-    chunk, filled = maker.empty(min(chunk_size, stop - start)), 0
     for span, samples in in_order(
         lambda span: maker(maker.indices(span)),
         _spans(maker, start, stop),
         maker.recipe.generate.threads,
     ):
-        taken = 0
-        while taken < len(span):
-            count = min(len(span) - taken, len(chunk) - filled)
-            chunk.put(filled, samples.part(taken, taken + count))
-            taken, filled = taken + count, filled + count
-            if filled == len(chunk):
-                done = span.start + taken
-                yield done, chunk
-                chunk, filled = maker.empty(min(chunk_size, stop - done)), 0
+        yield span.stop, samples
 
 
 def metadata_json(maker: SampleMaker) -> dict[str, Any]:

@@ -1,9 +1,13 @@
 """A sawtooth through a Moog ladder: four low-pass poles with a tanh in each, and feedback."""
 
+import inspect
+import sys
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from jaxtyping import Float32, Float64
+from torch import Tensor
 
 from src.synth.synthesizers import Synthesizer, fill_lanes, midi_to_hz, sawtooth
 
@@ -75,6 +79,41 @@ def ladder_coefficients(
     return 1.0 - np.exp(-np.pi * f * tuning), 2.0 * resonance * gain
 
 
+def _ladder_loop(state: Tensor, x: Tensor, g: Tensor, half_k: Tensor, out: Tensor) -> None:
+    """`Ladder.run`; the rows of `state` are tanh y1…y4, y1…y4, and y4 one step before."""
+    tanh1, tanh2, tanh3, tanh4, y1, y2, y3, y4, before = state.unbind(0)
+    u = torch.empty_like(before)
+    change = torch.empty_like(before)
+    steps = out.size(0)
+    g = g.expand(steps, -1)
+    half_k = half_k.expand(steps, -1)
+    for n in range(steps):
+        g_n = g[n]
+        half_k_n = half_k[n]
+        for half in range(2):
+            torch.add(y4, before, out=u)
+            torch.addcmul(x[2 * n + half], u, half_k_n, value=-1.0, out=u)
+            torch.tanh(u, out=u)
+            before.copy_(y4)
+            torch.sub(u, tanh1, out=change)
+            torch.tanh(y1.addcmul_(change, g_n), out=tanh1)
+            torch.sub(tanh1, tanh2, out=change)
+            torch.tanh(y2.addcmul_(change, g_n), out=tanh2)
+            torch.sub(tanh2, tanh3, out=change)
+            torch.tanh(y3.addcmul_(change, g_n), out=tanh3)
+            torch.sub(tanh3, tanh4, out=change)
+            torch.tanh(y4.addcmul_(change, g_n), out=tanh4)
+        out[n].copy_(y4)
+
+
+# Scripted, the loop is TorchScript's and not Python's, so threads do not wait for each other; the
+# operations are the same. (Unwrapped: without the type checks of the tests. Not from Python 3.14
+# on, where torch no longer supports it.)
+_LADDER_LOOP = (
+    torch.jit.script(inspect.unwrap(_ladder_loop)) if sys.version_info < (3, 14) else _ladder_loop
+)
+
+
 class Ladder:
     """The state of a batch of ladders, and the loop over time.
 
@@ -95,10 +134,7 @@ class Ladder:
     """
 
     def __init__(self, count: int) -> None:
-        self._y = np.zeros((4, count), np.float32)
-        self._tanh_y = np.zeros((4, count), np.float32)
-        self._before = np.zeros(count, np.float32)  # y4 one step before
-        self._driven, self._change = np.empty((2, count), np.float32)
+        self._state = torch.zeros(9, count)
 
     def run(
         self,
@@ -115,27 +151,9 @@ class Ladder:
             half_k: likewise.
             out: where the output at the sample rate goes.
         """
-        # Local names and results by position: this loop is the price of a sound, and a call of
-        # NumPy on a batch costs little more than the interpreter's way to it.
-        add, subtract, multiply, tanh = np.add, np.subtract, np.multiply, np.tanh
-        u, change, before = self._driven, self._change, self._before
-        y, tanh_y = list(self._y), list(self._tanh_y)
-        stages = list(zip([u, *tanh_y[:-1]], tanh_y, y, strict=True))
-        steps = len(out)
-        g, half_k = (np.broadcast_to(c, (steps, c.shape[1])) for c in (g, half_k))
-        for n, (g_n, half_k_n, out_n) in enumerate(zip(g, half_k, out, strict=True)):
-            for x_n in (x[2 * n], x[2 * n + 1]):
-                add(y[3], before, u)
-                multiply(u, half_k_n, u)
-                subtract(x_n, u, u)
-                tanh(u, u)
-                before[:] = y[3]
-                for below, tanh_stage, y_stage in stages:
-                    subtract(below, tanh_stage, change)
-                    multiply(change, g_n, change)
-                    add(y_stage, change, y_stage)
-                    tanh(y_stage, tanh_stage)
-            out_n[:] = y[3]
+        arrays = (torch.from_numpy(array) for array in (x, g, half_k, out))
+        with torch.inference_mode(), torch.jit.optimized_execution(False):
+            _LADDER_LOOP(self._state, *arrays)
 
 
 class MoogSynth(Synthesizer):
@@ -166,7 +184,7 @@ class MoogSynth(Synthesizer):
         "env_release",
         "env_octaves",
     )
-    batch_size = 2048
+    batch_size = 2048  # torch would share out a tanh of more among threads of its own
 
     def render(
         self, values: Mapping[str, Float64[np.ndarray, "B"]], num_samples: int | None = None

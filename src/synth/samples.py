@@ -22,21 +22,9 @@ class Samples:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def part(self, start: int, stop: int) -> "Samples":
-        """Views of some of the samples."""
-        here = slice(start, stop)
-        return Samples(self.images[here], self.labels[here], self.scale_factors[here])
-
-    def put(self, start: int, samples: "Samples") -> None:
-        """Copy samples to the places from `start` on."""
-        here = slice(start, start + len(samples))
-        self.images[here] = samples.images
-        self.labels[here] = samples.labels
-        self.scale_factors[here] = samples.scale_factors
-
 
 # Pixels of the samples that are worked on at a time, so that their arrays stay in the cache.
-_BLOCK_PIXELS = 131072
+_BLOCK_PIXELS = 262144
 
 
 class SampleMaker:

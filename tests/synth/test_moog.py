@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from src.synth import moog as module
 from src.synth.generate import generate_dataset
 from src.synth.moog import MoogSynth
 from src.vimh.records import open_dataset
@@ -151,3 +152,11 @@ def test_the_bytes_do_not_depend_on_chunks_and_threads(
     many = open_dataset(report.dataset_dir).train
     np.testing.assert_array_equal(first.images, many.images[: len(first)])
     assert len(np.unique(many.images)) > 100
+
+
+def test_the_scripted_loop_gives_the_bits_of_the_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where torch cannot script it, data sets are the same."""
+    values = some_values(3)
+    scripted = moog().render(values)
+    monkeypatch.setattr(module, "_LADDER_LOOP", module._ladder_loop)
+    np.testing.assert_array_equal(moog().render(values), scripted)
