@@ -15,24 +15,12 @@ from src.build import build_loss, build_network
 from src.data.preparation import Preparation
 from src.models.components import MultiheadNetwork
 from src.vimh.metadata import Metadata
+from viz.networks import IMPORTED
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MODELS = CONFIGS / "model"
 NAMES = sorted(path.stem for path in MODELS.glob("*.yaml") if not path.stem.startswith("_"))
 SIZED = [name for name in NAMES if re.search(r"_\d+[km](_|$)", name)]
-
-
-def classes(**sizes: int) -> dict[str, dict]:
-    return {
-        name: {
-            "min": 0,
-            "max": 255,
-            "kind": "categorical",
-            "class_names": [str(i) for i in range(size)],
-        }
-        for name, size in sizes.items()
-    }
-
 
 AVIX = {
     "note_velocity": {"min": 126.0, "max": 127.0, "step": 0.5},
@@ -42,14 +30,7 @@ AVIX = {
 DATA = {
     "avix_72dss": ((1, 32, 32), AVIX),
     "vimh": ((1, 32, 32), AVIX),
-    "mnist": ((1, 28, 28), classes(digit=10)),
-    "mnist_vit_995": ((1, 28, 28), classes(digit=10)),
-    "multihead_mnist": ((1, 28, 28), classes(digit=10, thickness=5, smoothness=3)),
-    "cifar10": ((3, 32, 32), classes(label=10)),
-    "multihead_cifar10": ((3, 32, 32), classes(label=10, domain=2, mobility=3, size=3)),
-    "cifar100": ((3, 32, 32), classes(fine=100)),
-    "cifar100_coarse": ((3, 32, 32), classes(coarse=20)),
-    "cifar100mh": ((3, 32, 32), classes(fine=100, coarse=20)),
+    **IMPORTED,
 }
 
 
