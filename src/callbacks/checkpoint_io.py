@@ -131,7 +131,7 @@ def load_checkpoint(path: str | Path, map_location: MapLocation = "cpu") -> dict
     if not target.is_file():
         raise CheckpointError(f"{target}: there is no such checkpoint file")
     # torch.load would also try two older formats; checkpoints have been zip files since 2020.
-    if not zipfile.is_zipfile(target):
+    if not _is_zip(target):
         raise CheckpointError(
             f"{target} is not a checkpoint, or a truncated one: expected a zip file as torch.save "
             f"writes, found {target.stat().st_size} bytes of something else"
@@ -153,6 +153,13 @@ def load_checkpoint(path: str | Path, map_location: MapLocation = "cpu") -> dict
             f"{target} is not a checkpoint: expected a dict, found {type(checkpoint).__name__}"
         )
     return checkpoint
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # damaged at its very end, where a zip file says that it is one
+        return False
 
 
 class _SummingFile:

@@ -216,6 +216,15 @@ def test_damaged_files(saved: Path, tmp_path: Path) -> None:
     assert refused > 80  # zip files have bytes that nobody reads
 
 
+def test_a_damaged_end(saved: Path) -> None:
+    content = bytearray(saved.read_bytes())
+    locator = content.rindex(b"PK\x06\x07")
+    content[locator + 4] = 1  # the number of the disk with the archive's directory
+    saved.write_bytes(content)
+    with pytest.raises(CheckpointError, match="not a checkpoint, or a truncated one"):
+        load_checkpoint(saved)
+
+
 def test_other_zip_files(tmp_path: Path) -> None:
     path = tmp_path / "a.ckpt"
     with zipfile.ZipFile(path, "w") as archive:
