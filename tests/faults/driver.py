@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -93,6 +94,8 @@ def _in_the_fork(work: Callable[[], Any], ending: Ending | None, output: int) ->
     try:
         for descriptor in (1, 2):
             os.dup2(output, descriptor)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _interrupt)
         if ending is not None and ending.before_call is not None:
             _count_final_calls(ending.before_call)
         work()
@@ -103,6 +106,10 @@ def _in_the_fork(work: Callable[[], Any], ending: Ending | None, output: int) ->
         os.write(2, traceback.format_exc().encode())
     finally:
         os._exit(code)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise Interrupted(number)  # as src.cli has it, until the training listens by itself
 
 
 def _count_final_calls(deadly: int | None) -> list[int]:
