@@ -87,7 +87,7 @@ def test_a_checkpoint_has_the_same_metrics_in_two_processes(
     one, two = found
     assert {name for name in one if name.startswith(f"{split}/")} == set(two)
     for name, value in one.items():
-        assert float(two[name]) == pytest.approx(float(value), abs=1e-6), name
+        assert float(two[name]) == pytest.approx(float(value), rel=1e-6, abs=1e-6), name
 
 
 def test_weights_stay_equal_and_the_loss_falls(trained, tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def sawtooth(
 
 
 _ENVELOPE_BLOCK = 128  # samples; fixed, so that a shorter rendering has the same bits
-_ROWS = 16  # sounds that are worked on at a time, so that their arrays stay in the cache
+_ROWS = 8  # sounds that are worked on at a time, so that their arrays stay in the cache
 
 
 class SimpleSawSynth(Synthesizer):
@@ -203,8 +203,7 @@ class SimpleSawSynth(Synthesizer):
         p = f t - 0.5, \quad t = n / \mathrm{rate}
 
     with f = 440 · 2^((note_number − 69)/12) Hz (MIDI tuning standard), τ = 10^log10_decay_time s
-    and v = note_velocity. It starts at 0 and rises. Phase and exponentials are computed in
-    float64, their product in float32.
+    and v = note_velocity. It starts at 0 and rises. Computed in float64, returned in float32.
     The saw is not band-limited: its aliases are part of the sound.
     """
 
@@ -221,20 +220,20 @@ class SimpleSawSynth(Synthesizer):
         time_s = np.arange(float(blocks * _ENVELOPE_BLOCK)) / self.sample_rate_hz
         coarse, fine = self._envelope(values["log10_decay_time"], blocks)
         coarse *= (values["note_velocity"] / 127.0)[:, None]
-        coarse, fine = coarse.astype(np.float32), fine.astype(np.float32)
-
-        def saws(rows: slice) -> Float32[np.ndarray, "N K M"]:
-            saw = sawtooth(note_hz[rows, None], time_s[None])
-            return saw.astype(np.float32).reshape(-1, blocks, _ENVELOPE_BLOCK)
-
         # One waveform for all where the note is the same; elementwise, so the bits are too.
-        shared = saws(slice(1)) if count and (note_hz == note_hz[0]).all() else None
+        shared = count > 0 and (note_hz == note_hz[0]).all()
+        saw = sawtooth(note_hz[:1, None], time_s[None]) if shared else np.empty((0, 0))
         audio = np.empty((count, blocks, _ENVELOPE_BLOCK), np.float32)
+        product = np.empty((min(_ROWS, count), blocks, _ENVELOPE_BLOCK))
         for start in range(0, count, _ROWS):
             rows = slice(start, start + _ROWS)
-            waves = saws(rows) if shared is None else shared
-            some = np.multiply(waves, fine[rows, None, :], out=audio[rows])
+            if not shared:
+                saw = sawtooth(note_hz[rows, None], time_s[None])
+            some = product[: len(coarse[rows])]
+            waves = saw.reshape(-1, blocks, _ENVELOPE_BLOCK)
+            np.multiply(waves, fine[rows, None, :], out=some)
             np.multiply(some, coarse[rows, :, None], out=some)
+            audio[rows] = some
         return audio.reshape(count, -1)[:, :length]
 
     def _envelope(
