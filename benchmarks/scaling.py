@@ -292,7 +292,7 @@ def run_apart(words: Sequence[str], work: Path) -> dict[str, Any]:
         done = subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
         tail = (work / "log").read_text().strip().splitlines()[-1]
-        raise SystemExit(f"{' '.join(words)} failed: {tail}")
+        return {"failure": tail}
     return json.loads(answer.read_text())
 
 
@@ -344,9 +344,11 @@ def show(results: dict[str, Any]) -> None:
             times = [f"{row['parts_ms'][part]:.2f}" for part in PARTS]
             parts.add_row(row["case"]["network"], *times)
     reading = Table("cold file", "ms a batch", "bytes read / used")
-    for name, row in results["reading"].items():
+    for name, row in results["reading"].items() if "failure" not in results["reading"] else ():
         reading.add_row(name, f"{row['batch_ms']:.1f}", f"{row['read_over_used']:.1f}")
     console = Console()
+    for failed in results["failures"]:
+        console.print(f"failed: {failed['case']}: {failed['failure']}", markup=False)
     for each in (table, parts, reading):
         console.print(each)
 
@@ -372,12 +374,14 @@ def main() -> None:
         return
     sizes = QUICK_SIZES if given.quick else SIZES
     used = {name: version(name) for name in PACKAGES}
-    results: dict[str, Any] = {"machine": machine(), "versions": used, "trainings": []}
+    results: dict[str, Any] = {"machine": machine(), "versions": used}
+    results |= {"trainings": [], "failures": []}
     with tempfile.TemporaryDirectory(prefix="avix-scaling-") as folder:
         work = Path(folder)
         for case in track(cases(sizes), description="trainings"):
             found = run_apart(["--case", json.dumps(asdict(case))], work)
-            results["trainings"].append({"case": asdict(case), **found})
+            kind = "failures" if "failure" in found else "trainings"
+            results[kind].append({"case": asdict(case), **found})
         results["reading"] = run_apart(["--reading", str(sizes[-1])], work)
     given.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     show(results)

@@ -109,7 +109,7 @@ def test_the_scaling_study_measures_trainings_and_draws_them(tmp_path: Path) -> 
     assert all(with_parts["parts_ms"][part] > 0 for part in scaling.PARTS)
     reading = scaling.run_apart(["--reading", "1024"], tmp_path)
     assert set(reading) == {"all at once", "in blocks"}
-    results = {"trainings": trainings, "reading": reading}
+    results = {"trainings": trainings, "failures": [], "reading": reading}
     scaling.show(results)
     scaling.draw(results, tmp_path / "scaling.png")
     assert (tmp_path / "scaling.png").stat().st_size > 10_000

@@ -201,11 +201,14 @@ def trace_graph(writer: Any, network: nn.Module, inputs: Tensor | tuple[Tensor, 
         inputs: What it is called with.
     """
     training = {module: module.training for module in network.modules()}
+    # The tracer refuses a compiled network; this is where Module.compile() keeps it.
+    compiled, network._compiled_call_impl = network._compiled_call_impl, None
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         # add_graph still uses torch.jit.trace, which torch itself has deprecated.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         # The checks of shapes in forward() are constants in a trace, which is right here.
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
         writer.add_graph(_TupleOutput(network).eval(), inputs)
+    network._compiled_call_impl = compiled
     for module, was_training in training.items():
         module.training = was_training

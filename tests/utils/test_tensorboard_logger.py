@@ -101,6 +101,17 @@ def _graph(folder: Path) -> object:
     return GraphDef.FromString(read(folder).Graph().SerializeToString())
 
 
+def test_graph_of_a_compiled_network(tmp_path: Path) -> None:
+    network = Network(0)
+    network.compile()
+    compiled = network._compiled_call_impl
+    board = logger(tmp_path)
+    board.log_graph(Module(network))
+    board.finalize("success")
+    assert "decay" in " ".join(node.name for node in _graph(tmp_path).node)
+    assert network._compiled_call_impl is compiled
+
+
 def test_graph_is_logged_once_and_only_if_asked(tmp_path: Path) -> None:
     calls = []
     network = Network(0)
