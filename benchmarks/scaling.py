@@ -81,6 +81,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
+        self.counting = True
         self._open: list[str] = []
         self._since = time.perf_counter()
 
@@ -102,7 +103,7 @@ class Clock:
 
     def _turn(self) -> None:
         now = time.perf_counter()
-        if self._open:
+        if self._open and self.counting:
             self.seconds[self._open[-1]] += now - self._since
         self._since = now
 
@@ -123,6 +124,7 @@ class Epochs(pl.Callback):
         self.clock = clock
         self.seconds: list[float] = []
         self.memory: dict[str, float] = {}
+        self.parts: dict[str, float] = {}
         self._started: float | None = None
         self._validation = 0.0
         self._validation_started = 0.0
@@ -138,17 +140,22 @@ class Epochs(pl.Callback):
         elif self.clock is not None:
             self.clock.seconds.clear()
         if len(self.seconds) * batches >= self.batches:
-            trainer.should_stop = True
+            trainer.should_stop = True  # after one more step, which is not counted
+            self.parts = dict(self.clock.seconds) if self.clock is not None else {}
         self._validation = 0.0
         self._started = time.perf_counter()
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Validation is no training."""
         self._validation_started = time.perf_counter()
+        if self.clock is not None:
+            self.clock.counting = False
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The other callbacks' part of this hook comes after, and is counted."""
         self._validation += time.perf_counter() - self._validation_started
+        if self.clock is not None:
+            self.clock.counting = True
 
 
 def resident_mb() -> dict[str, float]:
@@ -193,7 +200,7 @@ def measure_case(case: Case, work: Path) -> dict[str, Any]:
         "memory_mb": epochs.memory,
     }
     if clock is not None:
-        parts = {part: clock.seconds[part] / len(seconds) for part in PARTS[:-1]}
+        parts = {part: epochs.parts[part] / len(seconds) for part in PARTS[:-1]}
         parts["Lightning"] = mean - sum(parts.values())
         found["parts_ms"] = {part: value / batches * 1e3 for part, value in parts.items()}
     return found
