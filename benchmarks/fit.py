@@ -146,10 +146,15 @@ class TimedEpochs(pl.Callback):
 
     What validation causes (checkpoints, logging) and every other callback's work is counted. The
     first epoch warms up. Subclasses say what happens between epochs, which is not counted.
+
+    Attributes:
+        epochs: How many are timed.
+        warm_ups: How many come before them.
     """
 
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
+        self.warm_ups = 1
         self.started = 0.0
         self.validation_started = 0.0
         self.validation_seconds = 0.0
@@ -161,8 +166,8 @@ class TimedEpochs(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Ends one timing and starts the next."""
         seconds = time.perf_counter() - self.started - self.validation_seconds
-        self.between(trainer, seconds if trainer.current_epoch >= 2 else None)
-        if trainer.current_epoch >= self.epochs + 1:
+        self.between(trainer, seconds if trainer.current_epoch > self.warm_ups else None)
+        if trainer.current_epoch >= self.epochs + self.warm_ups:
             trainer.should_stop = True
         self.validation_seconds = 0.0
         self.started = time.perf_counter()

@@ -34,7 +34,7 @@ from rich.console import Console  # noqa: E402
 from rich.progress import track  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from benchmarks.fit import compose_training, fit  # noqa: E402
+from benchmarks.fit import TimedEpochs, compose_training, fit  # noqa: E402
 from benchmarks.run import PACKAGES, machine  # noqa: E402
 from src.build import build  # noqa: E402
 
@@ -108,54 +108,46 @@ class Clock:
         self._since = now
 
 
-class Epochs(pl.Callback):
-    """Times training epochs without their validation, and looks at the memory after each.
-
-    An epoch lasts until the next begins, so that what callbacks do at its end is in it. The first
-    one warms up, unless it is a long one.
+class Epochs(TimedEpochs):
+    """Keeps the seconds of training epochs, and what memory and clock say after the last of them.
 
     Args:
-        batches: How many at least are timed, in whole epochs.
-        clock: Is reset when timing begins.
+        batches: How many at least are timed, in whole epochs; a long one needs no other before it.
+        clock: Counts the parts of the timed epochs' steps, or None.
     """
 
     def __init__(self, batches: int, clock: Clock | None = None) -> None:
+        super().__init__(epochs=0)
         self.batches = batches
-        self.clock = clock
+        self.clock = clock or Clock()
         self.seconds: list[float] = []
         self.memory: dict[str, float] = {}
         self.parts: dict[str, float] = {}
-        self._started: float | None = None
-        self._validation = 0.0
-        self._validation_started = 0.0
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Ends one timing and starts the next."""
-        batches = int(trainer.num_training_batches)
-        first = 0 if batches >= LONG_EPOCH else 1
-        if trainer.current_epoch > first:
-            assert self._started is not None
-            self.seconds.append(time.perf_counter() - self._started - self._validation)
-            self.memory = resident_mb()
-        elif self.clock is not None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Now it is known how long an epoch is."""
+        length = int(trainer.num_training_batches)
+        self.epochs = -(-self.batches // length)
+        self.warm_ups = 0 if length >= LONG_EPOCH else 1
+
+    def between(self, trainer: pl.Trainer, seconds: float | None) -> None:
+        """After the last of them one more step follows, which is not counted."""
+        if seconds is None:
             self.clock.seconds.clear()
-        if len(self.seconds) * batches >= self.batches:
-            trainer.should_stop = True  # after one more step, which is not counted
-            self.parts = dict(self.clock.seconds) if self.clock is not None else {}
-        self._validation = 0.0
-        self._started = time.perf_counter()
+            return
+        self.seconds.append(seconds)
+        self.memory = resident_mb()
+        self.parts = dict(self.clock.seconds)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Validation is no training."""
-        self._validation_started = time.perf_counter()
-        if self.clock is not None:
-            self.clock.counting = False
+        """The clock stands still as well."""
+        super().on_validation_start(trainer, pl_module)
+        self.clock.counting = False
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The other callbacks' part of this hook comes after, and is counted."""
-        self._validation += time.perf_counter() - self._validation_started
-        if self.clock is not None:
-            self.clock.counting = True
+        """The clock goes on."""
+        super().on_validation_end(trainer, pl_module)
+        self.clock.counting = True
 
 
 def resident_mb() -> dict[str, float]:

@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,20 +96,37 @@ def peak_memory(settings: dict) -> float:
     return float(done.stdout.splitlines()[-1])
 
 
+def against_loop(
+    row: Row, settings: dict, sizes: tuple[int, int], loop: Callable[[], object], pairs: int
+) -> Row:
+    """The row with its figures: generating, on both cores, against a loop on one.
+
+    Args:
+        row: Its name, what it is against, and the budget.
+        settings: The recipe.
+        sizes: Samples that are generated, and samples that the loop makes.
+        loop: The loop.
+        pairs: How often both are timed.
+    """
+    seconds = interleaved(lambda: generate_dataset(settings, progress=False), loop, pairs=pairs)
+    shutil.rmtree(settings["generate"]["output_dir"])
+    generated, plain = (
+        [taken / size for taken in own] for own, size in zip(seconds, sizes, strict=True)
+    )
+    rates = {"per_second": 1 / min(generated), "per_second_plain": 1 / min(plain)}
+    return replace(row, figures=ratios(plain, generated), detail=rates)
+
+
 def speed(quick: bool, work: Path) -> Row:
-    """`simple`, both cores against one thread."""
+    """`simple` against NumPy, one sample at a time."""
     size, loop_size = (32768, 2048) if quick else (131072, 8192)
-    settings = recipe(work / "generated", size)
-    seconds = interleaved(
-        lambda: generate_dataset(settings, progress=False),
+    return against_loop(
+        Row("generating simple, per sample", "plain NumPy loop", SPEED),
+        recipe(work / "generated", size),
+        (size, loop_size),
         lambda: plain_loop(work / "plain", loop_size),
         pairs=4 if quick else 10,
     )
-    shutil.rmtree(work / "generated")
-    generated, plain = [s / size for s in seconds[0]], [s / loop_size for s in seconds[1]]
-    rates = {"per_second": 1 / min(generated), "per_second_plain": 1 / min(plain)}
-    name = "generating simple, per sample"
-    return Row(name, "plain NumPy loop", SPEED, ratios(plain, generated), rates)
 
 
 def moog_speed(quick: bool, work: Path) -> Row:
@@ -120,14 +139,8 @@ def moog_speed(quick: bool, work: Path) -> Row:
             values = reference_values(settings, index)
             reference_image(reference_moog_sound(values, RATE_HZ, PERIOD * FRAMES), settings)
 
-    seconds = interleaved(
-        lambda: generate_dataset(settings, progress=False), loop, pairs=3 if quick else 7
-    )
-    shutil.rmtree(work / "moog")
-    generated, plain = [s / size for s in seconds[0]], [s / loop_size for s in seconds[1]]
-    rates = {"per_second": 1 / min(generated), "per_second_plain": 1 / min(plain)}
-    name = "generating moog_basic, per sample"
-    return Row(name, "Python loop over audio samples", MOOG_SPEED, ratios(plain, generated), rates)
+    row = Row("generating moog_basic, per sample", "Python loop over audio samples", MOOG_SPEED)
+    return against_loop(row, settings, (size, loop_size), loop, pairs=3 if quick else 7)
 
 
 def pixels(quick: bool, work: Path) -> Row:
