@@ -163,7 +163,8 @@ class LastCheckpoint(Callback):
         # The logs first: what a kill loses of them would not be written again.
         for logger in _tensorboards(trainer):
             logger.flush()
-        trainer.save_checkpoint(self.path)
+        # Not the weights only; left open, Lightning says at each save that it takes that for no.
+        trainer.save_checkpoint(self.path, False)
 
     def _is_stopping(self, trainer: Trainer) -> bool:
         """Whether any process was told to stop; every process has to ask."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,9 @@ def instantiate_trainer(
 
     from src.utils.profiler import NoProfiler
 
+    # Lightning brings a handler of its own, beside which Hydra's would say everything again.
+    if logging.getLogger().hasHandlers():
+        logging.getLogger("lightning").handlers.clear()
     objects: dict[str, Any] = {"callbacks": list(callbacks), "logger": list(loggers)}
     if not any(isinstance(callback, Checkpoint) for callback in callbacks):
         # Lightning would add one of its own, whose file names Hydra can not read (epoch=0-…).

@@ -1,4 +1,5 @@
 import importlib.util
+import logging
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,11 @@ def test_only_a_profiler_that_is_asked_for_times_anything() -> None:
     assert isinstance(instantiate_trainer(OmegaConf.create(TRAINER)).profiler, NoProfiler)
     asked = OmegaConf.create(TRAINER | {"profiler": "simple"})
     assert isinstance(instantiate_trainer(asked).profiler, SimpleProfiler)
+
+
+def test_lightning_says_nothing_twice() -> None:
+    own = logging.getLogger("lightning")
+    own.addHandler(logging.StreamHandler())
+    assert logging.getLogger().hasHandlers()  # pytest's here, Hydra's in a run
+    instantiate_trainer(OmegaConf.create(TRAINER))
+    assert own.handlers == []
