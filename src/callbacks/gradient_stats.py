@@ -6,10 +6,11 @@ docs/gradient_tracking.md says what each number means and what it costs.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import FSDPStrategy
@@ -22,7 +23,7 @@ log = RankedLogger(__name__, rank_zero_only=True)
 
 PREFIX = "grad_stats"
 _NUM_BINS = 64
-_MAX_HISTOGRAM_VALUES = 16384
+_MAX_HISTOGRAM_VALUES = 4096
 # Sums are float32: variances below this share of the mean square are rounding.
 _RESOLUTION = 1e-6
 
@@ -188,23 +189,21 @@ class GradientStats(Callback):
         if with_snr:
             on_device += [window.squares, torch.stack(torch._foreach_norm(window.sums))]
         if with_histogram:
-            on_device.append(_histogram(present))
-        host = iter(torch.cat(on_device).tolist())  # the one transfer
-
-        def take(count: int) -> list[float]:
-            return [next(host) for _ in range(count)]
-
+            on_device.append(_some_values(present))
+        host = torch.cat(on_device).cpu().numpy()  # the one transfer
         num = len(gradients)
-        all_norms = take(num)
         has_gradient = [g is not None for g in gradients]
-        stats = _norm_stats(all_norms, has_gradient, self._layers)
+        stats = _norm_stats(host[:num].tolist(), has_gradient, self._layers)
+        host = host[num:]
         if with_snr:
-            stats |= _snr_stats(take(num), take(num), window.num_steps, self._layers)
+            squares, norms_of_sums = host[:num].tolist(), host[num : 2 * num].tolist()
+            stats |= _snr_stats(squares, norms_of_sums, window.num_steps, self._layers)
+            host = host[2 * num :]
             window.clear()
         self._epoch_means.append(stats["norm_mean"])
         self._publish(trainer, stats, step)
         if with_histogram:
-            _write_histogram(trainer, take(_NUM_BINS + 3), step)
+            _write_histogram(trainer, _Histogram.of(host), step)
 
     def _publish(self, trainer: Trainer, stats: dict[str, float], step: int) -> None:
         # Straight to the loggers: each metric given to Lightning's self.log() costs time on every
@@ -324,35 +323,41 @@ def _mean_and_std(values: Sequence[float]) -> tuple[float, float]:
     return mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values))
 
 
-def _histogram(gradients: Sequence[Tensor]) -> Float[Tensor, " counts_limit_sums"]:
-    """Counts of the finite values in equal bins of -limit...limit, then limit, sum, Σ squares.
-
-    Of more values than the maximum, every k-th of each tensor is taken.
-    """
+def _some_values(gradients: Sequence[Tensor]) -> Float[Tensor, " N"]:
+    """All values of the gradients; of more than the maximum, every k-th of each tensor."""
     stride = math.ceil(sum(g.numel() for g in gradients) / _MAX_HISTOGRAM_VALUES)
-    values = torch.cat([g.detach().flatten()[::stride] for g in gradients]).float()
-    finite = values.isfinite().float()
-    values = values.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
-    limit = values.abs().amax().clamp_min(torch.finfo(torch.float32).tiny)
-    bins = ((values / limit + 1) * (_NUM_BINS / 2)).clamp_(0, _NUM_BINS - 1).long()
-    # Not torch.histc: on CUDA it is refused under trainer.deterministic=true.
-    counts = torch.zeros(_NUM_BINS, device=values.device).index_add_(0, bins, finite)
-    return torch.cat([counts, torch.stack([limit, values.sum(), values.square().sum()])])
+    return torch.cat([g.detach().flatten()[::stride] for g in gradients]).float()
 
 
-def _write_histogram(trainer: Trainer, counts_limit_sums: list[float], step: int) -> None:
-    *counts, limit, total, squares = counts_limit_sums
-    width = 2 * limit / _NUM_BINS
+class _Histogram(NamedTuple):
+    """Counts of finite values in equal bins of -limit...limit, their sum and sum of squares."""
+
+    counts: list[int]
+    limit: float
+    total: float
+    squares: float
+
+    @classmethod
+    def of(cls, values: Float32[np.ndarray, " N"]) -> "_Histogram":
+        values = values[np.isfinite(values)].astype(np.float64)
+        limit = max(np.abs(values).max(initial=0.0), float(np.finfo(np.float32).tiny))
+        bins = ((values / limit + 1) * (_NUM_BINS / 2)).astype(np.int64)
+        counts = np.bincount(bins.clip(max=_NUM_BINS - 1), minlength=_NUM_BINS)
+        return cls(counts.tolist(), limit, values.sum(), values @ values)
+
+
+def _write_histogram(trainer: Trainer, histogram: _Histogram, step: int) -> None:
+    limit, width = histogram.limit, 2 * histogram.limit / _NUM_BINS
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_histogram_raw(
                 f"{PREFIX}/histogram",
                 min=-limit,
                 max=limit,
-                num=int(sum(counts)),
-                sum=total,
-                sum_squares=squares,
+                num=sum(histogram.counts),
+                sum=histogram.total,
+                sum_squares=histogram.squares,
                 bucket_limits=[-limit + width * (i + 1) for i in range(_NUM_BINS)],
-                bucket_counts=counts,
+                bucket_counts=histogram.counts,
                 global_step=step,
             )

@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from src.callbacks.gradient_stats import GradientStats, _histogram, gradient_snr
+from src.callbacks.gradient_stats import GradientStats, _Histogram, _some_values, gradient_snr
 from src.utils.errors import ConfigError
 from tests.callbacks.fakes import Remembers, SmallModule, loader, trainer
 
@@ -167,17 +167,17 @@ class HostTransfers(TorchDispatchMode):
 def test_one_transfer_a_logging_step_and_none_on_others(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lists: list[int] = []
-    tolist = torch.Tensor.tolist  # does not dispatch on the CPU
-    monkeypatch.setattr(torch.Tensor, "tolist", lambda self: lists.append(1) or tolist(self))
+    copies: list[int] = []
+    cpu = torch.Tensor.cpu  # does not dispatch on the CPU
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda self: copies.append(1) or cpu(self))
     counts = []
 
     class Counted(GradientStats):
         def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
-            lists.clear()
+            copies.clear()
             with HostTransfers() as others:
                 super().on_before_optimizer_step(trainer, pl_module, optimizer)
-            counts.append((len(lists), others.count))
+            counts.append((len(copies), others.count))
 
     tensorboard = TensorBoardLogger(tmp_path, name=None, version="")
     fit(tmp_path, Counted(), max_epochs=1)
@@ -223,14 +223,22 @@ def test_gradients_that_are_not_finite_do_not_stop_training(tmp_path: Any, value
 
 def test_histogram_of_a_large_network_takes_a_sample() -> None:
     gradients = [torch.linspace(-1, 1, 100_000).view(100, 1000), torch.tensor([2.0, 0.0])]
-    *counts, limit, total, squares = _histogram(gradients).tolist()
-    # Every 7th value of each tensor.
-    assert sum(counts) == math.ceil(100_000 / 7) + 1
+    counts, limit, total, squares = _Histogram.of(_some_values(gradients).numpy())
+    # Every 25th value of each tensor.
+    assert sum(counts) == 100_000 // 25 + 1
     assert limit == 2.0
     assert counts[-1] == 1
     assert sum(counts[:16]) == 0  # nothing below -1
     assert total == pytest.approx(2.0, abs=1.0)
-    assert squares == pytest.approx(4 + 100_000 / 7 / 3, rel=0.01)
+    assert squares == pytest.approx(4 + 100_000 / 25 / 3, rel=0.01)
+
+
+@pytest.mark.parametrize("value", [0.0, math.nan])
+def test_histogram_of_nothing_is_one_of_zeros(value: float) -> None:
+    counts, limit, total, squares = _Histogram.of(np.full(3, value, np.float32))
+    assert sum(counts) == counts[32] == (value == 0.0) * 3
+    assert limit > 0
+    assert (total, squares) == (0.0, 0.0)
 
 
 def test_no_logger_no_work(tmp_path: Any) -> None:
