@@ -13,6 +13,13 @@ def at_least(key: str, value: Any, least: int) -> Any:
     return value
 
 
+def whole(key: str, value: Any, least: int) -> int:
+    """The value, where it is a whole number of at least `least`; else as :func:`at_least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(f"data.{key} is {value!r}; expected a whole number of at least {least}")
+    return value
+
+
 def one_of(key: str, value: str, allowed: Sequence[str]) -> str:
     """The value, where it is one of the allowed; else a ConfigError names `data.key`."""
     if value not in allowed:

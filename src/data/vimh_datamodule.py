@@ -12,7 +12,7 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.loops.progress import _ProcessedTracker
 
 from src.data import splits
-from src.data.arguments import at_least, one_of
+from src.data.arguments import at_least, one_of, whole
 from src.data.batch import IndexBatch, RawBatch
 from src.data.dataset_files import DatasetFiles
 from src.data.labels import LabelTables
@@ -113,9 +113,9 @@ class VIMHDataModule(LightningDataModule):
         super().__init__()
         check = cast(Check, one_of("validate", validate, VALIDATE))
         self._files = DatasetFiles(data_dir, source, check)
-        self.batch_size = at_least("batch_size", batch_size, 1)
-        self.num_workers = at_least("num_workers", num_workers, 0)
-        self.seed = at_least("seed", seed, 0)
+        self.batch_size = whole("batch_size", batch_size, 1)
+        self.num_workers = whole("num_workers", num_workers, 0)
+        self.seed = whole("seed", seed, 0)
         self.target_width = float(at_least("target_width", target_width, 0))
         self.pin_memory = pin_memory
         self.persistent_workers = persistent_workers
@@ -131,9 +131,7 @@ class VIMHDataModule(LightningDataModule):
             "augmentation": augmentation,
         }
         self.residency = one_of("residency", residency, RESIDENCIES)
-        if shuffle_block is not None:
-            at_least("shuffle_block", shuffle_block, 0)
-        self.shuffle_block = shuffle_block
+        self.shuffle_block = shuffle_block and whole("shuffle_block", shuffle_block, 0)
         self._check_combinations()
         self.target_kinds: Mapping[str, str] | None = None
         self.order_seed: int | None = None
