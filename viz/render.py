@@ -228,7 +228,7 @@ def _draw_blocks(axes: Axes, picture: Picture, places: dict[int, Place]) -> None
         if box.block is not None:
             members.setdefault(box.block, []).append(places[number])
     for (kind, number), inside in members.items():
-        top, bottom = inside[0].top + 0.1, min(place.bottom for place in inside) - 0.1
+        top, bottom = inside[0].top + 0.1, min(place.bottom for place in inside) - 0.18
         left = inside[0].x - WIDTH / 2 - OUTLINE[0]
         axes.add_patch(
             Rectangle(
@@ -303,7 +303,7 @@ def _between_columns(axes: Axes, source: Place, target: Place, number: int) -> N
         gutter = source.x + source.half_width + reach
         points = [(source.x + source.half_width, source.middle), (gutter, source.middle)]
     else:
-        lane, gutter, y = LANE, source.x + WIDTH / 2 + OUTLINE[1] + 0.11, source.bottom - 0.2
+        lane, gutter, y = LANE, source.x + WIDTH / 2 + OUTLINE[1] + 0.11, source.bottom - 0.27
         points = [(source.x, source.bottom), (source.x, y), (gutter, y)]
     points += [(gutter, lane), (target.x, lane), (target.x, target.top)]
     # In its own colour, since it crosses the others.
