@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MaxMetric, MinMetric
 
+from src.models.components.network import MultiheadNetwork
 from src.models.jnd_accuracy import widest_float
 from src.models.losses import derive_loss_weights, head_loss
 from src.models.metrics import ParameterMetrics
@@ -93,6 +94,9 @@ class MultiheadLitModule(LightningModule):
         self.scheduler = scheduler
         self.scheduler_monitor = scheduler_monitor
         self.compile_net = compile
+        # For the sizes in Lightning's summary; a compiled network would be compiled for them first.
+        if isinstance(net, MultiheadNetwork) and not compile:
+            self.example_input_array = net.example_inputs()
         self.preparation = preparation
         self.provenance = provenance or {}
         self._random_states: dict[str, Any] | None = None
@@ -180,7 +184,7 @@ class MultiheadLitModule(LightningModule):
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Bytes become float and features are derived here: per batch, on the device."""
-        if self.preparation is None:
+        if self.preparation is None or batch[0].is_floating_point():
             return batch
         prepare: Callable[[Any], Any] = self.preparation.prepare_batch  # type: ignore[assignment]
         return prepare(batch)

@@ -82,17 +82,15 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
         """Logs the graph of ``model.net``, once; Lightning calls this when a run starts.
 
         Args:
-            model: The LightningModule. Its ``net`` has ``image_shape`` and
-                ``heads.auxiliary_input_size``, as every network of ``src.models.components``.
-            input_array: What the network is traced with; None: zeros, a batch of one.
+            model: The LightningModule; its ``net`` is a network of ``src.models.components``.
+            input_array: What the network is traced with; None: its own example.
         """
         if not self._log_graph or self._graph_logged:
             return
         self._graph_logged = True
-        network = model.net
-        assert isinstance(network, nn.Module)
+        network: Any = model.net
         if input_array is None:
-            input_array = example_inputs(network)
+            input_array = network.example_inputs()
         trace_graph(self.experiment, network, input_array)
 
     @rank_zero_only
@@ -175,21 +173,6 @@ class _TupleOutput(nn.Module):
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         outputs = self.network(*inputs)
         return tuple(outputs.values()) if isinstance(outputs, dict) else outputs
-
-
-def example_inputs(network: nn.Module) -> tuple[Tensor, ...]:
-    """Zeros of the shapes a network was built for: one image, and auxiliary features if any.
-
-    Args:
-        network: A network of ``src.models.components``.
-
-    Returns:
-        ``(images (1, C, H, W),)`` or ``(images, auxiliary (1, A))``, on the network's device.
-    """
-    device = next(network.parameters()).device
-    images = torch.zeros(1, *network.image_shape, device=device)  # type: ignore[misc]
-    size: int = network.heads.auxiliary_input_size  # type: ignore[assignment,union-attr]
-    return (images, torch.zeros(1, size, device=device)) if size else (images,)
 
 
 def trace_graph(writer: Any, network: nn.Module, inputs: Tensor | tuple[Tensor, ...]) -> None:

@@ -1,0 +1,71 @@
+"""The table of a network's parts that a run begins with."""
+
+import re
+from typing import Any
+
+from lightning.pytorch.callbacks import RichModelSummary
+from lightning.pytorch.utilities.model_summary import get_human_readable_count
+from rich import get_console
+from rich.table import Table
+
+
+class NetworkSummary(RichModelSummary):
+    """Lightning's summary, of the network alone, and for one image.
+
+    The module holds metrics, losses and the preparation of batches too; they have no weights, and
+    their rows would hide the layers. Operations are not shown: Lightning's count leaves out
+    PyTorch's fused layers (viz/simple_model_diagram.py counts them).
+
+    Args:
+        max_depth: How deep parts of parts are listed: 2 for the network's own parts, -1 for all,
+            0 for no table.
+    """
+
+    @staticmethod
+    def summarize(
+        summary_data: list[tuple[str, list[str]]],
+        total_parameters: int,
+        trainable_parameters: int,
+        model_size: float,
+        total_training_modes: dict[str, int],
+        total_flops: int,
+        **summarize_kwargs: Any,
+    ) -> None:
+        """Prints the table.
+
+        Args:
+            summary_data: Names of columns with their values, a value for each part.
+            total_parameters: Of the module.
+            trainable_parameters: Those of them that are trained.
+            model_size: In MB.
+            total_training_modes: How many modules train; not shown.
+            total_flops: Operations; not shown.
+            **summarize_kwargs: Not used.
+        """
+        columns = dict(summary_data)
+        names, weights = columns["Name"], [text.strip() for text in columns["Params"]]
+        unknown = ["?"] * len(names)
+        sizes = [columns.get("In sizes", unknown), columns.get("Out sizes", unknown)]
+        table = Table("part", "layer", "in", "out", header_style="bold")
+        table.add_column("weights", justify="right")
+        for row, name in enumerate(names):
+            if name.split(".")[0] == "net" or weights[row] != "0":
+                shapes = [_of_one_image(column[row]) for column in sizes]
+                table.add_row(name, columns["Type"][row], *shapes, weights[row])
+        console = get_console()
+        console.print(table)
+        total, trained = (
+            get_human_readable_count(count).strip()
+            for count in (total_parameters, trainable_parameters)
+        )
+        console.print(f"{total} weights ({model_size:.3g} MB), {trained} of them trained")
+
+
+def _of_one_image(sizes: str) -> str:
+    """Lightning's "[1, 16, 8, 8]" as "16×8×8", several with a comma; nothing where it is unknown.
+
+    Example:
+        >>> _of_one_image("[[1, 56], [1, 5]]"), _of_one_image("?")
+        ('56, 5', '')
+    """
+    return ", ".join(size.replace(", ", "×") for size in re.findall(r"\[1, ([\d, ]+)\]", sizes))
