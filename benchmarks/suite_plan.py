@@ -33,7 +33,15 @@ HEADS = {
     "simple_3p": ("note_number", "note_velocity", "log10_decay_time"),
     "simple 16k": ("note_velocity", "log10_decay_time"),
 }
-SETTINGS = {"image only": "null", "image + level": "[level]", "hybrid": "[decay_time,level]"}
+SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "image only": ("data.auxiliary_features=null",),
+    "image + level": ("data.auxiliary_features=[level]",),
+    "hybrid": ("data.auxiliary_features=[decay_time,level]",),
+    "hybrid, joint layer of 128": (
+        "data.auxiliary_features=[decay_time,level]",
+        "model.net.joint_size=128",
+    ),
+}
 
 CNN = "CNN 64k"
 VIT = "ViT 64k"
@@ -94,7 +102,7 @@ class Job:
     def overrides(self) -> list[str]:
         """What is typed behind ``python src/train.py`` for the same training."""
         lines = [f"data={DATA[self.data]}", *NETWORKS[self.network or CNN], f"loss={self.loss}"]
-        lines.append(f"data.auxiliary_features={SETTINGS[self.setting]}")
+        lines += SETTINGS[self.setting]
         # By JND steps, for every network.
         lines += [f"++model.loss_weights.{name}=null" for name in HEADS[self.data]]
         lines += ["data.target_width=1.0"] * (self.loss == "soft_target")

@@ -10,6 +10,7 @@ from benchmarks.suite_plan import CNN, HEADS, VIT, Job, Plan, Table
 
 Result = Mapping[str, Any]
 Results = Mapping[str, Result]  # by the job's name
+LONGER = "results_synthesizers.md#three-parameters-pitch-level-decay"
 LABELS = {"note_number": "pitch", "note_velocity": "velocity", "log10_decay_time": "decay"}
 
 HEADER = """# Results
@@ -113,7 +114,8 @@ def conclusions(tables: Sequence[Table], results: Results) -> list[str]:
         if table.baselines.data == "simple_3p" and (rows := ranked(table, results)):
             winner = max(rows, key=lambda row: _share(row[1], results))[0]
             found.append(
-                f"simple_3p: the best reached is {winner} ({_of(table, winner, results)})."
+                f"simple_3p: the best of these is {winner} ({_of(table, winner, results)}). With a "
+                f"joint layer, and for longer: [three parameters]({LONGER})."
             )
         found += _not_above_baselines(table, results)
         found += _cnn_against_vit(table, results)
