@@ -1,6 +1,7 @@
 """What surrounds a task: optional extras before it, order after it, and its metric at the end."""
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from src.utils.sweep_storage import was_pruned
 
 log = pylogger.RankedLogger(__name__, rank_zero_only=True)
 
+PORT = "MASTER_PORT"  # where DDP's processes meet; Lightning sets it where nobody has
 Task = Callable[[DictConfig], tuple[dict[str, Any], dict[str, Any]]]
 
 # Lightning's advice about loaders. A batch here is one gather from a memory map: there is nothing
@@ -62,7 +64,9 @@ def task_wrapper(task: Task) -> Task:
     """Wraps a task so that its end is in order, however it ends.
 
     An exception is written to the log file and raised again; the output folder is logged; a
-    Weights & Biases run is closed (otherwise a multirun would go on in the run that failed).
+    Weights & Biases run is closed (otherwise a multirun would go on in the run that failed); a
+    port that Lightning chose for DDP is forgotten (the next run of a multirun would take it again,
+    also where another program has it by then).
 
     Args:
         task: The task: the composed config in, metrics and objects out.
@@ -73,6 +77,7 @@ def task_wrapper(task: Task) -> Task:
 
     @wraps(task)
     def wrapped(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+        port = os.environ.get(PORT)
         try:
             return task(cfg)
         except Exception as error:
@@ -84,6 +89,8 @@ def task_wrapper(task: Task) -> Task:
         finally:
             log.info("Output folder: %s", cfg.paths.output_dir)
             _close_wandb()
+            if port is None:
+                os.environ.pop(PORT, None)
 
     return wrapped
 

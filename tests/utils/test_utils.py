@@ -1,4 +1,5 @@
 import logging
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -42,6 +43,22 @@ def test_task_wrapper_closes_and_raises(
     assert "The task failed." in caplog.messages
     assert caplog.records[0].exc_info is not None
     assert f"Output folder: {cfg.paths.output_dir}" in caplog.messages
+
+
+@pytest.mark.parametrize("given", [None, "29500"])
+def test_the_next_run_chooses_a_port_of_its_own(
+    cfg: DictConfig, monkeypatch: pytest.MonkeyPatch, given: str | None
+) -> None:
+    monkeypatch.delenv("MASTER_PORT", raising=False)
+    if given is not None:
+        monkeypatch.setenv("MASTER_PORT", given)
+
+    def task(cfg: DictConfig) -> tuple[dict, dict]:
+        os.environ.setdefault("MASTER_PORT", "43210")  # as Lightning does
+        return {}, {}
+
+    task_wrapper(task)(cfg)
+    assert os.environ.get("MASTER_PORT") == given
 
 
 def test_a_mistake_of_the_user_is_not_a_trace(
