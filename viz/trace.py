@@ -97,11 +97,7 @@ def trace(network: MultiheadNetwork) -> Trace:
     Args:
         network: Any of the project's networks; left in evaluation mode.
     """
-    auxiliary_size = network.heads.auxiliary_input_size
-    inputs: tuple[Tensor, ...] = (torch.zeros(BATCH, *network.image_shape),)
-    if auxiliary_size:
-        inputs += (torch.zeros(BATCH, auxiliary_size),)
-    exported = torch.export.export(network.eval(), inputs)
+    exported = torch.export.export(network.eval(), network.example_inputs(BATCH))
     reader = _Reader(network, exported)
     for node in exported.graph.nodes:
         if node.op == "call_function":
@@ -110,7 +106,7 @@ def trace(network: MultiheadNetwork) -> Trace:
     last = [reader.source[node] for node in output.args[0]]
     return Trace(
         network.image_shape,
-        auxiliary_size,
+        network.heads.auxiliary_input_size,
         reader.steps,
         dict(zip(network.heads_config, last, strict=True)),
     )

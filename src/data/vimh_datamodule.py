@@ -131,7 +131,9 @@ class VIMHDataModule(LightningDataModule):
             "augmentation": augmentation,
         }
         self.residency = one_of("residency", residency, RESIDENCIES)
-        self.shuffle_block = shuffle_block and whole("shuffle_block", shuffle_block, 0)
+        if shuffle_block is not None:
+            whole("shuffle_block", shuffle_block, 0)
+        self.shuffle_block = shuffle_block
         self._check_combinations()
         self.target_kinds: Mapping[str, str] | None = None
         self.order_seed: int | None = None

@@ -10,6 +10,7 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 from torch import Tensor, nn
 
+from src.models.components import MultiheadNetwork
 from src.utils import ConfigError, log_hyperparameters
 from src.utils.tensorboard_logger import TensorBoardLogger
 
@@ -38,10 +39,7 @@ class Network(nn.Module):
             features = torch.cat([features, auxiliary], dim=1)
         return {name: head(features) for name, head in self.heads.items()}
 
-    def example_inputs(self) -> tuple[Tensor, ...]:
-        size = self.heads.auxiliary_input_size
-        images = torch.zeros(1, *self.image_shape)
-        return (images, torch.zeros(1, size)) if size else (images,)
+    example_inputs = MultiheadNetwork.example_inputs
 
 
 class Module(nn.Module):
@@ -130,6 +128,13 @@ def test_graph_is_logged_once_and_only_if_asked(tmp_path: Path) -> None:
     assert traced > 0
     board.log_graph(Module(network))
     assert len(calls) == traced
+
+
+def test_example_inputs() -> None:
+    images, auxiliary = Network(3).example_inputs()
+    assert images.shape == (1, 1, 4, 4)
+    assert auxiliary.shape == (1, 3)
+    assert len(Network(0).example_inputs()) == 1
 
 
 def test_scalars(tmp_path: Path) -> None:

@@ -51,16 +51,19 @@ class MultiheadNetwork(nn.Module, ABC):
         """Whether the heads give logits ("classification") or values in 0...1 ("regression")."""
         return self.heads.output_mode
 
-    def example_inputs(self) -> tuple[Tensor, ...]:
-        """Zeros of the shapes it was built for, to trace it or to count its operations.
+    def example_inputs(self, batch_size: int = 1) -> tuple[Tensor, ...]:
+        """Zeros of the shapes it was built for, to trace it or to see what its layers give.
+
+        Args:
+            batch_size: B.
 
         Returns:
-            ``(images (1, C, H, W),)`` or ``(images, auxiliary (1, A))``, on the network's device.
+            ``(images (B, C, H, W),)`` or ``(images, auxiliary (B, A))``, on the network's device.
         """
         device = next(self.parameters()).device
-        images = torch.zeros(1, *self.image_shape, device=device)
+        images = torch.zeros(batch_size, *self.image_shape, device=device)
         size = self.heads.auxiliary_input_size
-        return (images, torch.zeros(1, size, device=device)) if size else (images,)
+        return (images, torch.zeros(batch_size, size, device=device)) if size else (images,)
 
     @abstractmethod
     def features(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F"]:
