@@ -30,25 +30,45 @@ _RESOLUTION = 1e-6
 
 @dataclass
 class _Window:
-    """What is added up on the device over the steps of one window; P parameter tensors."""
+    """What is added up on the device over the steps of one window, for each parameter tensor.
+
+    Sum and sum of squares are kept for every value: two passes over the gradients, which cost less
+    than their norms would.
+    """
 
     sums: list[Tensor]
-    squares: Float[Tensor, " P"]
+    squares: list[Tensor]
     num_steps: int = 0
 
     @classmethod
     def start(cls, parameters: Sequence[Tensor]) -> "_Window":
-        sums = [torch.zeros_like(p, dtype=torch.float32) for p in parameters]
-        return cls(sums, torch.zeros(len(sums), device=parameters[0].device))
+        sums, squares = (
+            [torch.zeros_like(p, dtype=torch.float32) for p in parameters] for _ in range(2)
+        )
+        return cls(sums, squares)
 
     def fill(self, other: "_Window") -> None:
         torch._foreach_copy_(self.sums, other.sums)
-        self.squares.copy_(other.squares)
+        torch._foreach_copy_(self.squares, other.squares)
         self.num_steps = other.num_steps
+
+    def add(self, gradients: Sequence[Tensor | None]) -> None:
+        """Adds one step's gradients; where there is none (a frozen layer), it counts as 0."""
+        sums, squares = self.sums, self.squares
+        present = [g for g in gradients if g is not None]
+        if len(present) < len(gradients):
+            sums, squares = (
+                [t for t, g in zip(tensors, gradients, strict=True) if g is not None]
+                for tensors in (sums, squares)
+            )
+        if present:
+            torch._foreach_add_(sums, present)
+            torch._foreach_addcmul_(squares, present, present)
+        self.num_steps += 1
 
     def clear(self) -> None:
         torch._foreach_zero_(self.sums)
-        self.squares.zero_()
+        torch._foreach_zero_(self.squares)
         self.num_steps = 0
 
 
@@ -74,6 +94,7 @@ class GradientStats(Callback):
         snr_min_steps: The fewest steps the signal-to-noise ratio is estimated from, at least 2;
             where the interval is shorter, it is logged less often than the rest.
         histogram: Whether a histogram of all gradient values goes to TensorBoard.
+        histogram_every_n_logs: Logging steps from one histogram to the next; the first has one.
 
     Raises:
         ConfigError: If an argument is out of range.
@@ -88,12 +109,14 @@ class GradientStats(Callback):
         layer_depth: int = 1,
         snr_min_steps: int = 2,
         histogram: bool = True,
+        histogram_every_n_logs: int = 10,
     ) -> None:
         super().__init__()
         for key, value, least in (
             ("log_every_n_steps", log_every_n_steps, 1),
             ("layer_depth", layer_depth, 1),
             ("snr_min_steps", snr_min_steps, 2),
+            ("histogram_every_n_logs", histogram_every_n_logs, 1),
         ):
             if value is not None and value < least:
                 raise ConfigError(f"gradient_stats.{key}: expected at least {least}, found {value}")
@@ -101,6 +124,7 @@ class GradientStats(Callback):
         self.layer_depth = layer_depth
         self.snr_min_steps = snr_min_steps
         self.histogram = histogram
+        self.histogram_every_n_logs = histogram_every_n_logs
         self.latest: dict[str, float] = {}
         self._interval = 0
         self._layers = _Layers()
@@ -112,7 +136,7 @@ class GradientStats(Callback):
         """What has been added up since the last logging: a resumed run logs the same figures."""
         if self._window is None:
             return {}
-        return {"window": dict(vars(self._window)), "epoch_means": list(self._epoch_means)}
+        return {"sums": dict(vars(self._window)), "epoch_means": list(self._epoch_means)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keeps the sums until training goes on.
@@ -140,10 +164,11 @@ class GradientStats(Callback):
             return
         self._layers = _find_layers(pl_module, self.layer_depth)
         self._window = _Window.start(self._layers.parameters)
-        if self._restored:
-            self._window.fill(_Window(**self._restored["window"]))
+        # Earlier versions kept other sums, under another name: those begin anew.
+        if "sums" in self._restored:
+            self._window.fill(_Window(**self._restored["sums"]))
             self._epoch_means = list(self._restored["epoch_means"])
-            self._restored = {}
+        self._restored = {}
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
@@ -152,11 +177,11 @@ class GradientStats(Callback):
         if self._window is None:
             return
         gradients = [p.grad for p in self._layers.parameters]
-        norms = _add(self._window, gradients)
+        self._window.add(gradients)
         # The same steps, and the same step numbers, as Lightning's own scalars.
         step = trainer.global_step
         if (step + 1) % self._interval == 0:
-            self._log(trainer, gradients, norms, step)
+            self._log(trainer, gradients, step)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs mean, deviation and stability over the epoch's logged steps, from two on."""
@@ -169,41 +194,43 @@ class GradientStats(Callback):
             stats["epoch_stability"] = std / mean
         self._publish(trainer, stats, trainer.global_step - 1)
 
-    def _log(
-        self,
-        trainer: Trainer,
-        gradients: Sequence[Tensor | None],
-        norms: Float[Tensor, " P"],
-        step: int,
-    ) -> None:
+    def _log(self, trainer: Trainer, gradients: Sequence[Tensor | None], step: int) -> None:
         window = self._window
         assert window is not None
         present = [g for g in gradients if g is not None]
         if not present:
             return
         with_snr = window.num_steps >= self.snr_min_steps
-        with_histogram = self.histogram and any(
-            isinstance(logger, TensorBoardLogger) for logger in trainer.loggers
-        )
-        on_device = [norms]
+        with_histogram = self._has_histogram(trainer, step)
+        on_device = torch._foreach_norm(present, 2, dtype=torch.float32)
         if with_snr:
-            on_device += [window.squares, torch.stack(torch._foreach_norm(window.sums))]
+            # The sum of what is not negative is its 1-norm.
+            on_device += torch._foreach_norm(window.squares, 1) + torch._foreach_norm(window.sums)
+        values = torch.stack(on_device)
         if with_histogram:
-            on_device.append(_some_values(present))
-        host = torch.cat(on_device).cpu().numpy()  # the one transfer
-        num = len(gradients)
-        has_gradient = [g is not None for g in gradients]
-        stats = _norm_stats(host[:num].tolist(), has_gradient, self._layers)
-        host = host[num:]
+            values = torch.cat([values, _some_values(present)])
+        host = values.cpu().numpy()  # the one transfer
+        norms, host = np.split(host, [len(present)])
+        stats = _norm_stats(_spread(norms.tolist(), gradients), self._layers)
         if with_snr:
-            squares, norms_of_sums = host[:num].tolist(), host[num : 2 * num].tolist()
-            stats |= _snr_stats(squares, norms_of_sums, window.num_steps, self._layers)
-            host = host[2 * num :]
+            num = len(gradients)
+            squares, norms_of_sums, host = np.split(host, [num, 2 * num])
+            stats |= _snr_stats(
+                squares.tolist(), norms_of_sums.tolist(), window.num_steps, self._layers
+            )
             window.clear()
         self._epoch_means.append(stats["norm_mean"])
         self._publish(trainer, stats, step)
         if with_histogram:
             _write_histogram(trainer, _Histogram.of(host), step)
+
+    def _has_histogram(self, trainer: Trainer, step: int) -> bool:
+        nth = (step + 1) // self._interval - 1
+        return (
+            self.histogram
+            and nth % self.histogram_every_n_logs == 0
+            and any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers)
+        )
 
     def _publish(self, trainer: Trainer, stats: dict[str, float], step: int) -> None:
         # Straight to the loggers: each metric given to Lightning's self.log() costs time on every
@@ -265,28 +292,14 @@ def _find_layers(module: LightningModule, depth: int) -> _Layers:
     return layers
 
 
-def _add(window: _Window, gradients: Sequence[Tensor | None]) -> Float[Tensor, " P"]:
-    """Adds one step's gradients to the window; returns their norms, 0 where there is none."""
-    present = [g for g in gradients if g is not None]
-    sums = window.sums
-    if len(present) < len(gradients):  # for example a frozen layer, or a head without a loss
-        sums = [s for s, g in zip(sums, gradients, strict=True) if g is not None]
-    window.num_steps += 1
-    if not present:
-        return torch.zeros_like(window.squares)
-    norms = torch.stack(torch._foreach_norm(present, 2, dtype=torch.float32))
-    torch._foreach_add_(sums, present)
-    if len(present) < len(gradients):
-        has_gradient = torch.tensor([g is not None for g in gradients], device=norms.device)
-        norms = torch.zeros_like(window.squares).masked_scatter_(has_gradient, norms)
-    window.squares.addcmul_(norms, norms)
-    return norms
+def _spread(norms: Sequence[float], gradients: Sequence[Tensor | None]) -> list[float | None]:
+    """The norms at their parameters' places, None where there is no gradient."""
+    found = iter(norms)
+    return [None if gradient is None else next(found) for gradient in gradients]
 
 
-def _norm_stats(
-    norms: Sequence[float], has_gradient: Sequence[bool], layers: _Layers
-) -> dict[str, float]:
-    present = [norm for norm, there in zip(norms, has_gradient, strict=True) if there]
+def _norm_stats(norms: Sequence[float | None], layers: _Layers) -> dict[str, float]:
+    present = [norm for norm in norms if norm is not None]
     mean, std = _mean_and_std(present)
     stats = {
         "norm_mean": mean,
@@ -298,7 +311,7 @@ def _norm_stats(
     if std > 0:
         stats["signal_noise_ratio"] = mean / std
     for layer, indices in layers.indices.items():
-        there = [norms[i] for i in indices if has_gradient[i]]
+        there = [norm for i in indices if (norm := norms[i]) is not None]
         if there:
             stats[f"layer_{layer}_mean"] = math.fsum(there) / len(there)
     return stats

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -33,7 +34,7 @@ Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 class LastCheckpoint(Callback):
-    """Saves ``last.ckpt`` after each epoch with a validation, at the end, and when told to stop.
+    """Saves ``last.ckpt`` after epochs with a validation, at the end, and when told to stop.
 
     A run resumed from it ends as one that was never interrupted: weights, optimiser, scheduler,
     early stopping, metrics, and what TensorBoard shows. Ctrl-C and SIGTERM are heeded after the
@@ -43,13 +44,25 @@ class LastCheckpoint(Callback):
     Args:
         dirpath: The folder of the checkpoints.
         every_n_train_steps: Saves also within epochs, after so many optimiser steps; None: not.
+        min_interval_s: An epoch that ends sooner than so many seconds after the last save is left
+            to the next one: saving takes longer than a small network's shortest epochs are worth.
 
     Raises:
-        ConfigError: If ``every_n_train_steps`` is below 1.
+        ConfigError: If ``every_n_train_steps`` is below 1 or ``min_interval_s`` below 0.
     """
 
-    def __init__(self, dirpath: str | Path, every_n_train_steps: int | None = None) -> None:
+    def __init__(
+        self,
+        dirpath: str | Path,
+        every_n_train_steps: int | None = None,
+        min_interval_s: float | int = 2.0,
+    ) -> None:
         super().__init__()
+        if min_interval_s < 0:
+            raise ConfigError(
+                "callbacks.last_checkpoint.min_interval_s: expected at least 0, "
+                f"found {min_interval_s}"
+            )
         if every_n_train_steps is not None and every_n_train_steps < 1:
             raise ConfigError(
                 "callbacks.last_checkpoint.every_n_train_steps: expected at least 1 or null, "
@@ -57,6 +70,8 @@ class LastCheckpoint(Callback):
             )
         self.path = Path(dirpath) / FILE_NAME
         self.every_n_train_steps = every_n_train_steps
+        self.min_interval_s = min_interval_s
+        self._saved_at = 0.0  # on the monotonic clock
         self._due = False  # an epoch was validated, or ended without there being a validation
         self._random_states: dict[str, Any] | None = None  # of a step that is to be saved
         self._signal: int | None = None
@@ -71,6 +86,7 @@ class LastCheckpoint(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listens to signals; a resumed run forgets what was logged after its checkpoint."""
         self._due, self._random_states = False, None
+        self._saved_at = time.monotonic()
         self._listen()
         if trainer.global_step == 0:
             return
@@ -129,7 +145,7 @@ class LastCheckpoint(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves the epoch before: the first moment at which all of it is over."""
         stopping = self._is_stopping(trainer) and trainer.global_step > 0
-        if not self._due and not stopping:
+        if not stopping and not self._is_time(trainer):
             return
         # Lightning would resume the new epoch as one whose batches have all been seen.
         self._save_without_the_begun(trainer, trainer.fit_loop.epoch_progress)
@@ -156,6 +172,13 @@ class LastCheckpoint(Callback):
         for counter in (progress.total, progress.current):
             counter.ready += 1
 
+    def _is_time(self, trainer: Trainer) -> bool:
+        """Whether an epoch waits to be saved, and has waited long enough in any process."""
+        if not self._due:
+            return False
+        waited = time.monotonic() - self._saved_at >= self.min_interval_s
+        return trainer.strategy.reduce_boolean_decision(waited, all=False)
+
     def _save(self, trainer: Trainer) -> None:
         self._due = False
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -165,6 +188,7 @@ class LastCheckpoint(Callback):
             logger.flush()
         # Not the weights only; left open, Lightning says at each save that it takes that for no.
         trainer.save_checkpoint(self.path, False)
+        self._saved_at = time.monotonic()
 
     def _is_stopping(self, trainer: Trainer) -> bool:
         """Whether any process was told to stop; every process has to ask."""

@@ -46,7 +46,7 @@ def fit(
     torch.manual_seed(0)
     fitting = trainer(
         folder,
-        callbacks=[*callbacks, last or LastCheckpoint(folder)],
+        callbacks=[*callbacks, last or LastCheckpoint(folder, min_interval_s=0)],
         enable_progress_bar=False,
         plugins=AtomicCheckpointIO(),
         **{"max_epochs": 4, **arguments},
@@ -69,11 +69,29 @@ def test_saves_after_epochs_with_a_validation_and_at_the_end(tmp_path: Path) -> 
 
 def test_saves_within_epochs_when_asked(tmp_path: Path) -> None:
     saves = Saves()
-    last = LastCheckpoint(tmp_path, every_n_train_steps=4)
+    last = LastCheckpoint(tmp_path, every_n_train_steps=4, min_interval_s=0)
     fit(tmp_path, saves, last=last, max_epochs=2)
     assert saves.steps == [4, 6, 8, 12]
     with pytest.raises(ConfigError, match="every_n_train_steps"):
         LastCheckpoint(tmp_path, every_n_train_steps=0)
+
+
+def test_short_epochs_are_saved_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock(Callback):
+        """An epoch takes a second."""
+
+        now_s = 100.0
+
+        def on_train_epoch_end(self, *_: Any) -> None:
+            Clock.now_s += 1.0
+
+    monkeypatch.setattr("src.callbacks.last_checkpoint.time.monotonic", lambda: Clock.now_s)
+    saves = Saves()
+    last = LastCheckpoint(tmp_path, min_interval_s=2.5)
+    fit(tmp_path, Clock(), saves, last=last, max_epochs=7)
+    assert saves.steps == [3 * STEPS, 6 * STEPS, 7 * STEPS]
+    with pytest.raises(ConfigError, match=r"min_interval_s: expected at least 0, found -1"):
+        LastCheckpoint(tmp_path, min_interval_s=-1)
 
 
 # The loader of this room's fakes has no place in the epoch; src.data's has.

@@ -155,6 +155,32 @@ CFG = {
 }
 
 
+def test_events_are_handed_over_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [100.0]
+    monkeypatch.setattr("src.utils.tensorboard_logger.time.monotonic", lambda: now_s[0])
+    board = logger(tmp_path)
+    handed_over = []
+    writer = board.experiment._get_file_writer().event_writer
+    write = writer._writer.add_event
+    writer._writer.add_event = lambda event: handed_over.append(event.step) or write(event)
+    board.log_metrics({"a": 0.5}, 0)
+    assert handed_over == [0]  # a training that logs seldom is seen at once
+    for step in range(1, 4):
+        board.log_metrics({"a": 0.5}, step)
+    assert handed_over == [0]
+    now_s[0] += 1.5
+    board.log_metrics({"a": 0.5}, 4)
+    assert handed_over == [0, 1, 2, 3, 4]
+    board.log_metrics({"a": 0.5}, 5)
+    board.flush()
+    assert handed_over == [0, 1, 2, 3, 4, 5]
+    for step in range(6, 6 + 300):
+        board.log_metrics({"a": 0.5}, step)
+    assert 6 + 255 in handed_over  # memory is bounded
+    board.finalize("success")
+    assert [event.step for event in read(tmp_path).Scalars("a")] == list(range(306))
+
+
 def test_hyperparameters_with_the_names_of_metrics_to_come(tmp_path: Path) -> None:
     board = logger(tmp_path)
     module = Module(Network(0))
