@@ -18,7 +18,7 @@ from src.vimh.errors import VIMHError
 from src.vimh.metadata import METADATA_FILE, Metadata
 from src.vimh.records import DatasetWriter
 
-_BLOCKS_PER_TASK = 4  # enough work for one hand-over between threads
+_BLOCKS_PER_TASK = 2
 _WAV_BATCH = 16
 RECIPE_HASH_KEY = "recipe_hash"
 Split = Literal["train", "test"]

@@ -5,7 +5,8 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, UInt8
+from torch import Tensor
 
 from src.synth.channels import normalise_by_envelopes, spectral_envelope, stretch, temporal_envelope
 from src.synth.spectrogram import Spectrogram
@@ -84,34 +85,35 @@ class ImageMaker:
         scaled, scale_factors = self._scale(db)
         if not (self.temporal_envelope or self.spectral_envelope):
             images = np.empty((len(scaled), *self.image_shape), np.uint8)
-            images[:] = np.rint(scaled, out=scaled)[:, None]
+            images[:] = scaled.round_().numpy()[:, None]  # torch rounds half to even, as numpy does
             return images, scale_factors
         return self._derive(scaled), scale_factors
 
     def _scale(
         self, db: Float32[np.ndarray, "B H W"]
-    ) -> tuple[Float32[np.ndarray, "B H W"], Float32[np.ndarray, "B 2"]]:
+    ) -> tuple[Float[Tensor, "B H W"], Float32[np.ndarray, "B 2"]]:
         """The image before rounding, 0…255, and the dB of 0 and of 255. A constant image is 0."""
+        # In torch, which takes a third of NumPy's time for arrays that are broadcast.
+        image_db = torch.from_numpy(db)
         if self.scale_range_db is None:
-            low, high = db.min(axis=(1, 2)), db.max(axis=(1, 2))
+            low, high = image_db.amin((1, 2), keepdim=True), image_db.amax((1, 2), keepdim=True)
         else:
-            low, high = (np.full(len(db), edge, np.float32) for edge in self.scale_range_db)
+            low, high = (torch.full((len(db), 1, 1), edge) for edge in self.scale_range_db)
         span = high - low
-        scaled = db - low[:, None, None]
-        scaled *= (WHITE / np.where(span > 0, span, np.float32(1.0)))[:, None, None]
+        scaled = image_db - low
+        scaled *= WHITE / span.where(span > 0, 1.0)
         if self.scale_range_db is not None:  # a sound from elsewhere may lie outside the range
-            scaled = scaled.clip(0.0, WHITE)
-        return scaled, np.stack([low, high], axis=1)
+            scaled = scaled.clamp_(0.0, WHITE)
+        return scaled, torch.cat([low, high], dim=1)[:, :, 0].numpy()
 
-    def _derive(self, scaled: Float32[np.ndarray, "B H W"]) -> UInt8[np.ndarray, "B C H W"]:
-        s = torch.from_numpy(scaled).double()
+    def _derive(self, scaled: Float[Tensor, "B H W"]) -> UInt8[np.ndarray, "B C H W"]:
+        s = scaled.double()
         t, f = temporal_envelope(s), spectral_envelope(s)
         base = stretch(normalise_by_envelopes(s, t, f), top=WHITE) if self.normalize else s
         kept = [base]
         kept += [t] if self.temporal_envelope else []
         kept += [f] if self.spectral_envelope else []
         channels = torch.stack([c for c in kept for _ in range(self.base_channels)], dim=1)
-        # torch rounds half to even, as numpy does
         return channels.round().to(torch.uint8).numpy()
 
     @classmethod

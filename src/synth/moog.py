@@ -1,7 +1,5 @@
 """A sawtooth through a Moog ladder: four low-pass poles with a tanh in each, and feedback."""
 
-import inspect
-import sys
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,6 +7,7 @@ import torch
 from jaxtyping import Float32, Float64
 from torch import Tensor
 
+from src.synth.scripted import scripted
 from src.synth.synthesizers import Synthesizer, fill_lanes, midi_to_hz, sawtooth
 
 NOTE_OFF = 0.6  # share of the sound's duration after which the envelope is released
@@ -106,12 +105,7 @@ def _ladder_loop(state: Tensor, x: Tensor, g: Tensor, half_k: Tensor, out: Tenso
         out[n].copy_(y4)
 
 
-# Scripted, the loop is TorchScript's and not Python's, so threads do not wait for each other; the
-# operations are the same. (Unwrapped: without the type checks of the tests. Not from Python 3.14
-# on, where torch no longer supports it.)
-_LADDER_LOOP = (
-    torch.jit.script(inspect.unwrap(_ladder_loop)) if sys.version_info < (3, 14) else _ladder_loop
-)
+_LADDER_LOOP = scripted(_ladder_loop)
 
 
 class Ladder:
@@ -152,8 +146,7 @@ class Ladder:
             out: where the output at the sample rate goes.
         """
         arrays = (torch.from_numpy(array) for array in (x, g, half_k, out))
-        with torch.inference_mode(), torch.jit.optimized_execution(False):
-            _LADDER_LOOP(self._state, *arrays)
+        _LADDER_LOOP(self._state, *arrays)
 
 
 class MoogSynth(Synthesizer):

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TypeVar
 
 import numpy as np
+import torch
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -27,7 +28,7 @@ Result = TypeVar("Result")
 Advance = Callable[[str, int, int], None]  # what, done, total
 
 # Tasks of each thread that may wait or be finished while a chunk is being written.
-_AHEAD = 8
+_AHEAD = 4
 _FREED_BYTES = 2**25 - 2**16  # glibc ignores blocks of 32 MB and more
 
 
@@ -53,8 +54,8 @@ def in_order(
 ) -> Iterator[tuple[Item, Result]]:
     """Each item with its result, in the items' order, worked out by threads some way ahead.
 
-    The number of results that wait is bounded. Threads suffice: NumPy and SciPy let go of the
-    interpreter while they work.
+    The number of results that wait is bounded. Threads suffice: NumPy, SciPy and torch let go of
+    the interpreter while they work. Until the last result, torch's own threads are one each.
 
     Args:
         function: called once for each item.
@@ -69,6 +70,8 @@ def in_order(
     waiting: deque[tuple[Item, Future[Result]]] = deque()
     source = iter(items)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="synth")
+    torch_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # also of threads that begin now
     try:
         ahead = islice(source, workers * _AHEAD)
         waiting.extend((item, pool.submit(function, item)) for item in ahead)
@@ -79,6 +82,7 @@ def in_order(
             yield item, result
     finally:
         pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(torch_threads)
 
 
 class _SamplesPerSecond(ProgressColumn):

@@ -23,8 +23,9 @@ class Samples:
         return len(self.labels)
 
 
-# Pixels of the samples that are worked on at a time, so that their arrays stay in the cache.
-_BLOCK_PIXELS = 262144
+# Pixels of the samples that are worked on at a time: so many that some 70 calls do not count beside
+# the work, so few that a thread needs some 20 MB.
+_BLOCK_PIXELS = 524288
 
 
 class SampleMaker:
@@ -90,6 +91,7 @@ class SampleMaker:
         for _, audio in self._heard(indices, self.values(indices)):
             db = spectrogram(audio)
             low_db, high_db = min(low_db, float(db.min())), max(high_db, float(db.max()))
+            del audio, db
         return low_db, high_db
 
     def __call__(self, indices: Integer[np.ndarray, "B"]) -> Samples:
@@ -100,6 +102,7 @@ class SampleMaker:
             samples.labels[:, column] = parameter.quantise(values[name])
         for place, audio in self._heard(indices, values):
             samples.images[place], samples.scale_factors[place] = self.image_maker(audio)
+            del audio  # as in _heard
         return samples
 
     def _heard(
@@ -114,6 +117,7 @@ class SampleMaker:
             for first in range(0, len(audio), self.block_size):
                 block = audio[first : first + self.block_size]
                 yield slice(start + first, start + first + len(block)), block
+            del audio, block  # before the next are made: their memory is used again
 
     def _random_values(
         self, indices: Integer[np.ndarray, "B"], heads: Sequence[Parameter]

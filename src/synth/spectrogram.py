@@ -222,40 +222,39 @@ class Spectrogram:
             VIMHError: if the signals are too short.
         """
         self.check_length(audio.shape[1])
-        power = self._power(self._frames(audio))  # (B, W, F)
+        magnitude = self._magnitude(self._frames(audio))  # (B, F, W)
         mel = self._mel
         if mel is not None:
-            batch, width, bins = power.shape
-            magnitude = np.sqrt(power).reshape(batch * width, bins).T
-            power = np.square((mel @ magnitude).T.reshape(batch, width, self.height))
-        np.maximum(power, 10.0 ** (self.floor_db / 10.0), out=power)
+            batch, bins, width = magnitude.shape
+            filtered = mel @ magnitude.transpose(1, 0, 2).reshape(bins, batch * width)
+            magnitude = filtered.reshape(self.height, batch, width).transpose(1, 0, 2)
+        np.maximum(magnitude, 10.0 ** (self.floor_db / 20.0), out=magnitude)
         # NumPy has a vectorised logarithm for AVX-512 only, torch for every processor.
-        db = torch.from_numpy(power).log10_().numpy()
-        db *= 10.0
+        db = torch.from_numpy(magnitude).log10_().numpy()
+        db *= 20.0
         if self.floor_db_rel is not None:
             np.maximum(db, db.max(axis=(1, 2), keepdims=True) + self.floor_db_rel, out=db)
-        return db.transpose(0, 2, 1)
+        return db
 
-    def _frames(self, audio: Float32[np.ndarray, "B T"]) -> Float32[np.ndarray, "B W N"]:
-        """The windowed frames."""
+    def _frames(self, audio: Float32[np.ndarray, "B T"]) -> Float32[np.ndarray, "B N W"]:
+        """The windowed frames, one a column."""
         heard = audio[:, : self.num_samples]
         if self.pre_emphasis_coefficient:
             emphasised = heard.astype(np.float64)
             emphasised[:, 1:] -= self.pre_emphasis_coefficient * heard[:, :-1].astype(np.float64)
             heard = emphasised.astype(np.float32)
-        frames = np.lib.stride_tricks.sliding_window_view(heard, self.n_window, axis=1)
-        frames = frames[:, :: self.hop_length]
-        return frames if self.window_type == "rectangular" else frames * self._window
+        frames = torch.from_numpy(heard).unfold(1, self.n_window, self.hop_length)
+        columns = frames.transpose(1, 2).numpy()
+        return columns if self.window_type == "rectangular" else columns * self._window[:, None]
 
-    def _power(self, frames: Float32[np.ndarray, "B W N"]) -> Float32[np.ndarray, "B W F"]:
-        """``|X|²`` of the bins that are needed."""
-        spectrum = scipy.fft.rfft(frames, n=self.n_fft)
+    def _magnitude(self, frames: Float32[np.ndarray, "B N W"]) -> Float32[np.ndarray, "B F W"]:
+        """``|X|`` of the bins that are needed."""
+        spectrum = scipy.fft.rfft(frames, n=self.n_fft, axis=1)
         if self.spectrogram_type == "stft":
-            spectrum = spectrum[..., 1 : self.height + 1]
-        power = np.square(spectrum.real)
-        power += np.square(spectrum.imag)
-        power *= 1.0 / self.n_fft
-        return power
+            spectrum = spectrum[:, 1 : self.height + 1]
+        magnitude = np.abs(spectrum)
+        magnitude *= 1.0 / np.sqrt(self.n_fft)
+        return magnitude
 
     def to_json(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The metadata's `spectrogram_config` and `mel_config`."""
