@@ -100,7 +100,7 @@ class ImageMaker:
         else:
             low, high = (torch.full((len(db), 1, 1), edge) for edge in self.scale_range_db)
         span = high - low
-        scaled = image_db - low
+        scaled = torch.sub(image_db, low, out=torch.from_numpy(np.empty_like(db)))
         scaled *= WHITE / span.where(span > 0, 1.0)
         if self.scale_range_db is not None:  # a sound from elsewhere may lie outside the range
             scaled = scaled.clamp_(0.0, WHITE)

@@ -199,21 +199,20 @@ _ROWS = 16  # sounds that are worked on at a time, so that their arrays stay in 
 
 
 def _decaying_sawtooth(
-    note_hz: Tensor, time_s: Tensor, starts: Tensor, within: Tensor, rows: int
-) -> Tensor:
-    """The sounds of `SimpleSawSynth`, float32 (B, K, M), each product worked out in float64.
+    note_hz: Tensor, time_s: Tensor, starts: Tensor, within: Tensor, product: Tensor, audio: Tensor
+) -> None:
+    """The sounds of `SimpleSawSynth`, worked out in float64.
 
     Args:
         note_hz: (B, 1, 1), or (1, 1, 1) where it is the same for all.
         time_s: (1, K, M), of K blocks of M samples.
         starts: (B, K, 1), the envelope where the blocks start.
         within: (B, 1, M), the envelope within a block, 1 at its start.
-        rows: so many sounds at a time.
+        product: room for some sounds at a time, float64 (R, K, M).
+        audio: where they go, float32 (B, K, M).
     """
-    count, blocks, length = starts.size(0), time_s.size(1), time_s.size(2)
+    count, rows = starts.size(0), product.size(0)
     shared = note_hz.size(0) < count
-    audio = torch.empty([count, blocks, length], dtype=torch.float32)
-    product = torch.empty([min(rows, count), blocks, length], dtype=torch.float64)
     saw = product
     for first in range(0, count, rows):
         last = min(first + rows, count)
@@ -224,7 +223,6 @@ def _decaying_sawtooth(
         some = product[: last - first]
         torch.mul(saw, within[first:last], out=some)
         audio[first:last].copy_(some.mul_(starts[first:last]))
-    return audio
 
 
 _DECAYING_SAWTOOTH = scripted(_decaying_sawtooth)
@@ -257,14 +255,18 @@ class SimpleSawSynth(Synthesizer):
         time_s = np.arange(float(blocks * _ENVELOPE_BLOCK)) / self.sample_rate_hz
         starts, within = self._envelope(values["log10_decay_time"], blocks)
         starts *= (values["note_velocity"] / 127.0)[:, None]
-        audio = _DECAYING_SAWTOOTH(
-            torch.from_numpy(note_hz)[:, None, None],
-            torch.from_numpy(time_s).view(1, blocks, _ENVELOPE_BLOCK),
-            torch.from_numpy(starts)[:, :, None],
-            torch.from_numpy(within)[:, None, :],
-            _ROWS,
+        # NumPy's memory is used again for the next batch; torch's, being aligned, often is not.
+        audio = np.empty((count, blocks, _ENVELOPE_BLOCK), np.float32)
+        arrays = (
+            note_hz[:, None, None],
+            time_s.reshape(1, blocks, _ENVELOPE_BLOCK),
+            starts[:, :, None],
+            within[:, None, :],
+            np.empty((_ROWS, blocks, _ENVELOPE_BLOCK)),
+            audio,
         )
-        return audio.view(count, -1)[:, :length].numpy()
+        _DECAYING_SAWTOOTH(*map(torch.from_numpy, arrays))
+        return audio.reshape(count, -1)[:, :length]
 
     def _envelope(
         self, log10_decay_time: Float64[np.ndarray, "B"], blocks: int

@@ -21,6 +21,7 @@ from src.vimh.pickles import PICKLE_SUFFIX, write_pickle
 
 OutputFormat = Literal["binary", "pickle", "both"]
 _SPLITS = ("train", "test")
+_SYNCED_BYTES = 16 * 2**20  # written before they are sent to the disk
 
 
 class HashedFile:
@@ -29,12 +30,18 @@ class HashedFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.digest = hashlib.sha256()
+        self._unsynced = 0
         self._file: BinaryIO = path.open("xb")
 
     def write(self, data: bytes | memoryview) -> None:
         """Append `data`."""
         self._file.write(data)
         self.digest.update(data)
+        self._unsynced += memoryview(data).nbytes
+        if self._unsynced >= _SYNCED_BYTES:  # while others make the next, not all at the end
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._unsynced = 0
 
     def sync(self) -> None:
         """Flush to the disk and close."""
