@@ -23,9 +23,9 @@ class Samples:
         return len(self.labels)
 
 
-# Pixels of the samples that are worked on at a time: so many that some 70 calls do not count beside
-# the work, so few that a thread needs some 20 MB.
-_BLOCK_PIXELS = 524288
+# Numbers in the transforms of the images that are made at a time: so many that the calls themselves
+# do not count beside the work, so few that a thread needs some 30 MB.
+_BLOCK_NUMBERS = 2**21
 
 
 class SampleMaker:
@@ -49,8 +49,8 @@ class SampleMaker:
         self.image_maker = recipe.build_image_maker()
         self.image_maker.spectrogram.check_length(self.synthesizer.num_samples)
         self.num_samples = recipe.num_samples(self.synthesizer)
-        _, height, width = self.image_maker.image_shape
-        self.block_size = max(1, _BLOCK_PIXELS // (height * width))
+        spectrogram = self.image_maker.spectrogram
+        self.block_size = max(1, _BLOCK_NUMBERS // (spectrogram.width * spectrogram.n_fft))
         self.batch_size = max(self.block_size, self.synthesizer.batch_size)
         self._order = permutation(recipe.seed, self.num_samples) if recipe.shuffle else None
 

@@ -195,7 +195,9 @@ def sawtooth(
 
 
 _ENVELOPE_BLOCK = 128  # samples; fixed, so that a shorter rendering has the same bits
-_ROWS = 16  # sounds that are worked on at a time, so that their arrays stay in the cache
+_PRODUCT_SAMPLES = (
+    40960  # of the sounds worked on at a time, so that their arrays stay in the cache
+)
 
 
 def _decaying_sawtooth(
@@ -262,7 +264,7 @@ class SimpleSawSynth(Synthesizer):
             time_s.reshape(1, blocks, _ENVELOPE_BLOCK),
             starts[:, :, None],
             within[:, None, :],
-            np.empty((_ROWS, blocks, _ENVELOPE_BLOCK)),
+            np.empty((max(1, _PRODUCT_SAMPLES // length), blocks, _ENVELOPE_BLOCK)),
             audio,
         )
         _DECAYING_SAWTOOTH(*map(torch.from_numpy, arrays))
