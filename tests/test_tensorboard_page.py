@@ -30,6 +30,7 @@ def metrics(compose_config, data_root: Path, tmp_path: Path) -> dict[str, float]
             "train",
             "experiment=avix_cnn_72dss_jnd_dg_hybrid",
             "callbacks=[default,prediction_plots]",
+            "callbacks.gradient_stats.histogram_every_n_logs=1",
         ),
         data_root,
     )

@@ -119,7 +119,7 @@ def against_loop(
 
 def speed(quick: bool, work: Path) -> Row:
     """`simple` against NumPy, one sample at a time."""
-    size, loop_size = (32768, 2048) if quick else (131072, 8192)
+    size, loop_size = (65536, 2048) if quick else (131072, 8192)
     return against_loop(
         Row("generating simple, per sample", "plain NumPy loop", SPEED),
         recipe(work / "generated", size),
@@ -131,7 +131,7 @@ def speed(quick: bool, work: Path) -> Row:
 
 def moog_speed(quick: bool, work: Path) -> Row:
     """`moog_basic` against a loop over the samples of one sound, no longer than its image needs."""
-    size, loop_size = (8192, 32) if quick else (32768, 128)
+    size, loop_size = (16384, 32) if quick else (32768, 128)
     settings = recipe(work / "moog", size, "moog_basic")
 
     def loop() -> None:

@@ -64,7 +64,7 @@ def measure_case(case: Case, quick: bool, work: Path) -> list[Row]:
     cfg = compose_training(work / case.name.replace(" ", "_"), case.samples, *case.overrides)
     built = build(cfg)
     loops = [LoopApart(cfg, plain=True), LoopApart(cfg, plain=False)]
-    turns = EpochTurns([loop.epoch for loop in loops], epochs=6 if quick else 10)
+    turns = EpochTurns([loop.epoch for loop in loops], epochs=4 if quick else 10)
     fit(cfg, built, turns)
     for loop in loops:
         loop.close()
