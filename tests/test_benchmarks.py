@@ -69,7 +69,7 @@ def test_a_fit_is_measured_against_both_loops(tmp_path: Path) -> None:
     assert [row.against for row in rows] == ["plain PyTorch loop", "the same, our settings"]
     for row in rows:
         assert row.failure is None
-        assert len(row.figures) == 6
+        assert len(row.figures) == 4
         assert all(figure > 0 for figure in row.figures)
 
 
