@@ -195,9 +195,8 @@ def sawtooth(
 
 
 _ENVELOPE_BLOCK = 128  # samples; fixed, so that a shorter rendering has the same bits
-_PRODUCT_SAMPLES = (
-    40960  # of the sounds worked on at a time, so that their arrays stay in the cache
-)
+# Samples of the sounds that are worked on at a time, so that their arrays stay in the cache.
+_PRODUCT_SAMPLES = 40960
 
 
 def _decaying_sawtooth(

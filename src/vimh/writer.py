@@ -39,19 +39,21 @@ class HashedFile:
         self.digest.update(data)
         self._unsynced += memoryview(data).nbytes
         if self._unsynced >= _SYNCED_BYTES:  # while others make the next, not all at the end
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._unsynced = 0
+            self._reach_disk()
 
     def sync(self) -> None:
         """Flush to the disk and close."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._reach_disk()
         self._file.close()
 
     def close(self) -> None:
         """Close without syncing."""
         self._file.close()
+
+    def _reach_disk(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._unsynced = 0
 
 
 class DatasetWriter:

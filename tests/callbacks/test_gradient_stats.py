@@ -193,11 +193,12 @@ def test_one_transfer_a_logging_step_and_none_on_others(
     assert counts == [(0, 0), (1, 0)] * 6  # without a histogram and with one
 
 
-def test_histogram_counts_every_value(tmp_path: Any) -> None:
+@pytest.mark.parametrize(("every", "steps"), [(1, [1, 3, 5, 7, 9, 11]), (2, [1, 5, 9])])
+def test_histogram_counts_every_value(tmp_path: Any, every: int, steps: list[int]) -> None:
     logger = TensorBoardLogger(tmp_path, name=None, version="")
     fitting = trainer(
         tmp_path,
-        callbacks=[GradientStats(histogram_every_n_logs=2)],
+        callbacks=[GradientStats(histogram_every_n_logs=every)],
         logger=logger,
         enable_progress_bar=False,
     )
@@ -207,7 +208,7 @@ def test_histogram_counts_every_value(tmp_path: Any) -> None:
     events.Reload()
     found = events.Histograms("grad_stats/histogram")
     num_values = sum(p.numel() for p in module.parameters())
-    assert [event.step for event in found] == [1, 5, 9]
+    assert [event.step for event in found] == steps
     assert all(sum(event.histogram_value.bucket) == num_values for event in found)
     assert all(event.histogram_value.num == num_values for event in found)
 
