@@ -15,6 +15,7 @@ from src.models.components.layers import (
     stochastic_depth_rates,
 )
 from src.models.components.network import MultiheadNetwork
+from src.schema.bounds import Depths, Rate, Size, SizePair, Sizes
 
 NamedSize = Literal["atto", "femto", "pico", "nano", "tiny", "base", "large", "huge"]
 
@@ -125,15 +126,15 @@ class ConvNeXtV2(MultiheadNetwork):
 
     def __init__(
         self,
-        input_channels: int = 1,
-        input_size: int | Sequence[int] = 32,
+        input_channels: Size = 1,
+        input_size: SizePair = 32,
         size: NamedSize | None = None,
-        depths: Sequence[int] | None = None,
-        dims: Sequence[int] | None = None,
-        stem_size: int = 4,
-        pooled_size: int | Sequence[int] = 1,
-        drop_path_rate: float = 0.0,
-        dropout: float = 0.0,
+        depths: Depths | None = None,
+        dims: Sizes | None = None,
+        stem_size: Size = 4,
+        pooled_size: SizePair = 1,
+        drop_path_rate: Rate = 0.0,
+        dropout: Rate = 0.0,
         **heads: Unpack[HeadOptions],
     ) -> None:
         height, width = size_pair("input_size", input_size)

@@ -1,6 +1,5 @@
 """Networks without convolutions: three fully connected layers, with and without BatchNorm."""
 
-from collections.abc import Sequence
 from typing import ClassVar, Unpack
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from src.models.components.heads import HeadLayers, HeadOptions
 from src.models.components.layers import size_pair
 from src.models.components.network import MultiheadNetwork
+from src.schema.bounds import Rate, Size, SizePair
 
 
 class DenseNetwork(MultiheadNetwork):
@@ -29,12 +29,12 @@ class DenseNetwork(MultiheadNetwork):
 
     def __init__(
         self,
-        input_channels: int = 1,
-        lin1_size: int = 58,
-        lin2_size: int = 48,
-        lin3_size: int = 32,
-        dropout: float = 0.0,
-        input_size: int | Sequence[int] = 32,
+        input_channels: Size = 1,
+        lin1_size: Size = 58,
+        lin2_size: Size = 48,
+        lin3_size: Size = 32,
+        dropout: Rate = 0.0,
+        input_size: SizePair = 32,
         **heads: Unpack[HeadOptions],
     ) -> None:
         height, width = size_pair("input_size", input_size)

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from src.schema.bounds import Count, OptionalSize, Outputs, Size
+
 OutputMode = Literal["classification", "regression"]
 Activation = Literal["none", "sigmoid"]
 
@@ -20,13 +22,13 @@ SINGLE_HEAD = "output"  # the head's name where `output_size` asks for one head 
 class HeadOptions(TypedDict, total=False):
     """Keyword arguments that every network takes and passes on to `HeadLayers`."""
 
-    heads_config: Mapping[str, int] | None
-    output_size: int | None
+    heads_config: Mapping[str, Outputs] | None
+    output_size: Outputs | None
     output_mode: OutputMode
     parameter_names: Sequence[str] | None
-    auxiliary_input_size: int
-    auxiliary_hidden_size: int
-    joint_size: int
+    auxiliary_input_size: Count
+    auxiliary_hidden_size: Size
+    joint_size: OptionalSize
     activations: Mapping[str, Activation] | None
     output_bias: Mapping[str, float] | None
 

@@ -1,6 +1,5 @@
 """A small convolutional network: two convolutions, one hidden layer, the heads."""
 
-from collections.abc import Sequence
 from typing import Unpack
 
 from jaxtyping import Float
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 from src.models.components.heads import HeadLayers, HeadOptions
 from src.models.components.layers import average_pool_to, size_pair
 from src.models.components.network import MultiheadNetwork
+from src.schema.bounds import Rate, Size, SizePair
 
 
 class SimpleCNN(MultiheadNetwork):
@@ -39,13 +39,13 @@ class SimpleCNN(MultiheadNetwork):
 
     def __init__(
         self,
-        input_channels: int = 1,
-        conv1_channels: int = 16,
-        conv2_channels: int = 32,
-        fc_hidden: int = 56,
-        dropout: float = 0.0,
-        input_size: int | Sequence[int] = 32,
-        pooled_size: int | Sequence[int] = (16, 4),
+        input_channels: Size = 1,
+        conv1_channels: Size = 16,
+        conv2_channels: Size = 32,
+        fc_hidden: Size = 56,
+        dropout: Rate = 0.0,
+        input_size: SizePair = 32,
+        pooled_size: SizePair = (16, 4),
         **heads: Unpack[HeadOptions],
     ) -> None:
         height, width = size_pair("input_size", input_size)

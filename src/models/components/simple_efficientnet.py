@@ -1,7 +1,7 @@
 """A small EfficientNet: inverted residual blocks with squeeze-and-excitation."""
 
 from collections.abc import Sequence
-from typing import Unpack
+from typing import Literal, Unpack
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from src.models.components.layers import (
     stochastic_depth_rates,
 )
 from src.models.components.network import MultiheadNetwork
+from src.schema.bounds import Depths, Rate, Size, SizePair, Sizes
 
 
 class SqueezeExcitation(nn.Module):
@@ -106,17 +107,17 @@ class SimpleEfficientNet(MultiheadNetwork):
 
     def __init__(
         self,
-        input_channels: int = 1,
-        input_size: int | Sequence[int] = 32,
-        stem_channels: int = 16,
-        stem_stride: int = 2,
-        channels: Sequence[int] = (16, 24, 40),
-        depths: Sequence[int] = (1, 2, 2),
-        expansion: int = 4,
-        head_channels: int = 80,
-        pooled_size: int | Sequence[int] = 1,
-        drop_path_rate: float = 0.0,
-        dropout: float = 0.0,
+        input_channels: Size = 1,
+        input_size: SizePair = 32,
+        stem_channels: Size = 16,
+        stem_stride: Literal[1, 2] = 2,
+        channels: Sizes = (16, 24, 40),
+        depths: Depths = (1, 2, 2),
+        expansion: Size = 4,
+        head_channels: Size = 80,
+        pooled_size: SizePair = 1,
+        drop_path_rate: Rate = 0.0,
+        dropout: Rate = 0.0,
         **heads: Unpack[HeadOptions],
     ) -> None:
         height, width = size_pair("input_size", input_size)

@@ -2,7 +2,6 @@
 
 import math
 import warnings
-from collections.abc import Sequence
 from typing import Any, Unpack
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from src.models.components.heads import HeadLayers, HeadOptions
 from src.models.components.layers import size_pair
 from src.models.components.network import MultiheadNetwork
+from src.schema.bounds import Layers, Rate, Size, SizePair
 
 # Shape suffixes: B batch, T tokens (patches), D embedding, N heads of attention, E = D / N.
 
@@ -163,14 +163,14 @@ class VisionTransformer(MultiheadNetwork):
 
     def __init__(
         self,
-        n_channels: int = 1,
-        image_size: int | Sequence[int] = 32,
-        patch_size: int | Sequence[int] = 4,
-        embed_dim: int = 48,
-        n_layers: int = 3,
-        n_attention_heads: int = 4,
-        forward_mul: int = 2,
-        dropout: float = 0.0,
+        n_channels: Size = 1,
+        image_size: SizePair = 32,
+        patch_size: SizePair = 4,
+        embed_dim: Size = 48,
+        n_layers: Layers = 3,
+        n_attention_heads: Size = 4,
+        forward_mul: Size = 2,
+        dropout: Rate = 0.0,
         use_torch_layers: bool = False,
         **heads: Unpack[HeadOptions],
     ) -> None:

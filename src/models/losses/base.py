@@ -10,13 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from src.schema.bounds import MAX_CLASSES, Real
 from src.vimh.parameters import Parameter
 
 TargetKind = Literal["index", "distribution", "value"]
 Activation = Literal["none", "sigmoid"]
 OutputMode = Literal["classification", "regression"]
-# Configs and command lines write 1 where 1.0 is meant, and beartype tells them apart.
-Real = float | int
 
 
 class HeadLoss(nn.Module, ABC):
@@ -40,6 +39,10 @@ class HeadLoss(nn.Module, ABC):
     needs_order: ClassVar[bool] = True
     needs_step: ClassVar[bool] = False
 
+    # Not nn.Module's, which takes anything: a config's key that no loss reads is a mistake.
+    def __init__(self) -> None:
+        super().__init__()
+
     @classmethod
     def check_fits(cls, parameter: Parameter) -> None:
         """Refuses a parameter that this loss cannot learn.
@@ -54,6 +57,11 @@ class HeadLoss(nn.Module, ABC):
                 f"{name} has a single class ({parameter.min:g}...{parameter.max:g}, step "
                 f"{parameter.step}): there is nothing to learn. Give it a smaller step, or make "
                 "min equal max, so that it is fixed and no head."
+            )
+        if parameter.num_classes > MAX_CLASSES:
+            raise ValueError(
+                f"{name} has {parameter.num_classes} classes (step {parameter.step}); at most "
+                f"{MAX_CLASSES} can be learnt: give it a larger step."
             )
         if cls.needs_order and parameter.is_categorical:
             raise ValueError(

@@ -19,6 +19,7 @@ from src.models.losses.base import (
     check_target,
     full_precision,
 )
+from src.schema.bounds import Classes, NonNegative, Positive
 from src.vimh.parameters import Parameter
 
 
@@ -134,7 +135,9 @@ class WeightedCrossEntropyLoss(ClassLoss):
         ValueError: If ``num_classes`` < 2, the power is not positive or the base is negative.
     """
 
-    def __init__(self, num_classes: int, distance_power: Real = 2, base_weight: Real = 1) -> None:
+    def __init__(
+        self, num_classes: Classes, distance_power: Positive = 2, base_weight: NonNegative = 1
+    ) -> None:
         super().__init__()
         check_at_least("num_classes", num_classes, 2)
         check_positive("distance_power", distance_power)

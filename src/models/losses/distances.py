@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -9,8 +11,10 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
 from src.models.losses.base import Real, check_choice, check_positive
+from src.schema.bounds import OneOf
 
 DISTANCES = ("l1", "l2", "mse", "huber")
+DistanceName = Annotated[str, OneOf(DISTANCES)]
 
 
 def check_distance(key: str, loss_type: str, huber_delta: Real) -> None:

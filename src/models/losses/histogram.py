@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -21,8 +21,10 @@ from src.models.losses.base import (
     check_target,
     full_precision,
 )
+from src.schema.bounds import OneOf, Positive
 from src.vimh.parameters import Parameter
 
+MAX_BINS = 2**20  # one output each
 DECODINGS = ("jnd_window", "expectation")
 # Windows whose probabilities differ by less are tied: float32 sums are no better.
 TIE = 1e-6
@@ -112,11 +114,11 @@ class HLGaussLoss(ClassLoss):
 
     def __init__(
         self,
-        num_steps: Real,
-        sigma_jnd: Real = 0.75,
-        bins_per_jnd: int = 2,
-        padding_sigma: Real = 3.0,
-        decode: str = "jnd_window",
+        num_steps: Positive,
+        sigma_jnd: Annotated[Real, Interval(gt=0, le=1000)] = 0.75,
+        bins_per_jnd: Annotated[int, Interval(ge=1, le=1000)] = 2,
+        padding_sigma: Annotated[Real, Interval(gt=0, le=100)] = 3.0,
+        decode: Annotated[str, OneOf(DECODINGS)] = "jnd_window",
     ) -> None:
         super().__init__()
         check_positive("num_steps", num_steps)
@@ -131,6 +133,11 @@ class HLGaussLoss(ClassLoss):
         self.sigma_bins = sigma_jnd * bins_per_jnd
         self.padding = math.ceil(padding_sigma * self.sigma_bins)
         self.num_bins = math.ceil(self.bins_in_range - 1e-6) + 1 + 2 * self.padding
+        if self.num_bins > MAX_BINS:
+            raise ValueError(
+                f"HLGaussLoss has {self.num_bins} bins, of {num_steps:g} steps; at most {MAX_BINS} "
+                "are taken: choose fewer bins_per_jnd, a smaller sigma_jnd, or a larger step."
+            )
         edges = torch.arange(self.num_bins + 1) - (self.padding + 0.5)
         self.register_buffer("edges", edges, persistent=False)
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from src.models.losses.base import Real, ValueLoss, check_at_least, check_choice, full_precision
-from src.models.losses.distances import check_distance, distance
+from src.models.losses.distances import DistanceName, check_distance, distance
+from src.schema.bounds import NonNegative, OneOf, Positive
 from src.vimh.parameters import Parameter
 
 REDUCTIONS = ("mean", "sum")
@@ -75,10 +76,10 @@ class IndexLoss(ValueLoss):
 
     def __init__(
         self,
-        reduction: str = "mean",
-        parameter_weights: Mapping[str, Real] | Sequence[Real] | None = None,
-        loss_type: str = "l2",
-        huber_delta: Real = 0.1,
+        reduction: Annotated[str, OneOf(REDUCTIONS)] = "mean",
+        parameter_weights: Mapping[str, NonNegative] | Sequence[NonNegative] | None = None,
+        loss_type: DistanceName = "l2",
+        huber_delta: Positive = 0.1,
         parameter: str | None = None,
     ) -> None:
         super().__init__()

@@ -22,6 +22,7 @@ from src.models.losses.base import (
     full_precision,
     single_column,
 )
+from src.schema.bounds import NonNegative, Positive
 from src.vimh.parameters import Parameter
 
 
@@ -78,8 +79,8 @@ class JNDLoss(ValueLoss):
 
     def __init__(
         self,
-        tolerance: Real = 0.5,
-        beta: Real = 8.0,
+        tolerance: NonNegative = 0.5,
+        beta: Positive = 8.0,
         output_mode: OutputMode = "regression",
         step: Real = 1.0,
         class_values: Sequence[Real] = (),

@@ -24,7 +24,8 @@ from src.models.losses.base import (
     single_column,
     values_from_index,
 )
-from src.models.losses.distances import check_distance, distance
+from src.models.losses.distances import DistanceName, check_distance, distance
+from src.schema.bounds import Classes, NonNegative, Positive
 from src.vimh.parameters import Parameter
 
 
@@ -91,11 +92,11 @@ class OrdinalRegressionLoss(ClassLoss):
 
     def __init__(
         self,
-        num_classes: int,
-        param_range: Real,
-        regression_loss: str = "l1",
-        alpha: Real = 0.1,
-        huber_delta: Real = 1.0,
+        num_classes: Classes,
+        param_range: Positive,
+        regression_loss: DistanceName = "l1",
+        alpha: NonNegative = 0.1,
+        huber_delta: Positive = 1.0,
     ) -> None:
         super().__init__()
         check_at_least("num_classes", num_classes, 2)
@@ -158,10 +159,10 @@ class QuantizedRegressionLoss(ValueLoss):
 
     def __init__(
         self,
-        num_classes: int,
-        param_range: Real,
-        loss_type: str = "l1",
-        huber_delta: Real = 1.0,
+        num_classes: Classes,
+        param_range: Positive,
+        loss_type: DistanceName = "l1",
+        huber_delta: Positive = 1.0,
     ) -> None:
         super().__init__()
         check_at_least("num_classes", num_classes, 2)
@@ -283,7 +284,7 @@ class CORNLoss(ClassLoss):
         ValueError: If ``num_classes`` < 2.
     """
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: Classes) -> None:
         super().__init__()
         check_at_least("num_classes", num_classes, 2)
         self.num_classes = num_classes

@@ -19,7 +19,8 @@ from src.models.losses.base import (
     full_precision,
     single_column,
 )
-from src.models.losses.distances import check_distance, distance, inward_clamp
+from src.models.losses.distances import DistanceName, check_distance, distance, inward_clamp
+from src.schema.bounds import Bounds, Positive
 from src.vimh.parameters import Parameter
 
 
@@ -74,7 +75,7 @@ class DirectParameterGradientLoss(ValueLoss):
     """
 
     def __init__(
-        self, scale_factor: Real = 1.0, param_range: Mapping[str, Real] | None = None
+        self, scale_factor: Positive = 1.0, param_range: Mapping[str, Real] | None = None
     ) -> None:
         super().__init__()
         check_positive("scale_factor", scale_factor)
@@ -126,9 +127,9 @@ class DirectRegressionLoss(ValueLoss):
 
     def __init__(
         self,
-        loss_type: str = "l1",
-        huber_delta: Real = 0.1,
-        clamp_range: Sequence[Real] | None = None,
+        loss_type: DistanceName = "l1",
+        huber_delta: Positive = 0.1,
+        clamp_range: Bounds | None = None,
         activation: Activation = "sigmoid",
     ) -> None:
         super().__init__()
@@ -203,9 +204,9 @@ class NormalizedRegressionLoss(ValueLoss):
 
     def __init__(
         self,
-        param_range: Sequence[Real],
-        loss_type: str = "mse",
-        huber_delta: Real = 0.1,
+        param_range: Bounds,
+        loss_type: DistanceName = "mse",
+        huber_delta: Positive = 0.1,
         return_perceptual_units: bool = True,
         normalised_targets: bool = False,
     ) -> None:

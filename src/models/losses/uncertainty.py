@@ -16,6 +16,7 @@ from src.models.losses.base import (
     full_precision,
 )
 from src.models.losses.distances import inward_clamp
+from src.schema.bounds import Share
 from src.vimh.parameters import Parameter
 
 LOG_VARIANCE_RANGE = (-14.0, 4.0)
@@ -66,7 +67,7 @@ class BetaNLLLoss(ValueLoss):
 
     activation: Activation = "none"
 
-    def __init__(self, beta: Real = 0.5, margin: Real = 0.0) -> None:
+    def __init__(self, beta: Share = 0.5, margin: Share = 0.0) -> None:
         super().__init__()
         if not 0 <= beta <= 1:
             raise ValueError(f"beta is {beta}; it has to be in 0...1.")

@@ -1,0 +1,1 @@
+"""What a config may say: types and bounds, checked before anything is built."""

@@ -1,0 +1,311 @@
+"""Arguments checked against the signature that they are for.
+
+A constructor's annotations are the schema: its names, its types, and the bounds that
+:mod:`src.schema.bounds` adds to them. pydantic checks the values, strictly: a text is no number,
+``true`` is no 1, and NaN and infinity are no numbers.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+import annotated_types
+from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+
+from src.utils.errors import ConfigError
+
+T = TypeVar("T")
+
+_STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+_MAX_SHOWN = 60  # characters of a value in a message
+_NOUNS = {
+    bool: ("true or false", "of true and false"),
+    int: ("a whole number", "of whole numbers"),
+    float: ("a number", "of numbers"),
+    str: ("a text", "of texts"),
+    type(None): ("null", "of nulls"),
+}
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a constructor.
+
+    Attributes:
+        hint: Its annotation, with bounds.
+        required: Whether it has no default.
+    """
+
+    hint: Any
+    required: bool
+
+    @functools.cached_property
+    def validate(self) -> Callable[[Any], Any]:
+        """What checks a value: returns it, or raises pydantic's ``ValidationError``."""
+        hint = Any if self.hint is inspect.Parameter.empty else self.hint
+        try:
+            return TypeAdapter(hint, config=_STRICT).validate_python
+        except (PydanticSchemaGenerationError, PydanticUserError):
+            return TypeAdapter(Any).validate_python  # another package's word that is no type
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a class takes by name.
+
+    Attributes:
+        arguments: The named ones.
+        is_open: Whether it takes any other name too (an untyped ``**kwargs``).
+    """
+
+    arguments: Mapping[str, Argument]
+    is_open: bool
+
+
+@functools.cache
+def signature_of(cls: type) -> Signature:
+    """The arguments of a class's constructor, with ``**options: Unpack[Options]`` spelled out."""
+    hints = _hints(cls)
+    arguments: dict[str, Argument] = {}
+    is_open = False
+    for name, parameter in inspect.signature(cls).parameters.items():
+        hint = hints.get(name, inspect.Parameter.empty)
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            if get_origin(hint) is not typing.Unpack:
+                is_open = True
+                continue
+            options = get_args(hint)[0]
+            optional = typing.get_type_hints(options, include_extras=True)
+            arguments |= {key: Argument(option, False) for key, option in optional.items()}
+        elif parameter.kind is not inspect.Parameter.VAR_POSITIONAL:
+            arguments[name] = Argument(hint, parameter.default is inspect.Parameter.empty)
+    return Signature(arguments, is_open)
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    owner: Any = cls if is_dataclass(cls) else cls.__init__
+    try:
+        return typing.get_type_hints(owner, include_extras=True)
+    except (NameError, AttributeError, TypeError):
+        return {}  # another package's names that exist only for its type checker
+
+
+def check_arguments(
+    cls: type,
+    given: Mapping[str, Any],
+    where: str,
+    *,
+    derived: Collection[str] = (),
+    bounds: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Checks the names and values of arguments that a config gives for a class.
+
+    Args:
+        cls: The class.
+        given: Plain values by name.
+        where: The key of the config that they stand under, for messages; "" for the top.
+        derived: Names that the class gets from elsewhere: they may be missing.
+        bounds: Annotations that take the place of the class's own, by argument.
+
+    Returns:
+        The values, checked: new containers of plain values.
+
+    Raises:
+        ConfigError: An argument is unknown, missing, of another type or out of bounds. The message
+            names its key, what was found and what is expected.
+
+    Example:
+        >>> from src.schema.bounds import Rate
+        >>> class Network:
+        ...     def __init__(self, units: int, dropout: Rate = 0.0) -> None: ...
+        >>> check_arguments(Network, {"units": 8, "dropout": 0.5}, "model.net")
+        {'units': 8, 'dropout': 0.5}
+        >>> check_arguments(Network, {"units": 8, "dropout": "a"}, "model.net")
+        Traceback (most recent call last):
+        ...
+        src.utils.errors.ConfigError: model.net.dropout is 'a'; expected a number of at least 0 ...
+    """
+    signature = signature_of(cls)
+    overlay = bounds or {}
+    prefix = f"{where}." if where else ""
+    checked: dict[str, Any] = {}
+    for name, value in given.items():
+        known = signature.arguments.get(name)
+        if name in overlay:
+            known = Argument(overlay[name], required=False)
+        if known is None:
+            if not signature.is_open:
+                raise ConfigError(unknown_key(f"{prefix}{name}", name, signature.arguments))
+            checked[name] = value
+            continue
+        checked[name] = _checked(known, value, f"{prefix}{name}")
+    missing = [
+        name
+        for name, argument in signature.arguments.items()
+        if argument.required and name not in given and name not in derived
+    ]
+    if missing:
+        expected = describe(signature.arguments[missing[0]].hint)
+        raise ConfigError(f"{prefix}{missing[0]} is missing; expected {expected}")
+    return checked
+
+
+def section(cls: type[T], given: Any, where: str = "") -> T:
+    """A dataclass made of a mapping whose keys and values are checked; its sections too.
+
+    Args:
+        cls: The dataclass.
+        given: Plain containers.
+        where: The key of the config that the mapping stands under; "" for the top.
+
+    Raises:
+        ConfigError: As :func:`check_arguments`.
+    """
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{where or 'the config'} is {shown(given)}; expected a mapping")
+    prefix = f"{where}." if where else ""
+    values = dict(given)
+    made: dict[str, Any] = {}
+    for name, argument in signature_of(cls).arguments.items():
+        kind = _section_in(argument.hint)
+        if kind is None or values.get(name) is None:
+            continue
+        made[name] = section(kind, values.pop(name), f"{prefix}{name}")
+    checked = check_arguments(cls, values, where, derived=made)
+    return cls(**checked, **made)
+
+
+def _section_in(hint: Any) -> type | None:
+    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    return next((o for o in options if isinstance(o, type) and is_dataclass(o)), None)
+
+
+def check_value(hint: Any, value: Any, key: str) -> Any:
+    """One value, checked.
+
+    Args:
+        hint: The annotation that it has to fit.
+        value: The value.
+        key: Its whole key in the config.
+
+    Raises:
+        ConfigError: It does not fit.
+    """
+    return _checked(Argument(hint, False), value, key)
+
+
+def _checked(argument: Argument, value: Any, key: str) -> Any:
+    if is_too_large(value):
+        raise ConfigError(f"{key} is {shown(value)}; whole numbers have at most 64 bits")
+    try:
+        return argument.validate(value)
+    except ValidationError as error:
+        raise ConfigError(f"{key} is {shown(value)}; expected {describe(argument.hint)}") from error
+
+
+def is_too_large(value: Any) -> bool:
+    """Whether a plain value holds a whole number that no array takes."""
+    if isinstance(value, int):
+        return value.bit_length() > 63
+    if isinstance(value, Mapping):
+        return any(map(is_too_large, value.values()))
+    return isinstance(value, list | tuple) and any(map(is_too_large, value))
+
+
+def unknown_key(key: str, name: str, known: Collection[str]) -> str:
+    """The sentence for a key that is not read, with the nearest that is."""
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"{key} is unknown{hint} (there are {', '.join(known)})"
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: at most 60 characters."""
+    if isinstance(value, int) and value.bit_length() > 256:
+        return "a number of more than 256 bits"
+    text = "null" if value is None else repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 1]}…"
+
+
+def describe(hint: Any) -> str:
+    """What an annotation admits, in words.
+
+    Example:
+        >>> from src.schema.bounds import Rate, Size
+        >>> describe(Size | None), describe(list[str])
+        ('a whole number of at least 1 and at most 65536 or null', 'a list of texts')
+    """
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _described_bounds(*args)
+    if origin in (Union, types.UnionType):
+        return _described_union(args)
+    if origin is Literal:
+        return f"one of {', '.join(map(str, args))}"
+    if hint in _NOUNS:
+        return _NOUNS[hint][0]
+    container = origin or hint
+    if isinstance(container, type) and issubclass(container, Mapping):
+        return "a mapping"
+    if isinstance(container, type) and issubclass(container, Sequence):
+        inner = next((a for a in args if a is not Ellipsis), None)
+        return f"a list {_plural(inner)}".rstrip()
+    if hint is Any or hint is inspect.Parameter.empty:
+        return "a value"
+    return f"a {getattr(hint, '__name__', hint)}"
+
+
+def _plural(hint: Any) -> str:
+    text = describe(hint) if hint is not None else ""
+    for singular, plural in _NOUNS.values():
+        if text.startswith(singular):
+            return plural + text[len(singular) :]
+    return f"of entries, each {text}" if text else ""
+
+
+def _described_union(options: Sequence[Any]) -> str:
+    kept = [o for o in options if not (o is int and float in options)]
+    texts = dict.fromkeys(describe(option) for option in kept)
+    texts.pop("null", None)
+    nothing = ["null"] if type(None) in options else []
+    return " or ".join([*texts, *nothing])
+
+
+def _described_bounds(hint: Any, *metadata: Any) -> str:
+    texts: list[str] = []
+    for bound in _flattened(metadata):
+        match bound:
+            case annotated_types.DocInfo():
+                return bound.documentation
+            case annotated_types.Ge():
+                texts.append(f"at least {bound.ge}")
+            case annotated_types.Gt():
+                texts.append(f"more than {bound.gt}")
+            case annotated_types.Le():
+                texts.append(f"at most {bound.le}")
+            case annotated_types.Lt():
+                texts.append(f"less than {bound.lt}")
+            case annotated_types.MinLen() if bound.min_length:
+                texts.append(f"at least {bound.min_length} long")
+            case annotated_types.MaxLen():
+                texts.append(f"at most {bound.max_length} long")
+    base = describe(hint)
+    if not texts:
+        return base
+    return f"{base} of {' and '.join(texts)}"
+
+
+def _flattened(metadata: Sequence[Any]) -> list[Any]:
+    flat: list[Any] = []
+    for bound in metadata:
+        is_group = isinstance(bound, annotated_types.GroupedMetadata)
+        flat += _flattened(list(bound)) if is_group else [bound]
+    return flat

@@ -1,0 +1,58 @@
+"""Types with bounds, for the signatures of what configs build.
+
+A constructor that writes ``dropout: Rate`` says in one place what the argument may be:
+:mod:`src.schema.arguments` reads it there. A bound keeps values out that would take all memory or
+never end; no sensible setting is near it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from annotated_types import GroupedMetadata, Interval, Len, Predicate, doc
+
+
+@dataclass(frozen=True)
+class OneOf(GroupedMetadata):
+    """A text out of some: ``Annotated[str, OneOf(DISTANCES)]``.
+
+    Unlike a ``Literal`` it admits every text where only the type is checked, so that a constructor
+    says itself what is wrong with it.
+
+    Attributes:
+        options: The texts.
+    """
+
+    options: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[Any]:
+        yield Predicate(self.options.__contains__)
+        yield doc(f"one of {', '.join(self.options)}")
+
+
+# YAML and command lines write 1 where 1.0 is meant.
+Real = float | int
+
+Size = Annotated[int, Interval(ge=1, le=65_536)]  # units, channels, pixels
+OptionalSize = Annotated[int, Interval(ge=0, le=65_536)]  # 0: none of them
+MAX_CLASSES = 65_536  # a stored byte tells 256 apart
+Classes = Annotated[int, Interval(ge=2, le=MAX_CLASSES)]
+Outputs = Annotated[int, Interval(ge=1, le=2**24)]  # of a head
+Sizes = Annotated[Sequence[Size], Len(1, 16)]  # one a stage
+SizePair = Size | Annotated[Sequence[Size], Len(2, 2)]  # one number: a square
+Layers = Annotated[int, Interval(ge=1, le=256)]
+Depths = Annotated[Sequence[Layers], Len(1, 16)]  # one a stage
+Count = Annotated[int, Interval(ge=0, le=2**31 - 1)]
+PositiveCount = Annotated[int, Interval(ge=1, le=2**31 - 1)]
+
+Rate = Annotated[float, Interval(ge=0, lt=1)]  # of dropout: 1 would leave nothing
+Share = Annotated[Real, Interval(ge=0, le=1)]
+Positive = Annotated[Real, Interval(gt=0, le=1e12)]
+Bounds = Annotated[Sequence[Real], Len(2, 2)]  # low, high
+NonNegative = Annotated[Real, Interval(ge=0, le=1e12)]
+
+Seed = Annotated[int, Interval(ge=0, lt=2**32)]  # what torch, NumPy and Lightning all take
+Text = Annotated[str, Len(1, 4096), doc("a text that is not empty")]
+Texts = Annotated[Sequence[Text], Len(0, 65_536)]
