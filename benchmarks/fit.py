@@ -16,7 +16,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from src.build import Built, build_model, fit_data_to_model, resolve_monitor
+from src.build import Built, build_model, fit_data_to_model
+from src.monitor import resolve_monitor
 from src.utils import instantiate_callbacks, instantiate_loggers, instantiate_trainer
 from src.utils.allocator import keep_freed_memory
 

@@ -21,10 +21,11 @@ from omegaconf import DictConfig
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from benchmarks.suite_plan import Job  # noqa: E402
-from src.build import Built, build, resolve_monitor  # noqa: E402
+from src.build import Built, build  # noqa: E402
 from src.evaluation.baselines import MAX_TRAINING_SAMPLES, baselines  # noqa: E402
 from src.evaluation.run_report import split_arrays  # noqa: E402
 from src.evaluation.split_predictions import predict_split  # noqa: E402
+from src.monitor import resolve_monitor  # noqa: E402
 from src.utils import instantiate_callbacks, instantiate_loggers  # noqa: E402
 from src.vimh.parameters import Parameter  # noqa: E402
 

@@ -7,24 +7,30 @@ What does not fit is an error here, before anything is trained.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import hydra
-from omegaconf import DictConfig, ListConfig, OmegaConf
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from src.data.preparation import Preparation
 from src.data.vimh_datamodule import VIMHDataModule
+from src.model_settings import ModelSettings, called
 from src.models.components import MultiheadNetwork
 from src.models.losses import HeadLoss, head_loss
 from src.models.multihead_module import MultiheadLitModule
+from src.models.tables import NETWORKS
+from src.schema.specs import Spec
 from src.utils.errors import ConfigError
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import Parameter
 
+MAX_WEIGHTS = 10**9  # of a network; the largest of the configs has 10 million
 # Plain settings of the data that an evaluation takes from the checkpoint unless it is told others.
 CHECKPOINT_DATA_KEYS = (
     "batch_size",
@@ -65,10 +71,11 @@ def build(cfg: DictConfig) -> Built:
         ConfigError: If the config does not fit the data set; names the key to change.
         VIMHError: If the data set is not what it should be.
     """
-    datamodule = _call(partial(hydra.utils.instantiate, cfg.data), "data")
+    settings = ModelSettings.of(cfg)
+    datamodule = called(partial(hydra.utils.instantiate, cfg.data), "data")
     datamodule.prepare_data()
     preparation = datamodule.build_preparation()
-    model = build_model(cfg, datamodule.metadata, preparation)
+    model = build_from(settings, datamodule.metadata, preparation)
     fit_data_to_model(datamodule, model)
     return Built(datamodule, model)
 
@@ -84,80 +91,90 @@ def build_model(
         metadata: The description of the data set.
         preparation: What turns its bytes into the network's input.
     """
+    return build_from(ModelSettings.of(cfg), metadata, preparation)
+
+
+def build_from(
+    settings: ModelSettings,
+    metadata: Metadata,
+    preparation: Preparation,
+    weights: Mapping[str, Tensor] | None = None,
+) -> MultiheadLitModule:
+    """Builds the module that checked settings describe.
+
+    Args:
+        settings: From a user's config, or out of a checkpoint.
+        metadata: The description of the data set.
+        preparation: What turns its bytes into the network's input.
+        weights: What will be loaded into the module: a network of other shapes is refused before
+            it takes memory.
+    """
     parameters = [metadata.parameters[name] for name in metadata.parameters]
     if not parameters:
         raise ConfigError(
             f"The data set {metadata.dataset_name} has no varying parameter, so there is nothing "
             "to learn; make one whose parameters have max > min."
         )
-    criteria = {p.name: build_loss(cfg.loss, p) for p in parameters}
-    output_mode = _output_mode(cfg, criteria)
-    _check_target_width(cfg, criteria)
-    net = build_network(cfg.model.net, parameters, criteria, output_mode, preparation)
-    optimizer, scheduler = (
-        hydra.utils.instantiate(cfg.model.get(key)) if cfg.model.get(key) else None
-        for key in ("optimizer", "scheduler")
-    )
+    criteria = {p.name: build_loss(settings.loss, p) for p in parameters}
+    output_mode = _output_mode(settings, criteria)
+    _check_target_width(settings, criteria)
+    net = build_network(settings.net, parameters, criteria, output_mode, preparation, weights)
     return MultiheadLitModule(
         net=net,
-        optimizer=optimizer,
-        scheduler=scheduler,
+        optimizer=settings.optimizer,
+        scheduler=settings.scheduler,
         criteria=criteria,
-        loss_weights=_loss_weights(cfg.model.get("loss_weights"), parameters),
-        compile=cfg.model.get("compile", False),
+        loss_weights=_loss_weights(settings.loss_weights, parameters),
+        compile=settings.compile,
         output_mode=output_mode,
-        head_margin=cfg.model.get("head_margin", 0.0),
+        head_margin=settings.head_margin,
         parameters=parameters,
         preparation=preparation,
-        scheduler_monitor=cfg.model.get("scheduler_monitor", "val/loss"),
-        provenance=_provenance(cfg, metadata),
+        scheduler_monitor=settings.scheduler_monitor,
+        # Plain containers only: checkpoints are loaded with `weights_only=True`.
+        provenance={"format": 1, "config": dict(settings.config), "metadata": metadata.to_json()},
     )
 
 
-def build_loss(loss_cfg: DictConfig, parameter: Parameter) -> HeadLoss:
+def build_loss(loss: Spec, parameter: Parameter) -> HeadLoss:
     """One head's loss: the config's arguments, completed by what the data set decides.
 
     Args:
-        loss_cfg: ``_target_`` and the arguments that the config gives.
+        loss: Its class and the arguments that the config gives.
         parameter: The parameter of the head.
     """
-    target = _class(loss_cfg, "loss")
-    given = {k: v for k, v in loss_cfg.items() if v is not None}
     try:
-        derived = target.arguments_from(parameter) if issubclass(target, HeadLoss) else {}
-        criterion = _call(partial(hydra.utils.instantiate, {**derived, **given}), "loss")
-        return head_loss(criterion, parameter)
+        derived = loss.cls.arguments_from(parameter) if issubclass(loss.cls, HeadLoss) else {}
+        # The config's own come before what the data set decides.
+        return head_loss(loss.make(**{**derived, **loss.arguments}), parameter)
     except ConfigError:
         raise
     except ValueError as error:
-        raise ConfigError(f"loss: {target.__name__}: {error}") from error
+        raise ConfigError(f"loss: {loss.cls.__name__}: {error}") from error
 
 
 def build_network(
-    net_cfg: DictConfig,
+    network: Spec,
     parameters: list[Parameter],
     criteria: Mapping[str, HeadLoss],
     output_mode: str,
     preparation: Preparation,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> MultiheadNetwork:
     """The network, with its input sized by the data and its heads by their losses.
 
     Args:
-        net_cfg: ``_target_`` and sizes; what the data set decides is null or agrees with it.
+        network: Its class and sizes; what the data set decides is left out or agrees with it.
         parameters: The parameters in the heads' order.
         criteria: The loss of each head.
         output_mode: "classification" or "regression".
         preparation: Decides the image's shape and the number of auxiliary features.
+        weights: See :func:`build_from`.
     """
-    network = _class(net_cfg, "model.net")
-    if not issubclass(network, MultiheadNetwork):
-        raise ConfigError(
-            f"model.net._target_ is {net_cfg['_target_']}, which is not a MultiheadNetwork; "
-            "docs/architectures.md says how to add a network."
-        )
+    assert issubclass(network.cls, MultiheadNetwork)
     biases = {p.name: criteria[p.name].initial_bias(p) for p in parameters}
     derived = {
-        **network.image_arguments(preparation.image_shape),
+        **network.cls.image_arguments(preparation.image_shape),
         "heads_config": {p.name: criteria[p.name].outputs(p) for p in parameters},
         "output_mode": output_mode,
         "activations": {p.name: criteria[p.name].activation for p in parameters},
@@ -165,16 +182,44 @@ def build_network(
         "parameter_names": [p.name for p in parameters],
         "auxiliary_input_size": preparation.auxiliary_size,
     }
-    given = {k: v for k, v in net_cfg.items() if v is not None}
+    given = network.arguments
     for key in derived.keys() & given.keys():
         if _plain(given[key]) != _plain(derived[key]):
             raise ConfigError(
                 f"model.net.{key} is {_plain(given[key])}, but the data set and the loss make it "
                 f"{_plain(derived[key])}: leave model.net.{key} null, or change data or loss."
             )
-    return _call(
-        partial(hydra.utils.instantiate, {**given, **derived}, _convert_="all"), "model.net"
-    )
+    if network.target in NETWORKS:
+        _check_size(network, derived, weights)
+    return network.make(**derived)
+
+
+def _check_size(
+    network: Spec, derived: Mapping[str, Any], weights: Mapping[str, Tensor] | None
+) -> None:
+    """Counts the weights before any is made: on the meta device a layer has a shape and no memory.
+
+    Raises:
+        ConfigError: If there are too many, or others than those that will be loaded.
+    """
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        state = network.make(**derived).state_dict()
+    count = sum(tensor.numel() for tensor in state.values())
+    if count > MAX_WEIGHTS:
+        raise ConfigError(
+            f"model.net ({network.target}) would have {count:,} weights; at most {MAX_WEIGHTS:,} "
+            "are built: make it smaller"
+        )
+    if weights is None:
+        return
+    for name, tensor in state.items():
+        found = weights.get(f"net.{name}")
+        if found is None or found.shape != tensor.shape:
+            shape = "missing" if found is None else f"of shape {tuple(found.shape)}"
+            raise ConfigError(
+                f"its weights do not fit the network it describes: net.{name} is {shape}, and the "
+                f"network's is of shape {tuple(tensor.shape)}"
+            )
 
 
 def fit_data_to_model(datamodule: VIMHDataModule, model: MultiheadLitModule) -> None:
@@ -208,14 +253,14 @@ def fit_data_to_model(datamodule: VIMHDataModule, model: MultiheadLitModule) -> 
 
 
 def build_evaluation_data(
-    cfg: DictConfig, trained_with: DictConfig, model: MultiheadLitModule
+    cfg: DictConfig, trained_with: Mapping[str, Any], model: MultiheadLitModule
 ) -> VIMHDataModule:
     """The data module for a loaded checkpoint: its own data set, or what the command line says.
 
     Args:
         cfg: The composed config; ``data`` and ``paths.vimh_dir`` are read.
-        trained_with: The checkpoint's ``data`` config. Plain settings are taken from it where
-            ``cfg.data`` has null; it names no class, file or source that is acted on.
+        trained_with: The checkpoint's settings of the data. They are taken where ``cfg.data`` has
+            null; none of them is a class, a file or a source.
         model: The loaded module; the data have to have its heads.
 
     Raises:
@@ -227,20 +272,20 @@ def build_evaluation_data(
             data[key] = trained_with.get(key)
     if data.get("data_dir") is None and data.get("source") is None:
         data["data_dir"] = str(_own_data_dir(cfg, model))
-    datamodule = _call(partial(hydra.utils.instantiate, data), "data")
+    datamodule = called(partial(hydra.utils.instantiate, data), "data")
     datamodule.prepare_data()
     fit_data_to_model(datamodule, model)
     return datamodule
 
 
 def training_data(
-    cfg: DictConfig, trained_with: DictConfig, model: MultiheadLitModule
+    cfg: DictConfig, trained_with: Mapping[str, Any], model: MultiheadLitModule
 ) -> VIMHDataModule | None:
     """The data module of the set that a loaded checkpoint was trained on, split as it was then.
 
     Args:
         cfg: The composed config; ``paths.vimh_dir`` is read.
-        trained_with: The checkpoint's ``data`` config.
+        trained_with: The checkpoint's settings of the data.
         model: The loaded module.
 
     Returns:
@@ -255,29 +300,6 @@ def training_data(
     return datamodule
 
 
-def resolve_monitor(cfg: DictConfig, model: MultiheadLitModule) -> None:
-    """Fills ``monitor`` in place and checks every metric name that the config waits for.
-
-    Where the config leaves it null, what is monitored is the mean error in JND steps, or the
-    loss where some head has no step.
-
-    Raises:
-        ConfigError: If a name is none that the model will log.
-    """
-    if cfg.monitor.metric is None:
-        by_jnd = "val/mae_jnd" in model.logged_names
-        cfg.monitor.metric = "val/mae_jnd" if by_jnd else "val/loss"
-        cfg.monitor.mode = "min"
-    names = set(model.logged_names)
-    for key in ("monitor.metric", "optimized_metric", "model.scheduler_monitor"):
-        name = OmegaConf.select(cfg, key)
-        if name and name not in names:
-            raise ConfigError(
-                f"{key} is {name!r}, which this model does not log. It logs: "
-                f"{', '.join(sorted(names))}."
-            )
-
-
 def _own_data_dir(cfg: DictConfig, model: MultiheadLitModule) -> Path:
     """Where the set of a loaded checkpoint lies, by its name: no path in a file is followed."""
     name = Path(model.provenance["metadata"]["dataset_name"]).name
@@ -288,38 +310,37 @@ def _own_data_dir(cfg: DictConfig, model: MultiheadLitModule) -> Path:
     return Path(cfg.paths.vimh_dir) / name
 
 
-def _output_mode(cfg: DictConfig, criteria: Mapping[str, HeadLoss]) -> str:
+def _output_mode(settings: ModelSettings, criteria: Mapping[str, HeadLoss]) -> str:
     modes = {loss.output_mode for loss in criteria.values()}
     if len(modes) > 1:
         raise ConfigError("All heads have to be of one output_mode: choose one kind of loss.")
     (mode,) = modes
-    asked = cfg.model.get("output_mode")
-    if asked not in (None, mode):
+    if settings.output_mode not in (None, mode):
         raise ConfigError(
-            f"model.output_mode is {asked!r}, but loss={cfg.loss['_target_']} is for {mode!r}: "
-            "leave model.output_mode null or choose another loss."
+            f"model.output_mode is {settings.output_mode!r}, but loss={settings.loss.target} is "
+            f"for {mode!r}: leave model.output_mode null or choose another loss."
         )
     return mode
 
 
-def _check_target_width(cfg: DictConfig, criteria: Mapping[str, HeadLoss]) -> None:
-    width = cfg.data.get("target_width") or 0.0
+def _check_target_width(settings: ModelSettings, criteria: Mapping[str, HeadLoss]) -> None:
+    width, target = settings.target_width, settings.loss.target
     for name, loss in criteria.items():
         if width > 0 and not loss.accepts_soft_targets:
             raise ConfigError(
                 f"data.target_width is {width}, but the loss of head {name!r} "
-                f"({cfg.loss['_target_']}) takes no soft targets: set data.target_width=0 or "
+                f"({target}) takes no soft targets: set data.target_width=0 or "
                 "choose loss=soft_target or loss=ce."
             )
         if width == 0 and loss.target == "distribution":
             raise ConfigError(
-                f"The loss of head {name!r} ({cfg.loss['_target_']}) needs soft targets: set "
+                f"The loss of head {name!r} ({target}) needs soft targets: set "
                 "data.target_width to their width in classes, for example 1.0."
             )
 
 
 def _loss_weights(
-    weights: DictConfig | None, parameters: list[Parameter]
+    weights: Mapping[str, float | int | None] | None, parameters: list[Parameter]
 ) -> dict[str, float | int | None] | None:
     """The weights of heads that there are; null ones of others are no mistake.
 
@@ -335,36 +356,10 @@ def _loss_weights(
     return {name: weight for name, weight in weights.items() if name in names}
 
 
-def _provenance(cfg: DictConfig, metadata: Metadata) -> dict[str, Any]:
-    """Plain containers only: checkpoints are loaded with ``weights_only=True``."""
-    config = {
-        key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("data", "model", "loss")
-    }
-    return {"format": 1, "config": config, "metadata": metadata.to_json()}
-
-
 def _plain(value: Any) -> Any:
-    if isinstance(value, DictConfig | ListConfig):
-        value = OmegaConf.to_container(value)
     if isinstance(value, tuple):
         value = list(value)
     # One number for a square image is the usual spelling.
     if isinstance(value, list) and len(value) == 2 and value[0] == value[1]:
         return value[0]
     return value
-
-
-def _class(node: DictConfig, key: str) -> type:
-    try:
-        return hydra.utils.get_class(node["_target_"])
-    except (ImportError, ValueError, AttributeError) as error:
-        raise ConfigError(f"{key}._target_: {error}") from error
-
-
-def _call(make: Callable[[], Any], key: str) -> Any:
-    """Hydra's word for a mistake in a config is a long chain; the last link is the sentence."""
-    try:
-        return make()
-    except hydra.errors.InstantiationException as error:
-        cause = error.__cause__ or error
-        raise ConfigError(f"{key}: {cause}") from error

@@ -1,8 +1,9 @@
 """Checkpoints as files from elsewhere: read without running any code, then built from.
 
-A checkpoint says what the network and the losses are; only these are instantiated, and only where
-they are classes of ``src.models`` or ``torch.nn``. Trainer, callbacks, loggers and optimiser come
-from our own configs, and no path in a checkpoint is followed.
+A checkpoint says what the network and the losses are. What it says is plain data, checked once as
+a whole; the classes are looked up in the tables of :mod:`src.models.tables`, and they are built
+from the values that were checked. Trainer, callbacks, loggers and optimiser come from our own
+configs, and no path in a checkpoint is followed.
 """
 
 from __future__ import annotations
@@ -13,33 +14,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from torch import nn
+from torch import Tensor
 
-from src.build import CHECKPOINT_DATA_KEYS, PREPARATION_KEYS, build_model
+from src.build import CHECKPOINT_DATA_KEYS, PREPARATION_KEYS, build_from
 from src.callbacks.checkpoint_io import load_checkpoint
 from src.data.preparation import Preparation
+from src.data.vimh_datamodule import VIMHDataModule
+from src.model_settings import ModelSettings, loss_spec, network_spec
 from src.models.multihead_module import MultiheadLitModule
+from src.models.tables import LOSSES, NETWORKS
+from src.schema.arguments import check_arguments, shown, signature_of, unknown_key
+from src.schema.plain import as_plain, check_plain
+from src.schema.specs import HYDRA_KEYS, TARGET, listed
 from src.utils.errors import CheckpointError, ConfigError
 from src.vimh.metadata import Metadata
 
-ALLOWED_PACKAGES = ("src.models.", "torch.nn.")
 SAFETENSORS = ".safetensors"
-MAX_NODES = 100_000  # of a config or a description of a data set
-# What a checkpoint's config may decide of the module; the rest is ours.
+MAX_TEXT_BYTES = 16 * 2**20  # of the descriptions in a safetensors file
+# What a checkpoint's config may decide of the module. The rest of `model` is there for people.
 MODEL_KEYS = ("net", "loss_weights", "head_margin", "output_mode")
+GROUPS = ("data", "model", "loss")
+NEEDED = ("avix", "state_dict", "epoch", "global_step")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint file, read and looked through but not acted on.
+    """A checkpoint file, read and checked; nothing is built of it yet.
 
     Attributes:
         path: Where it lies.
-        config: Its ``data``, ``model`` and ``loss``, plain containers.
+        settings: The network, the losses and the weights of the heads.
+        data: The checked settings of the data, those of :data:`PREPARATION_KEYS` and
+            :data:`CHECKPOINT_DATA_KEYS`.
         metadata: The description of the data set it was trained on.
         state_dict: The module's tensors.
         epoch: The epoch it was saved in, from 0.
@@ -47,9 +54,10 @@ class Checkpoint:
     """
 
     path: Path
-    config: DictConfig
+    settings: ModelSettings
+    data: Mapping[str, Any]
     metadata: Metadata
-    state_dict: dict[str, torch.Tensor]
+    state_dict: dict[str, Tensor]
     epoch: int
     global_step: int
 
@@ -62,32 +70,111 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
     Raises:
         CheckpointError: If there is no such file, or it is damaged or no checkpoint at all.
-        ConfigError: If it is not a checkpoint of this project.
+        ConfigError: If it is not a checkpoint of this project, or its config is not what one says.
+        VIMHError: If its description of a data set is none.
     """
     path = Path(path)
     raw = _load_safetensors(path) if path.suffix == SAFETENSORS else load_checkpoint(path)
-    needed = ("avix", "state_dict", "epoch", "global_step")
-    if not isinstance(raw, Mapping) or any(key not in raw for key in needed):
+    if not isinstance(raw, Mapping) or any(key not in raw for key in NEEDED):
         raise ConfigError(
-            f"{path} is not a checkpoint of this project: it needs the keys {', '.join(needed)}."
+            f"{path} is not a checkpoint of this project: it needs the keys {', '.join(NEEDED)}."
         )
     described = raw["avix"]
     if not isinstance(described, Mapping) or not {"config", "metadata"} <= described.keys():
         raise ConfigError(f"{path} does not describe its model: no avix.config or avix.metadata.")
-    kinds = {"epoch": int, "global_step": int, "state_dict": Mapping}
-    wrong = [key for key, kind in kinds.items() if not isinstance(raw[key], kind)]
-    wrong += [f"avix.{key}" for key in ("config", "metadata") if not _is_plain(described[key])]
-    wrong += [f"avix.{key}" for key in ("config", "metadata") if _is_endless(described[key])]
-    if wrong:
-        raise ConfigError(f"{path}: {', '.join(wrong)} is not what a checkpoint has there.")
+    for key in ("config", "metadata"):
+        if not isinstance(described[key], dict):
+            raise ConfigError(f"{path}: avix.{key} is {shown(described[key])}; expected a mapping.")
+        check_plain(described[key], f"{path}: avix.{key}")
+    for key in ("epoch", "global_step"):
+        if type(raw[key]) is not int or not 0 <= raw[key] < 2**63:
+            raise ConfigError(f"{path}: {key} is {shown(raw[key])}; expected a whole number.")
+    try:
+        data, settings = _checked_config(as_plain(described["config"]))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     return Checkpoint(
         path=path,
-        config=_config_of(described["config"], path),
-        metadata=Metadata.from_json(described["metadata"], where=str(path)),
-        state_dict=dict(raw["state_dict"]),
+        settings=settings,
+        data=data,
+        metadata=Metadata.from_json(as_plain(described["metadata"]), where=str(path)),
+        state_dict=_checked_tensors(raw["state_dict"], path),
         epoch=raw["epoch"],
         global_step=raw["global_step"],
     )
+
+
+def _checked_config(config: dict[str, Any]) -> tuple[dict[str, Any], ModelSettings]:
+    """The data's settings and the model's, from the config in a file, which is plain data.
+
+    Raises:
+        ConfigError: If a key is not known, or a value is not of its type or out of its bounds.
+    """
+    for key in config:
+        if key not in GROUPS:
+            raise ConfigError(unknown_key(key, key, GROUPS))
+    for key in GROUPS:
+        if not isinstance(config.get(key), dict):
+            raise ConfigError(f"{key} is {shown(config.get(key))}; expected a mapping")
+    data, model = config["data"], config["model"]
+    _check_names(data, "data", VIMHDataModule)
+    _check_names(model, "model", MultiheadLitModule)
+    for key in ("model.net", "loss"):
+        if (model.get("net") if key == "model.net" else config["loss"]) is None:
+            raise ConfigError(f"its config has no {key}")
+    kept = {key: data.get(key) for key in (*PREPARATION_KEYS, *CHECKPOINT_DATA_KEYS)}
+    given = {key: value for key, value in kept.items() if value is not None}
+    kept |= check_arguments(VIMHDataModule, given, "data", complete=False)
+    only = "a checkpoint may name only"
+    heads = {key: model[key] for key in MODEL_KEYS if model.get(key) is not None and key != "net"}
+    heads = check_arguments(MultiheadLitModule, heads, "model", complete=False)
+    settings = ModelSettings(
+        net=network_spec(model.get("net"), listed(NETWORKS, f"{only} networks")),
+        loss=loss_spec(config["loss"], listed(LOSSES, f"{only} losses")),
+        target_width=kept.get("target_width") or 0.0,
+        loss_weights=heads.get("loss_weights"),
+        head_margin=heads.get("head_margin", 0.0),
+        output_mode=heads.get("output_mode"),
+        config={
+            "data": kept,
+            "model": {key: model.get(key) for key in MODEL_KEYS},
+            "loss": config["loss"],
+        },
+    )
+    return kept, settings
+
+
+def _check_names(group: Mapping[str, Any], where: str, cls: type) -> None:
+    known = {*signature_of(cls).arguments, TARGET, *HYDRA_KEYS}
+    for key in group:
+        if key not in known:
+            raise ConfigError(unknown_key(f"{where}.{key}", key, sorted(known)))
+
+
+def _checked_tensors(state: Any, path: Path) -> dict[str, Tensor]:
+    """The tensors by name, where each is held by memory of its own size.
+
+    A tensor of a million million numbers can be a view of one number: what is copied from it is not
+    bounded by the file.
+    """
+    if not isinstance(state, Mapping):
+        raise ConfigError(f"{path}: state_dict is {shown(state)}; expected tensors by name.")
+    total, size = 0, path.stat().st_size
+    for name, tensor in state.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise ConfigError(
+                f"{path}: state_dict has {shown(name)} of type {type(tensor).__name__}; expected "
+                "tensors by name."
+            )
+        if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
+            raise ConfigError(f"{path}: state_dict.{name[:100]} is no plain tensor.")
+        total += tensor.numel() * tensor.element_size()
+        if total > size:
+            raise ConfigError(
+                f"{path}: its tensors would take more than the {size} bytes of the file; expected "
+                "each to be stored whole."
+            )
+    return dict(state)
 
 
 def write_safetensors(checkpoint: Checkpoint, path: Path, about: Mapping[str, str]) -> Path:
@@ -100,13 +187,8 @@ def write_safetensors(checkpoint: Checkpoint, path: Path, about: Mapping[str, st
     """
     from safetensors.torch import save_file
 
-    kept = {"model": MODEL_KEYS, "data": (*PREPARATION_KEYS, *CHECKPOINT_DATA_KEYS)}
-    config: dict[str, Any] = {
-        name: OmegaConf.to_container(OmegaConf.masked_copy(checkpoint.config[name], list(keys)))
-        for name, keys in kept.items()
-    }
     described = {
-        "config": config | {"loss": OmegaConf.to_container(checkpoint.config.loss)},
+        "config": dict(checkpoint.settings.config),
         "metadata": checkpoint.metadata.to_json(),
     }
     place = {"epoch": checkpoint.epoch, "global_step": checkpoint.global_step}
@@ -125,6 +207,9 @@ def _load_safetensors(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             texts = file.metadata() or {}
+            too_long = [key for key, text in texts.items() if len(text) > MAX_TEXT_BYTES]
+            if too_long:
+                raise ValueError(f"{too_long[0]} has more than {MAX_TEXT_BYTES} characters")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         described = {key: json.loads(texts[key]) for key in ("avix", "place") if key in texts}
     except (SafetensorError, ValueError, RecursionError) as error:
@@ -133,89 +218,23 @@ def _load_safetensors(path: Path) -> dict[str, Any]:
     return {**described, **(place if isinstance(place, dict) else {}), "state_dict": tensors}
 
 
-def _is_plain(node: Any) -> bool:
-    """Whether a node is a mapping by names."""
-    return isinstance(node, Mapping) and all(isinstance(key, str) for key in node)
-
-
-def _is_endless(node: Any) -> bool:
-    """Whether a node has more parts than any config; a list may hold itself 2^80 times."""
-    waiting, seen = [node], 0
-    while waiting and seen <= MAX_NODES:
-        part = waiting.pop()
-        seen += 1
-        if isinstance(part, Mapping):
-            waiting += part.values()
-        elif isinstance(part, list | tuple):
-            waiting += part
-    return seen > MAX_NODES or len(waiting) > 0
-
-
-def _config_of(described: Any, path: Path) -> DictConfig:
-    try:
-        return OmegaConf.create(dict(described))
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{path}: its avix.config is no config: {error}") from error
-
-
 def load_model(checkpoint: Checkpoint) -> MultiheadLitModule:
     """Builds the module that a checkpoint describes and loads its weights, in eval mode.
 
     Raises:
-        ConfigError: If its config names a class that a checkpoint must not name, or the weights
-            do not fit the network it describes.
+        ConfigError: If the parts do not fit one another, or the weights do not fit the network.
     """
-    config = checkpoint.config
-    for key in ("model.net", "loss"):
-        if OmegaConf.select(config, key) is None:
-            raise ConfigError(f"{checkpoint.path}: its config has no {key}.")
-        _check_targets(OmegaConf.select(config, key), f"{checkpoint.path}: {key}")
-    trusted = OmegaConf.create(
-        {
-            "model": {key: config.model.get(key) for key in MODEL_KEYS},
-            "loss": config.loss,
-            "data": config.data,
-        }
-    )
-    preparation = Preparation(
-        checkpoint.metadata, **{key: config.data.get(key) for key in PREPARATION_KEYS}
-    )
-    model = build_model(trusted, checkpoint.metadata, preparation)
+    arguments = {key: checkpoint.data[key] for key in PREPARATION_KEYS}
     try:
+        preparation = Preparation(checkpoint.metadata, **arguments)
+        model = build_from(
+            checkpoint.settings, checkpoint.metadata, preparation, checkpoint.state_dict
+        )
         model.load_state_dict(checkpoint.state_dict)
     except RuntimeError as error:
         raise ConfigError(
             f"{checkpoint.path}: its weights do not fit the network it describes: {error}"
         ) from error
+    except ConfigError as error:
+        raise ConfigError(f"{checkpoint.path}: {error}") from error
     return model.eval()
-
-
-def _check_targets(node: Any, where: str) -> None:
-    """Every ``_target_`` in the node, however deep, has to be an allowed module class."""
-    if isinstance(node, DictConfig | dict):
-        for key, value in node.items():
-            if key == "_target_":
-                _check_target(value, where)
-            elif str(key).startswith("_"):
-                raise ConfigError(f"{where}.{key!s} is not admitted in a checkpoint.")
-            else:
-                _check_targets(value, f"{where}.{key!s}")
-    elif OmegaConf.is_list(node) or isinstance(node, list):
-        for item in node:
-            _check_targets(item, where)
-
-
-def _check_target(target: Any, where: str) -> None:
-    refusal = ConfigError(
-        f"{where}._target_ is {target!r}; a checkpoint may name only network and loss classes of "
-        f"{' and '.join(package.rstrip('.') for package in ALLOWED_PACKAGES)}. Not loaded."
-    )
-    if not isinstance(target, str) or not target.startswith(ALLOWED_PACKAGES):
-        raise refusal
-    try:
-        found = hydra.utils.get_class(target)
-    except (ImportError, ValueError, AttributeError) as error:
-        raise refusal from error
-    # A dotted path can lead out of the package through an import inside it.
-    if not issubclass(found, nn.Module) or not f"{found.__module__}.".startswith(ALLOWED_PACKAGES):
-        raise refusal

@@ -42,13 +42,13 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     checkpoint = read_checkpoint(cfg.ckpt_path)
     model = load_model(checkpoint)
-    datamodule = build_evaluation_data(cfg, checkpoint.config.data, model)
+    datamodule = build_evaluation_data(cfg, checkpoint.data, model)
     if len(datamodule.splits[cfg.split]) == 0:
         raise ConfigError(
             f"split={cfg.split} has no samples: give it a share in data.train_val_test_split, "
             "or name the other split."
         )
-    trained_on = training_data(cfg, checkpoint.config.data, model)
+    trained_on = training_data(cfg, checkpoint.data, model)
     loggers = instantiate_loggers(cfg.get("logger"))
     trainer = instantiate_trainer(cfg.trainer, loggers=loggers)
     run = trainer.validate if cfg.split == "val" else trainer.test

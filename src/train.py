@@ -42,9 +42,10 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     # Here, so that --help, --cfg job and a config with a mistake do not wait for Lightning.
     import lightning.pytorch as pl
 
-    from src.build import build, resolve_monitor
+    from src.build import build
     from src.evaluation.run_report import report_run
     from src.export import write_model_files
+    from src.monitor import resolve_monitor
 
     if not cfg.train and cfg.ckpt_path is None:
         raise ConfigError(

@@ -8,8 +8,9 @@ import pytest
 import torch
 from omegaconf import open_dict
 
-from src.build import build, fit_data_to_model, resolve_monitor
+from src.build import build, fit_data_to_model
 from src.data.vimh_datamodule import VIMHDataModule
+from src.monitor import resolve_monitor
 from src.utils.errors import ConfigError
 from src.vimh.metadata import METADATA_FILE
 from tests.helpers import shrink

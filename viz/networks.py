@@ -9,7 +9,9 @@ from omegaconf import DictConfig
 
 from src.build import build_loss, build_network
 from src.data.preparation import Preparation
+from src.model_settings import loss_spec, network_spec
 from src.models.components import MultiheadNetwork
+from src.schema.plain import plain_node
 from src.synth.generate import metadata_json
 from src.synth.recipe import Recipe
 from src.synth.samples import SampleMaker
@@ -102,9 +104,12 @@ def build_configured(name: str, data: str | None = None) -> ConfiguredNetwork:
         },
     )
     heads = list(metadata.parameters.values())
-    criteria = {parameter.name: build_loss(cfg.loss, parameter) for parameter in heads}
+    loss = loss_spec(plain_node(cfg, "loss"))
+    criteria = {parameter.name: build_loss(loss, parameter) for parameter in heads}
     mode = next(iter(criteria.values())).output_mode
-    network = build_network(cfg.model.net, heads, criteria, mode, preparation)
+    network = build_network(
+        network_spec(plain_node(cfg.model, "net")), heads, criteria, mode, preparation
+    )
     return ConfiguredNetwork(name, data, network)
 
 

@@ -72,7 +72,13 @@ class Signature:
 
 @functools.cache
 def signature_of(cls: type) -> Signature:
-    """The arguments of a class's constructor, with ``**options: Unpack[Options]`` spelled out."""
+    """The arguments of a class's constructor, with ``**options: Unpack[Options]`` spelled out.
+
+    Of a ``TypedDict``, its keys.
+    """
+    if typing.is_typeddict(cls):
+        keys = typing.get_type_hints(cls, include_extras=True)
+        return Signature({key: Argument(hint, False) for key, hint in keys.items()}, False)
     hints = _hints(cls)
     arguments: dict[str, Argument] = {}
     is_open = False
@@ -82,16 +88,14 @@ def signature_of(cls: type) -> Signature:
             if get_origin(hint) is not typing.Unpack:
                 is_open = True
                 continue
-            options = get_args(hint)[0]
-            optional = typing.get_type_hints(options, include_extras=True)
-            arguments |= {key: Argument(option, False) for key, option in optional.items()}
+            arguments |= signature_of(get_args(hint)[0]).arguments
         elif parameter.kind is not inspect.Parameter.VAR_POSITIONAL:
             arguments[name] = Argument(hint, parameter.default is inspect.Parameter.empty)
     return Signature(arguments, is_open)
 
 
 def _hints(cls: type) -> dict[str, Any]:
-    owner: Any = cls if is_dataclass(cls) else cls.__init__
+    owner: Any = cls if is_dataclass(cls) else getattr(cls, "__init__")  # noqa: B009 - mypy
     try:
         return typing.get_type_hints(owner, include_extras=True)
     except (NameError, AttributeError, TypeError):
@@ -103,7 +107,7 @@ def check_arguments(
     given: Mapping[str, Any],
     where: str,
     *,
-    derived: Collection[str] = (),
+    complete: bool = True,
     bounds: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Checks the names and values of arguments that a config gives for a class.
@@ -112,7 +116,7 @@ def check_arguments(
         cls: The class.
         given: Plain values by name.
         where: The key of the config that they stand under, for messages; "" for the top.
-        derived: Names that the class gets from elsewhere: they may be missing.
+        complete: Whether every argument without a default has to be given.
         bounds: Annotations that take the place of the class's own, by argument.
 
     Returns:
@@ -146,19 +150,23 @@ def check_arguments(
                 raise ConfigError(unknown_key(f"{prefix}{name}", name, signature.arguments))
             checked[name] = value
             continue
-        checked[name] = _checked(known, value, f"{prefix}{name}")
+        options = _typed_dict_in(known.hint)
+        if options is not None and isinstance(value, Mapping):
+            checked[name] = check_arguments(options, value, f"{prefix}{name}")
+        else:
+            checked[name] = _checked(known, value, f"{prefix}{name}")
     missing = [
         name
         for name, argument in signature.arguments.items()
-        if argument.required and name not in given and name not in derived
+        if argument.required and name not in given
     ]
-    if missing:
+    if missing and complete:
         expected = describe(signature.arguments[missing[0]].hint)
         raise ConfigError(f"{prefix}{missing[0]} is missing; expected {expected}")
     return checked
 
 
-def section(cls: type[T], given: Any, where: str = "") -> T:
+def section(cls: Callable[..., T], given: Any, where: str = "") -> T:
     """A dataclass made of a mapping whose keys and values are checked; its sections too.
 
     Args:
@@ -173,19 +181,24 @@ def section(cls: type[T], given: Any, where: str = "") -> T:
         raise ConfigError(f"{where or 'the config'} is {shown(given)}; expected a mapping")
     prefix = f"{where}." if where else ""
     values = dict(given)
-    made: dict[str, Any] = {}
+    assert isinstance(cls, type)
     for name, argument in signature_of(cls).arguments.items():
         kind = _section_in(argument.hint)
-        if kind is None or values.get(name) is None:
-            continue
-        made[name] = section(kind, values.pop(name), f"{prefix}{name}")
-    checked = check_arguments(cls, values, where, derived=made)
-    return cls(**checked, **made)
+        if kind is not None and values.get(name) is not None:
+            values[name] = section(kind, values[name], f"{prefix}{name}")
+    return cls(**check_arguments(cls, values, where))
 
 
 def _section_in(hint: Any) -> type | None:
-    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    return next((o for o in options if isinstance(o, type) and is_dataclass(o)), None)
+    return next((o for o in _options(hint) if isinstance(o, type) and is_dataclass(o)), None)
+
+
+def _typed_dict_in(hint: Any) -> type | None:
+    return next((option for option in _options(hint) if typing.is_typeddict(option)), None)
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
 def check_value(hint: Any, value: Any, key: str) -> Any:
@@ -252,6 +265,8 @@ def describe(hint: Any) -> str:
         return f"one of {', '.join(map(str, args))}"
     if hint in _NOUNS:
         return _NOUNS[hint][0]
+    if typing.is_typeddict(hint):
+        return "a mapping"
     container = origin or hint
     if isinstance(container, type) and issubclass(container, Mapping):
         return "a mapping"

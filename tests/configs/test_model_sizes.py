@@ -13,7 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.build import build_loss, build_network
 from src.data.preparation import Preparation
+from src.model_settings import loss_spec, network_spec
 from src.models.components import MultiheadNetwork
+from src.schema.plain import plain_node
 from src.vimh.metadata import Metadata
 from viz.networks import IMPORTED
 
@@ -57,10 +59,13 @@ def network_of(
         }
     )
     heads = list(metadata.parameters.values())
-    criteria = {parameter.name: build_loss(cfg.loss, parameter) for parameter in heads}
+    loss = loss_spec(plain_node(cfg, "loss"))
+    criteria = {parameter.name: build_loss(loss, parameter) for parameter in heads}
     mode = next(iter(criteria.values())).output_mode
     preparation = Preparation(metadata, auxiliary_features=auxiliary_features)
-    return build_network(cfg.model.net, heads, criteria, mode, preparation)
+    return build_network(
+        network_spec(plain_node(cfg.model, "net")), heads, criteria, mode, preparation
+    )
 
 
 def count(network: MultiheadNetwork) -> int:
