@@ -1,12 +1,14 @@
 """A two-pole resonator, struck by an impulse or by a burst of noise."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import scipy.signal
+from annotated_types import Interval
 from jaxtyping import Complex128, Float32, Float64
 
+from src.schema.bounds import OneOf, Seed
 from src.synth.synthesizers import Synthesizer, fill_lanes
 from src.vimh.errors import VIMHError
 
@@ -95,9 +97,9 @@ class ResonatorSynth(Synthesizer):
         *,
         sample_rate_hz: int,
         duration_s: float,
-        excitation: str = "impulse",
-        burst_s: float = 0.05,
-        noise_seed: int = 0,
+        excitation: Annotated[str, OneOf(EXCITATIONS)] = "impulse",
+        burst_s: Annotated[float, Interval(gt=0, le=3600)] = 0.05,
+        noise_seed: Seed = 0,
     ) -> None:
         super().__init__(parameters, sample_rate_hz=sample_rate_hz, duration_s=duration_s)
         if excitation not in EXCITATIONS:

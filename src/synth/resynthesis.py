@@ -5,20 +5,24 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float32
 
+from src.schema.arguments import shown
+from src.schema.plain import check_plain
 from src.synth.recipe import Recipe
 from src.synth.synthesizers import Synthesizer
+from src.synth.table import own_synthesizers
+from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import Values
 
-ALLOWED_PACKAGE = "src.synth."
 MAX_SAMPLES = 2**24  # of a sound: a recipe from elsewhere does not decide how much memory is taken
 
 
 def synthesizer_of(metadata: Metadata) -> Synthesizer | None:
     """The synthesiser that made a data set, from the recipe in its metadata.
 
-    The metadata may come from a file of anybody's, so only classes of `src.synth` are built.
+    The metadata may come from a file of anybody's, so only classes of `src.synth` are built, from
+    plain data.
 
     Args:
         metadata: what describes the data set.
@@ -35,11 +39,15 @@ def synthesizer_of(metadata: Metadata) -> Synthesizer | None:
     where = f"recipe of data set {metadata.dataset_name}"
     if not isinstance(recipe["synth"], Mapping):
         raise VIMHError(f"{where}: synth has to be a mapping, found {recipe['synth']!r}")
+    try:
+        check_plain(recipe, where)
+    except ConfigError as error:
+        raise VIMHError(str(error)) from error
     target = recipe["synth"].get("_target_")
-    if not isinstance(target, str) or not target.startswith(ALLOWED_PACKAGE):
+    if not isinstance(target, str) or target not in own_synthesizers():
         raise VIMHError(
-            f"{where}: synth._target_ is {target!r}; a file may name only synthesisers of "
-            f"{ALLOWED_PACKAGE.rstrip('.')}. Not built."
+            f"{where}: synth._target_ is {shown(target)}; a file may name only synthesisers of "
+            f"{__package__}: {', '.join(own_synthesizers())}. Not built."
         )
     checked = Recipe.from_mapping(recipe)
     if checked.duration * checked.sample_rate > MAX_SAMPLES:

@@ -5,7 +5,6 @@ that names it by ``_target_`` and gives its parameters' ranges.
 """
 
 import importlib
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -15,7 +14,9 @@ import torch
 from jaxtyping import Float32, Float64
 from torch import Tensor
 
+from src.schema.arguments import check_arguments, signature_of
 from src.synth.scripted import scripted
+from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
 from src.vimh.parameters import Parameter, ParameterSpace
 
@@ -129,11 +130,16 @@ def build_synthesizer(
         found = repr(arguments["parameters"]) if "parameters" in arguments else "nothing"
         raise VIMHError(f"synth.parameters: expected a mapping of parameters, found {found}")
     arguments |= {"sample_rate_hz": sample_rate_hz, "duration_s": duration_s}
+    known = signature_of(cls).arguments
+    if unknown := [f"synth.{key}" for key in arguments if key not in known]:
+        raise VIMHError(
+            f"synth: {target} does not take these keys: {', '.join(unknown)}; it takes "
+            f"{', '.join(known)}"
+        )
     try:
-        inspect.signature(cls).bind(**arguments)
-    except TypeError as error:
-        raise VIMHError(f"synth: {target} does not take these keys: {error}") from error
-    return cls(**arguments)
+        return cls(**check_arguments(cls, arguments, "synth"))
+    except ConfigError as error:
+        raise VIMHError(str(error)) from error
 
 
 def _synthesizer_class(target: str) -> type[Synthesizer]:

@@ -1,0 +1,37 @@
+"""The synthesisers that a file from elsewhere may name: those that lie in this room."""
+
+import functools
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+import src.synth
+from src.synth.synthesizers import Synthesizer
+
+
+@functools.cache
+def own_synthesizers() -> Mapping[str, type]:
+    """The classes of `src.synth` by their import paths.
+
+    The names are those of the room's own files: a path out of a file is looked up among them and
+    never imported.
+
+    Example:
+        >>> own_synthesizers()["src.synth.resonator.ResonatorSynth"].synth_type
+        'resonator'
+    """
+    room = src.synth.__name__
+    for module in pkgutil.iter_modules(src.synth.__path__):
+        importlib.import_module(f"{room}.{module.name}")
+    own = (c for c in _subclasses(Synthesizer) if c.__module__.startswith(f"{room}."))
+    return MappingProxyType(
+        {f"{c.__module__}.{c.__name__}": c for c in own if not inspect.isabstract(c)}
+    )
+
+
+def _subclasses(base: type) -> Iterator[type]:
+    for cls in base.__subclasses__():
+        yield cls
+        yield from _subclasses(cls)
