@@ -19,6 +19,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from src.resume_trust import check_config, check_overrides, load_yaml, trusted_targets
+from src.schema.arguments import shown
 from src.utils.errors import ConfigError
 from src.utils.pylogger import RankedLogger, rank_of_process
 
@@ -119,30 +121,53 @@ def _locked(folder: Path) -> Iterator[None]:
 def _resumed(folder: Path) -> DictConfig:
     """The config of the run in the folder with the command line's changes on top, written there."""
     hydra = HydraConfig.get()
-    name = hydra.job.config_name
     new_dir = folder / str(hydra.output_subdir)
-    saved_dir = _newest_hydra_dir(folder)
-    said = _overrides_in(saved_dir)
-    both = merge_overrides(said, list(hydra.overrides.task))
-    # What the command line changes is the difference between composing without and with it. So
-    # the run keeps its config even where the files of the groups have been edited since.
-    without, with_it = (
-        OmegaConf.to_container(compose(name, overrides)) for overrides in (said, both)
+    cfg, overrides = resumed_config(
+        str(hydra.job.config_name), _newest_hydra_dir(folder), list(hydra.overrides.task)
     )
-    saved = OmegaConf.to_container(OmegaConf.load(saved_dir / "config.yaml"))
-    assert isinstance(saved, dict)
-    assert isinstance(without, dict)
-    assert isinstance(with_it, dict)
-    cfg = OmegaConf.create(apply_changes(saved, without, with_it))
     OmegaConf.set_struct(cfg, True)
     with open_dict(cfg):
         cfg.ckpt_path = str(folder / CHECKPOINT)
     # The overrides last: their being ours says that the config is.
-    for content, file_name in ((cfg, "config.yaml"), (both, "overrides.yaml")):
+    for content, file_name in ((cfg, "config.yaml"), (overrides, "overrides.yaml")):
         OmegaConf.save(content, new_dir / f"{file_name}.tmp")
         (new_dir / f"{file_name}.tmp").replace(new_dir / file_name)
     log.info("Going on with %s", folder)
     return cfg
+
+
+def resumed_config(name: str, saved_dir: Path, said_now: list[str]) -> tuple[DictConfig, list[str]]:
+    """The config of an earlier run with what the present command line changes.
+
+    Args:
+        name: Of the config that is composed, for example "train".
+        saved_dir: The folder of the earlier run's ``config.yaml`` and ``overrides.yaml``.
+        said_now: The present command line's overrides.
+
+    Returns:
+        The config, and the overrides of both command lines.
+
+    Raises:
+        ConfigError: If the files are not as Hydra wrote them, or name a class or a value from
+            elsewhere that neither the user's configs nor the present command line name.
+    """
+    said = _overrides_in(saved_dir)
+    check_overrides(said, saved_dir)
+    now = [line for line in said_now if not line.startswith("ckpt_path=")]
+    both = merge_overrides(said, now)
+    # What the command line changes is the difference between composing without and with it. So
+    # the run keeps its config even where the files of the groups have been edited since.
+    without, with_it, own = (
+        OmegaConf.to_container(compose(name, overrides)) for overrides in (said, both, now)
+    )
+    assert isinstance(without, dict)
+    assert isinstance(with_it, dict)
+    saved = load_yaml(saved_dir / "config.yaml")
+    if not isinstance(saved, dict):
+        raise ConfigError(f"{saved_dir}/config.yaml is {shown(saved)}; expected a mapping")
+    changed = apply_changes(saved, without, with_it)
+    check_config(changed, with_it, trusted_targets(own), saved_dir)
+    return OmegaConf.create(changed), both
 
 
 def _newest_hydra_dir(folder: Path) -> Path:
@@ -164,7 +189,10 @@ def _newest_hydra_dir(folder: Path) -> Path:
 
 
 def _overrides_in(hydra_dir: Path) -> list[str]:
-    return [str(line) for line in OmegaConf.load(hydra_dir / "overrides.yaml")]
+    lines = load_yaml(hydra_dir / "overrides.yaml")
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        raise ConfigError(f"{hydra_dir}/overrides.yaml is {shown(lines)}; expected a list of texts")
+    return lines
 
 
 def merge_overrides(said: list[str], now: list[str]) -> list[str]:

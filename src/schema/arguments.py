@@ -240,12 +240,12 @@ def unknown_key(key: str, name: str, known: Collection[str]) -> str:
     return f"{key} is unknown{hint} (there are {', '.join(known)})"
 
 
-def shown(value: Any) -> str:
-    """A value as a message shows it: at most 60 characters."""
+def shown(value: Any, length: int = _MAX_SHOWN) -> str:
+    """A value as a message shows it, cut to a length in characters."""
     if isinstance(value, int) and value.bit_length() > 256:
         return "a number of more than 256 bits"
     text = "null" if value is None else repr(value)
-    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 1]}…"
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def describe(hint: Any) -> str:

@@ -25,13 +25,15 @@ def own_synthesizers() -> Mapping[str, type]:
     room = src.synth.__name__
     for module in pkgutil.iter_modules(src.synth.__path__):
         importlib.import_module(f"{room}.{module.name}")
-    own = (c for c in _subclasses(Synthesizer) if c.__module__.startswith(f"{room}."))
-    return MappingProxyType(
-        {f"{c.__module__}.{c.__name__}": c for c in own if not inspect.isabstract(c)}
-    )
+    table: dict[str, type] = {}
+    for cls in _subclasses(Synthesizer):
+        if cls.__module__.startswith(f"{room}.") and not inspect.isabstract(cls):
+            table[f"{cls.__module__}.{cls.__name__}"] = cls
+    return MappingProxyType(table)
 
 
 def _subclasses(base: type) -> Iterator[type]:
+    cls: type
     for cls in base.__subclasses__():
         yield cls
         yield from _subclasses(cls)
