@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from src.cli import entry_point  # noqa: E402
+from src.config_check import EvalConfig, check_config  # noqa: E402
 from src.utils import (  # noqa: E402
     extras,
     instantiate_loggers,
@@ -74,6 +75,7 @@ def main(cfg: DictConfig) -> None:
     Args:
         cfg: The config that Hydra composed.
     """
+    check_config(cfg, EvalConfig)
     extras(cfg)
     _, objects = evaluate(cfg)
     if objects["report"] is not None:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import hydra
+import torch
 from omegaconf import DictConfig
 from torch import nn
 
@@ -73,6 +74,26 @@ class ModelSettings:
             scheduler_monitor=model.get("scheduler_monitor", "val/loss"),
             compile=model.get("compile", False),
         )
+
+    def try_optimizer(self) -> None:
+        """Makes the optimiser and the scheduler once, of one weight, to hear what they refuse.
+
+        Raises:
+            ConfigError: With their own words.
+        """
+        if self.optimizer is None:
+            return
+        weight = nn.Parameter(torch.zeros(1))
+        optimizer = _tried(partial(self.optimizer, params=[weight]), "model.optimizer")
+        if self.scheduler is not None:
+            _tried(partial(self.scheduler, optimizer=optimizer), "model.scheduler")
+
+
+def _tried(make: Callable[[], Any], key: str) -> Any:
+    try:
+        return make()
+    except (ValueError, TypeError, RuntimeError, AssertionError, ZeroDivisionError) as error:
+        raise ConfigError(f"{key}: {error}") from error
 
 
 def network_spec(node: Any, look_up: Lookup = imported) -> Spec:

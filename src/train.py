@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from src.cli import entry_point  # noqa: E402
+from src.config_check import TrainConfig, check_config  # noqa: E402
 from src.resume import run_folder  # noqa: E402
 from src.utils import (  # noqa: E402
     extras,
@@ -104,6 +105,7 @@ def main(cfg: DictConfig) -> float | None:
         The metric that a sweep optimises, or None.
     """
     with run_folder(cfg) as cfg:
+        check_config(cfg, TrainConfig)
         extras(cfg)
         metrics, _ = train(cfg)
         return get_metric_value(metrics, cfg.get("optimized_metric"))

@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
+from typing_extensions import TypedDict  # pydantic reads typing's only from Python 3.12 on
 
 from src.data import features
 from src.data.augmentation import Augmentation
 from src.data.batch import Batch, RawBatch
+from src.schema.bounds import OptionalSize, Positive, Size
 from src.synth import channels
 from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
@@ -20,6 +22,22 @@ MAX_FIT_SAMPLES = 16384
 MIN_DEVIATION = 1e-8
 AUGMENTATION_KEYS = ("crop_padding", "flip", "normalise")
 DERIVED_SUFFIXES = ("_normalized", "_temporal_envelope", "_spectral_envelope")
+
+
+class FeatureConfig(TypedDict, total=False):
+    """How channels are derived; null: the default."""
+
+    normalize_spectrogram: bool | None
+    kernel_size: Size | None
+    eps: Positive | None
+
+
+class AugmentationConfig(TypedDict, total=False):
+    """What is done to natural images; null: nothing."""
+
+    crop_padding: OptionalSize | None
+    flip: bool | None
+    normalise: bool | None
 
 
 class Preparation(nn.Module):
@@ -67,10 +85,10 @@ class Preparation(nn.Module):
         metadata: Metadata,
         *,
         feature_types: Sequence[str] | None = None,
-        feature_config: Mapping[str, Any] | None = None,
+        feature_config: FeatureConfig | None = None,
         auxiliary_features: Sequence[str] | None = None,
         channel_selection: Sequence[str] | None = None,
-        augmentation: Mapping[str, Any] | None = None,
+        augmentation: AugmentationConfig | None = None,
     ) -> None:
         super().__init__()
         self.stored_shape = metadata.image_shape

@@ -4,10 +4,11 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import numpy as np
 import torch
+from annotated_types import Interval, Len
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.loops.progress import _ProcessedTracker
 
@@ -17,7 +18,12 @@ from src.data.batch import IndexBatch, RawBatch
 from src.data.dataset_files import DatasetFiles
 from src.data.labels import LabelTables
 from src.data.loader import EpochOrder, OrderedBatches, StatefulLoader
-from src.data.preparation import MAX_FIT_SAMPLES, Preparation
+from src.data.preparation import (
+    MAX_FIT_SAMPLES,
+    AugmentationConfig,
+    FeatureConfig,
+    Preparation,
+)
 from src.data.sources.base import Source
 from src.data.split_batches import SplitBatches, Transform
 from src.data.splits import Splits
@@ -29,6 +35,7 @@ from src.data.stores import (
     resolve_block_size,
     resolve_residency,
 )
+from src.schema.bounds import Count, NonNegative, OneOf, Seed, Share, Texts
 from src.utils.errors import ConfigError
 from src.utils.pylogger import RankedLogger
 from src.vimh.metadata import Metadata
@@ -88,27 +95,27 @@ class VIMHDataModule(LightningDataModule):
     def __init__(
         self,
         data_dir: str | Path | None = None,
-        batch_size: int = 128,
-        num_workers: int = 0,
+        batch_size: Annotated[int, Interval(ge=1, le=2**24)] = 128,
+        num_workers: Annotated[int, Interval(ge=0, le=128)] = 0,
         pin_memory: bool = False,
         persistent_workers: bool = False,
         train_transform: Transform | None = None,
         val_transform: Transform | None = None,
         test_transform: Transform | None = None,
-        target_width: float | int = 0.0,
-        train_val_test_split: Sequence[float | int] = (0.7, 0.2, 0.1),
+        target_width: NonNegative = 0.0,
+        train_val_test_split: Annotated[Sequence[Share], Len(3, 3)] = (0.7, 0.2, 0.1),
         use_random_split: bool = True,
-        feature_types: Sequence[str] | None = None,
-        feature_config: Mapping[str, Any] | None = None,
-        auxiliary_features: Sequence[str] | None = None,
+        feature_types: Texts | None = None,
+        feature_config: FeatureConfig | None = None,
+        auxiliary_features: Texts | None = None,
         avix_training_mode: bool = False,
-        channel_selection: Sequence[str] | None = None,
+        channel_selection: Texts | None = None,
         source: Source | None = None,
-        seed: int = 42,
-        validate: str = "fast",
-        residency: str = "auto",
-        augmentation: Mapping[str, Any] | None = None,
-        shuffle_block: int | None = None,
+        seed: Seed = 42,
+        validate: Annotated[str, OneOf(VALIDATE)] = "fast",
+        residency: Annotated[str, OneOf(RESIDENCIES)] = "auto",
+        augmentation: AugmentationConfig | None = None,
+        shuffle_block: Count | None = None,
     ) -> None:
         super().__init__()
         check = cast(Check, one_of("validate", validate, VALIDATE))

@@ -18,6 +18,7 @@ from src.models.metrics import ParameterMetrics
 from src.models.parameter_head import ParameterHead
 from src.models.random_states import random_states, restore_random_states
 from src.models.stage_metrics import StageMetrics, StepOutputs, StepResult
+from src.schema.bounds import Margin, NonNegative
 from src.vimh.parameters import Parameter
 
 STAGES = ("train", "val", "test")
@@ -77,12 +78,12 @@ class MultiheadLitModule(LightningModule):
         criterion: nn.Module | None = None,
         criteria: Mapping[str, nn.Module] | None = None,
         loss: Callable[[Parameter], nn.Module] | None = None,
-        loss_weights: Mapping[str, float | int | None] | None = None,
+        loss_weights: Mapping[str, NonNegative | None] | None = None,
         compile: bool = False,
         auto_configure_from_dataset: bool = True,
         output_mode: str = "classification",
         *,
-        head_margin: float | int = 0.0,
+        head_margin: Margin = 0.0,
         parameters: Sequence[Parameter] | None = None,
         preparation: nn.Module | None = None,
         scheduler_monitor: str = "val/loss",

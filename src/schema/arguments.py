@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import annotated_types
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
+from typing_extensions import is_typeddict
 
 from src.utils.errors import ConfigError
 
@@ -76,7 +77,7 @@ def signature_of(cls: type) -> Signature:
 
     Of a ``TypedDict``, its keys.
     """
-    if typing.is_typeddict(cls):
+    if is_typeddict(cls):
         keys = typing.get_type_hints(cls, include_extras=True)
         return Signature({key: Argument(hint, False) for key, hint in keys.items()}, False)
     hints = _hints(cls)
@@ -194,7 +195,7 @@ def _section_in(hint: Any) -> type | None:
 
 
 def _typed_dict_in(hint: Any) -> type | None:
-    return next((option for option in _options(hint) if typing.is_typeddict(option)), None)
+    return next((option for option in _options(hint) if is_typeddict(option)), None)
 
 
 def _options(hint: Any) -> tuple[Any, ...]:
@@ -225,11 +226,9 @@ def _checked(argument: Argument, value: Any, key: str) -> Any:
 
 
 def is_too_large(value: Any) -> bool:
-    """Whether a plain value holds a whole number that no array takes."""
+    """Whether a value is, or a list holds, a whole number that no array takes."""
     if isinstance(value, int):
         return value.bit_length() > 63
-    if isinstance(value, Mapping):
-        return any(map(is_too_large, value.values()))
     return isinstance(value, list | tuple) and any(map(is_too_large, value))
 
 
@@ -265,7 +264,7 @@ def describe(hint: Any) -> str:
         return f"one of {', '.join(map(str, args))}"
     if hint in _NOUNS:
         return _NOUNS[hint][0]
-    if typing.is_typeddict(hint):
+    if is_typeddict(hint):
         return "a mapping"
     container = origin or hint
     if isinstance(container, type) and issubclass(container, Mapping):

@@ -48,6 +48,7 @@ Count = Annotated[int, Interval(ge=0, le=2**31 - 1)]
 PositiveCount = Annotated[int, Interval(ge=1, le=2**31 - 1)]
 
 Rate = Annotated[float, Interval(ge=0, lt=1)]  # of dropout: 1 would leave nothing
+Margin = Annotated[Real, Interval(ge=0, lt=1)]  # of a sigmoid over 0 and 1
 Share = Annotated[Real, Interval(ge=0, le=1)]
 Positive = Annotated[Real, Interval(gt=0, le=1e12)]
 Bounds = Annotated[Sequence[Real], Len(2, 2)]  # low, high

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from annotated_types import Gt, Interval, Len
+from annotated_types import Gt, Interval, Len, Predicate, doc
 from pydantic import Strict
 
 from src.schema.bounds import Count, PositiveCount, Share, Text
@@ -57,9 +57,8 @@ TORCH: dict[str, Any] = {
     "threshold": _NotNegative,
     "mode": _Mode,
 }
-_Epochs = Annotated[int, Interval(ge=-1, le=2**31 - 1)]  # -1: without end
 LIGHTNING: dict[str, Any] = {
-    "monitor": Text,
+    "monitor": Text | None,  # null: as `monitor.metric` is resolved
     "mode": _Mode,
     "patience": Count,
     "min_delta": _NotNegative,
@@ -73,11 +72,47 @@ LIGHTNING: dict[str, Any] = {
     "flush_logs_every_n_steps": PositiveCount,
     "flush_secs": PositiveCount,
 }
+# No limit is -1: 0 would train nothing and say that all went well.
+_Limit = Annotated[
+    int,
+    Interval(ge=-1, le=2**31 - 1),
+    Predicate(bool),
+    doc("a whole number of at least 1, or -1 for no limit"),
+]
+_Batches = Annotated[int, Interval(ge=0, le=2**31 - 1)] | Share
+TRAINER: dict[str, Any] = {
+    "min_epochs": Count,
+    "max_epochs": _Limit,
+    "min_steps": Count,
+    "max_steps": _Limit,
+    "limit_train_batches": _Batches,
+    "limit_val_batches": _Batches,
+    "limit_test_batches": _Batches,
+    "limit_predict_batches": _Batches,
+    "overfit_batches": _Batches,
+    "fast_dev_run": bool | Count,
+    "accelerator": Text,
+    "devices": Annotated[int, Interval(ge=-1, le=1024), Predicate(bool)] | Text | list[Count],
+    "num_nodes": Annotated[int, Interval(ge=1, le=65_536)],
+    "gradient_clip_val": _NotNegative,
+    "gradient_clip_algorithm": Literal["norm", "value"],
+    "accumulate_grad_batches": PositiveCount,
+    "check_val_every_n_epoch": PositiveCount,
+    "val_check_interval": PositiveCount | Annotated[float, Interval(gt=0, le=1)] | Text,
+    "num_sanity_val_steps": Annotated[int, Interval(ge=-1, le=2**31 - 1)],
+    "log_every_n_steps": PositiveCount,
+    "reload_dataloaders_every_n_epochs": Count,
+    "default_root_dir": Text,
+}
 
 
 def bounds_of(cls: type) -> dict[str, Any]:
-    """The bounds for a class's arguments; none for a class of our own, whose signature has them."""
-    room = cls.__module__.partition(".")[0]
-    if room == "torch":
+    """The bounds for a class's arguments, where it is torch's, Lightning's or derived from theirs.
+
+    A class of our own has its bounds in its signature.
+    """
+    if cls.__module__.partition(".")[0] == "torch":
         return TORCH
-    return LIGHTNING if room in ("lightning", "pytorch_lightning") else {}
+    if cls.__name__ == "Trainer" and cls.__module__.startswith("lightning."):
+        return TRAINER
+    return LIGHTNING if any(c.__module__.startswith("lightning.") for c in cls.__mro__) else {}

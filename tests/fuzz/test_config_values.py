@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from src.build import _call
-from src.checkpoint import _check_targets
+from src.model_settings import called, network_spec
+from src.models.tables import NETWORKS
+from src.schema.plain import check_plain
+from src.schema.specs import listed
 from src.synth.recipe import Recipe
 from src.synth.sections import plain
 from src.utils.errors import ConfigError
@@ -79,14 +81,15 @@ def test_any_value_in_the_data_config(key: str, value: Any) -> None:
     target = "src.data.vimh_datamodule.VIMHDataModule"
     cfg = OmegaConf.create({"_target_": target, "data_dir": "some/where", key: value})
     with contextlib.suppress(ConfigError):
-        _call(partial(hydra.utils.instantiate, cfg), "data")
+        called(partial(hydra.utils.instantiate, cfg), "data")
 
 
 @given(node=json_values | st.dictionaries(st.sampled_from(["_target_", "_args_", "x"]), values))
 @FUZZ
 def test_any_target_in_a_checkpoint(node: Any) -> None:
     with contextlib.suppress(ConfigError):
-        _check_targets(node, "a.ckpt: model.net")
+        check_plain(node, "a.ckpt: model.net")
+        network_spec(node, listed(NETWORKS, "a checkpoint may name only networks"))
 
 
 @given(name=st.text(max_size=40) | st.from_regex(r"vimh-\d{0,9}x\d{0,9}x\d{0,9}.{0,9}"))

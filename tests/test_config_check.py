@@ -1,0 +1,93 @@
+"""Every config of ours passes the check; a wrong value is one sentence that names its key."""
+
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf, open_dict
+
+from src.config_check import EvalConfig, TrainConfig, check_config
+from src.utils.errors import ConfigError
+
+ROOT = Path(__file__).parents[1]
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "configs" / "experiment").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_passes(experiment: str, compose_config) -> None:
+    check_config(compose_config("train", f"experiment={experiment}"), TrainConfig)
+
+
+@pytest.mark.parametrize(
+    ("group", "names"),
+    [
+        ("loss", None),
+        ("model", None),
+        ("trainer", None),
+        ("debug", None),
+        ("callbacks", None),
+        ("logger", ["csv", "tensorboard"]),
+        ("model/optimizer", None),
+        ("model/scheduler", None),
+    ],
+)
+def test_every_choice_of_a_group_passes(
+    group: str, names: list[str] | None, compose_config
+) -> None:
+    files = (ROOT / "configs" / group).glob("[!_]*.yaml")
+    for name in names or sorted(path.stem for path in files):
+        check_config(compose_config("train", f"{group}={name}"), TrainConfig)
+
+
+def test_the_configs_of_the_other_commands_pass(compose_config) -> None:
+    check_config(compose_config("eval", "ckpt_path=a.ckpt"), EvalConfig)
+
+
+WRONG = [
+    ("model.optimizer.lr", float("inf"), "model.optimizer.lr is inf"),
+    ("model.scheduler.T_max", -3, "model.scheduler.T_max is -3"),
+    ("loss.label_smoothing", -1, "loss.label_smoothing is -1"),
+    ("train", "abc", "train is 'abc'; expected true or false"),
+    ("task_name", "", "task_name is ''"),
+    ("paths.log_dir", "", "paths.log_dir is ''"),
+    ("trainer.log_every_n_steps", 0, "trainer.log_every_n_steps is 0"),
+    ("callbacks.last_checkpoint.min_interval_s", float("nan"), "min_interval_s is nan"),
+    ("monitor.mode", "abc", "monitor.mode is 'abc'"),
+    ("data.avix_training_mode", float("nan"), "data.avix_training_mode is nan"),
+    ("data.seed", 10**23, "data.seed is 1"),
+    ("trainer.max_epochs", 0, "trainer.max_epochs is 0"),
+    ("trainer.max_epochs", None, "max"),
+    ("model.optimizer.weight_decay", -5, "weight_decay is -5"),
+    ("seed", 2**32, "seed is 4294967296"),
+    ("trainer.check_val_every_n_epoch", 0, "check_val_every_n_epoch is 0"),
+    ("trainer.gradient_clip_val", float("nan"), "gradient_clip_val is nan"),
+    ("model.net.conv1_channels", 0, "model.net.conv1_channels is 0"),
+    ("model.head_margin", 2, "model.head_margin is 2"),
+    ("data.channel_selection", 5, "data.channel_selection is 5"),
+    ("data.augmentation", "abc", "data.augmentation is 'abc'"),
+    ("callbacks.early_stopping.patience", "abc", "early_stopping.patience is 'abc'"),
+    ("data.test_transform", [1, 2], "data.test_transform is [1, 2]"),
+    ("callbacks.model_checkpoint.filename", {"a": 1}, "model_checkpoint.filename is {'a': 1}"),
+    ("tags", "${nope}", "nope"),
+    ("data.num_workers", 10000, "data.num_workers is 10000"),
+    ("data.batch_size", None, "data.batch_size is null"),
+    ("model.netz", 1, "model.netz is unknown; did you mean net"),
+    ("model.net.conv1_chanels", 1, "did you mean conv1_channels"),
+    ("foo", 1, "foo is unknown"),
+    ("extras.print_configs", True, "did you mean print_config"),
+    ("model.loss_weights", "abc", "model.loss_weights is 'abc'"),
+    ("callbacks.mine", 5, "callbacks.mine is 5"),
+    ("callbacks.mine", {"a": 5}, "callbacks.mine has no _target_"),
+    ("callbacks.mine", {"_target_": "no.such.Class"}, "callbacks.mine._target_ is 'no.such.Class'"),
+    ("model.optimizer.betas", [0.9, 2], "model.optimizer.betas is [0.9, 2]"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "message"), WRONG)
+def test_a_wrong_value_is_one_sentence(key: str, value, message: str, compose_config) -> None:
+    cfg = compose_config("train", "experiment=avix_cnn_16kdss")
+    with open_dict(cfg):
+        OmegaConf.update(cfg, key, value, merge=False)
+    with pytest.raises(ConfigError) as caught:
+        check_config(cfg, TrainConfig)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
