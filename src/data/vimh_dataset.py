@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from src.data.batch import RawBatch, Sample
 from src.data.labels import LabelTables
 from src.data.loader import index_tensor
-from src.data.preparation import MAX_FIT_SAMPLES, Preparation
+from src.data.preparation import MAX_FIT_SAMPLES, FeatureConfig, Preparation
 from src.data.stores import DiskStore
 from src.utils.errors import ConfigError
 from src.vimh.metadata import Metadata
@@ -61,7 +61,7 @@ class VIMHDataset(Dataset[Sample]):
         target_transform: Callable[[dict[str, Any]], Any] | None = None,
         target_width: float | int = 0.0,
         feature_types: Sequence[str] | None = None,
-        feature_config: Mapping[str, Any] | None = None,
+        feature_config: FeatureConfig | None = None,
         auxiliary_features: Sequence[str] | None = None,
         *,
         channel_selection: Sequence[str] | None = None,
