@@ -18,7 +18,7 @@ from src.vimh.metadata import METADATA_FILE, Metadata, parameter_label
 from src.vimh.parameters import ParameterSpace
 
 NUM_SAMPLED_RECORDS = 18  # the first, the last and 16 between them, at any size of the file
-MAX_RECORD_BYTES = 2**31 - 1  # numpy's limit for one item
+MAX_RECORD_BYTES = 2**31 - 4096  # what Linux reads at once; numpy's limit for one item is 2^31
 NO_SCALE_FACTORS = (0.0, 255.0)  # of a source that is not a sound
 _MAX_HEADER_BYTES = 15 + 2 * 255
 _CHUNK_BYTES = 16 * 2**20
@@ -184,7 +184,7 @@ def find_layout(path: Path, descriptor: int, size: int, metadata: Metadata) -> R
     if size == 0:
         scaled = metadata.has_scale_factors is not False
         layout = RecordLayout(metadata.image_shape, metadata.parameter_ids, scaled)
-        _check_record_size(path, layout)
+        check_record_size(path, layout)
         return layout
     first = os.pread(descriptor, min(size, _MAX_HEADER_BYTES), 0)
     _check_first_size(path, first, size, metadata)
@@ -195,7 +195,7 @@ def find_layout(path: Path, descriptor: int, size: int, metadata: Metadata) -> R
         check_ids(layout.ids, metadata, path)
         _check_whole_records(path, layout, size)
     check_ids(layout.ids, metadata, path)
-    _check_record_size(path, layout)
+    check_record_size(path, layout)
     num_records = size // layout.record_size
     for index in sampled_indices(num_records):
         header = os.pread(descriptor, layout.header_size, index * layout.record_size)
@@ -297,7 +297,12 @@ def _check_whole_records(path: Path, layout: RecordLayout, size: int) -> None:
         )
 
 
-def _check_record_size(path: Path, layout: RecordLayout) -> None:
+def check_record_size(path: Path, layout: RecordLayout) -> None:
+    """Check that a record can be read.
+
+    Raises:
+        VIMHError: It is larger than numpy and the system take at once.
+    """
     if layout.record_size > MAX_RECORD_BYTES:
         raise VIMHError(
             f"{path}: a record of {layout.record_size} bytes ({layout.size_text}) is larger than "

@@ -16,28 +16,19 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from src.vimh.errors import VIMHError
-from src.vimh.layout import RecordLayout, check_ids
+from src.vimh.layout import RecordLayout, check_ids, check_record_size
 from src.vimh.metadata import METADATA_FILE, Metadata
-from src.vimh.unpickler import RestrictedUnpickler, plain, shown
+from src.vimh.plain import shown
+from src.vimh.stand_ins import PlainList, kind_of, plain
+from src.vimh.unpickler import BROKEN, RestrictedUnpickler
 
 PICKLE_SUFFIX = "_batch"
 MAX_PICKLE_BYTES = 2**30
 LABEL_KEYS = ("vimh_labels", "multihead_labels", "labels")
+MAX_LABEL_VALUES = 1 + 2 * 255
 _CHUNK_BYTES = 16 * 2**20
-# what the standard library's unpickler raises on a broken pickle
-_BROKEN = (
-    pickle.UnpicklingError,
-    AttributeError,
-    EOFError,
-    IndexError,
-    KeyError,
-    MemoryError,
-    OverflowError,
-    RecursionError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
+# Pixels beyond the file's own bytes: rows that are named several times.
+SHARED_BYTES = 24 * 2**20
 
 
 def read_pickle(
@@ -65,19 +56,27 @@ def read_pickle(
     key = next((key for key in LABEL_KEYS if key in contents), None)
     if key is None:
         raise VIMHError(f"{path}: none of the keys {LABEL_KEYS} is there, but {_shown(contents)}")
+    check_record_size(path, RecordLayout(metadata.image_shape, metadata.parameter_ids, True))
     image_bytes = RecordLayout(metadata.image_shape, (), False).image_bytes
+    warranted = path.stat().st_size + SHARED_BYTES
+    max_bytes = min(max_bytes, warranted)
     images = _byte_matrix(path, "data", plain(contents["data"]), image_bytes, max_bytes)
     images = images.reshape(-1, *metadata.image_shape)
     labels = _labels(path, key, plain(contents[key]), len(images), max_bytes)
-    scale_factors = None
-    if contents.get("scale_factors") is not None:
-        scale_factors = _scale_factors(path, plain(contents["scale_factors"]), len(images))
     ids = metadata.parameter_ids
     if len(labels):
         ids = tuple(labels[0, 1::2].tolist())
         check_ids(ids, metadata, path)
         _check_label_rows(path, labels)
-    layout = RecordLayout(metadata.image_shape, ids, scale_factors is not None)
+    layout = RecordLayout(metadata.image_shape, ids, contents.get("scale_factors") is not None)
+    if len(images) * (layout.record_size + 16) > warranted:
+        raise VIMHError(
+            f"{path}: {len(images)} samples of {layout.record_size} bytes are more than a file of "
+            f"this size holds; it names the same rows again and again"
+        )
+    scale_factors = None
+    if layout.has_scale_factors:
+        scale_factors = _scale_factors(path, plain(contents["scale_factors"]), len(images))
     values = labels[:, 2::2].reshape(len(images), len(ids))
     return layout, layout.assemble(images, values, scale_factors)
 
@@ -107,15 +106,16 @@ def unpickle_dict(file: mmap.mmap | io.BytesIO, where: str, size: int) -> dict[s
     Raises:
         VIMHError: It is broken, wants anything but numbers, text, lists and arrays, or is no dict.
     """
+    reader = RestrictedUnpickler(file)
     try:
-        contents = RestrictedUnpickler(file).load()
+        contents = reader.load()
     except VIMHError as error:
         raise type(error)(f"{where}: {error}; see docs/vimh.md, 'Pickles'") from error
-    except _BROKEN as error:
+    except BROKEN as error:
         raise VIMHError(
-            f"{where}: not a whole pickle, broken before byte {file.tell()} of {size}: {error}"
+            f"{where}: not a whole pickle, broken before byte {reader.position} of {size}: {error}"
         ) from error
-    if type(contents) is not dict or not all(isinstance(key, str) for key in contents):
+    if type(contents) is not dict:  # whose keys are texts, or it would have been refused
         raise VIMHError(f"{where}: expected a dict with names as keys, found another object")
     return contents
 
@@ -197,7 +197,7 @@ def _label_lists(records: np.ndarray) -> bytes:
 
 
 def _shown(contents: Mapping[str, object]) -> list[str]:
-    return [key[:40] for key in list(contents)[:20]]
+    return [shown(key) for key in list(contents)[:20]]
 
 
 def _check_size(path: Path, contents: Mapping[str, Any], metadata: Metadata) -> None:
@@ -208,7 +208,7 @@ def _check_size(path: Path, contents: Mapping[str, Any], metadata: Metadata) -> 
         "channels": metadata.channels,
     }
     for key, value in expected.items():
-        if key in contents and contents[key] != value:
+        if key in contents and not (type(contents[key]) is int and contents[key] == value):
             raise VIMHError(
                 f"Dimension mismatch in {path}: key '{key}' of the pickle says "
                 f"{shown(contents[key])}, {METADATA_FILE} says {value}"
@@ -218,20 +218,25 @@ def _check_size(path: Path, contents: Mapping[str, Any], metadata: Metadata) -> 
 def _rows(path: Path, key: str, values: object) -> list[Any] | tuple[Any, ...] | np.ndarray:
     if isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.ndim):
         return values
-    raise VIMHError(f"{path}: key '{key}' must be an array or a list, found {_kind(values)}")
+    raise VIMHError(f"{path}: key '{key}' must be an array or a list, found {kind_of(values)}")
 
 
-def _kind(value: object) -> str:
-    return type(value).__name__
+_ROW = (list, tuple, bytes, bytearray)
+
+
+def _shape_or_kind(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return str(len(value)) if value.ndim else "a number"
+    return kind_of(value)
 
 
 def _byte_row(path: Path, key: str, row: object, sample: int, length: int) -> bytes:
     """Return one sample's row as bytes, after its type, length and range were checked."""
-    row = plain(row)
-    values = row.tolist() if isinstance(row, np.ndarray) else row
+    row = row.items if isinstance(row, PlainList) else plain(row)
+    values = row.tolist() if isinstance(row, np.ndarray) and row.shape == (length,) else row
     where = f"{path}: key '{key}', sample {sample}"
-    if not isinstance(values, list | tuple | bytes) or len(values) != length:
-        found = f"{len(values)}" if isinstance(values, list | tuple | bytes) else _kind(values)
+    if not isinstance(values, _ROW) or len(values) != length:
+        found = f"{len(values)}" if isinstance(values, _ROW) else _shape_or_kind(values)
         raise VIMHError(f"{where}: expected {length} values, found {found}")
     try:
         return bytes(values)
@@ -255,7 +260,9 @@ def _byte_matrix(
                 f"{path}: key '{key}': expected {length} values a sample, found {rows.shape[1]}"
             )
         return rows
-    joined = b"".join(_byte_row(path, key, row, i, length) for i, row in enumerate(rows))
+    joined = bytearray(len(rows) * length)
+    for i, row in enumerate(rows):
+        joined[i * length : (i + 1) * length] = _byte_row(path, key, row, i, length)
     return np.frombuffer(joined, dtype=np.uint8).reshape(len(rows), length)
 
 
@@ -270,10 +277,11 @@ def _labels(
     if not num_samples:
         return np.empty((0, 1), dtype=np.uint8)
     first = plain(rows[0])
-    first = first.tolist() if isinstance(first, np.ndarray) else first
-    if not isinstance(first, list | tuple | bytes) or len(first) % 2 == 0 or len(first) > 511:
+    size = first.size if isinstance(first, np.ndarray) and first.ndim == 1 else 0
+    size = len(first) if isinstance(first, _ROW) else size
+    if size % 2 == 0 or size > MAX_LABEL_VALUES:
         raise VIMHError(f"{path}: key '{key}', sample 0: expected [N, id, value, id, value, ...]")
-    return _byte_matrix(path, key, rows, len(first), max_bytes)
+    return _byte_matrix(path, key, rows, size, max_bytes)
 
 
 def _check_label_rows(path: Path, labels: UInt8[np.ndarray, "n k"]) -> None:
@@ -299,10 +307,12 @@ def _scale_factors(path: Path, values: object, num_samples: int) -> Float32[np.n
     if isinstance(rows, np.ndarray):
         factors = rows
     else:
-        for sample, pair in enumerate(rows):
-            if not _is_pair(plain(pair)):
+        factors = np.empty((num_samples, 2), dtype=np.float32)
+        for sample, pair in enumerate(map(plain, rows)):
+            if not _is_pair(pair):
                 raise VIMHError(f"{where}, sample {sample}: expected [spec_min, spec_max]")
-        factors = np.array([[float(v) for v in plain(pair)] for pair in rows]).reshape(-1, 2)
+            with np.errstate(over="ignore"):
+                factors[sample] = pair
     if factors.shape != (num_samples, 2):
         raise VIMHError(f"{where}: expected shape ({num_samples}, 2), found {factors.shape}")
     with np.errstate(over="ignore"):  # too large for float32 is infinite, which a full check finds

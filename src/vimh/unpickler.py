@@ -1,214 +1,358 @@
 """A pickle reader that builds plain containers and numeric arrays, and nothing else.
 
 A pickle is a program. This one may only use the instructions and the few globals that a dict of
-numbers, strings, lists and numpy arrays needs; each global is a stand-in of our own, so that no
-foreign function runs, not even numpy's. Everything else is refused by name. It is the pure-Python
-unpickler of the standard library that reads, because the one in C allocates what a pickle claims
-(a memo index, the length of a string) before it looks at the file.
+numbers, strings, lists and numpy arrays needs; each global is a stand-in of our own (stand_ins.py),
+so that no foreign function runs, not even numpy's. Everything else is refused by name.
+
+What a pickle may take is bounded by its size. An instruction takes time for the bytes that it
+reads, makes or takes off the stack, and for nothing else: keys are short texts, whose hashes nobody
+can make collide, and nothing is compared, hashed, copied or printed that may hold itself. Memory is
+counted as it is taken, and a pickle that wants more than twice its size and 96 MB is refused.
 """
 
 import io
-import math
 import mmap
 import pickle
 import pickletools
+import re
+import struct
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
-import numpy as np
-
-from src.vimh.errors import VIMHError
-
-# fmt: off
-_INSTRUCTIONS = (
-    "PROTO", "FRAME", "STOP", "MARK", "POP", "POP_MARK", "DUP", "NONE", "NEWTRUE", "NEWFALSE",
-    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT",
-    "STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
-    "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "EMPTY_TUPLE", "TUPLE",
-    "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_LIST", "LIST", "APPEND", "APPENDS", "EMPTY_DICT",
-    "DICT", "SETITEM", "SETITEMS", "GET", "BINGET", "LONG_BINGET", "PUT", "BINPUT",
-    "LONG_BINPUT", "MEMOIZE", "GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD", "BYTEARRAY8",
+from src.vimh.stand_ins import (
+    ArrayState,
+    DtypeState,
+    Global,
+    PlainList,
+    RefusedError,
+    find_global,
+    kind_of,
+    plain,
 )
-# fmt: on
-_NUMBER_TYPES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
-_MAX_DIMENSIONS = 4
+
+__all__ = ["BROKEN", "RefusedError", "RestrictedUnpickler", "plain"]
+
+# What a broken pickle raises, beside our own error.
+BROKEN = (pickle.UnpicklingError, IndexError, OverflowError, ValueError, struct.error)
+MEMORY_FACTOR, MEMORY_FREE = 2, 96 * 2**20
+# More objects are on the stack only where none of them was put into a container.
+STACK_FREE, STACK_SHARE = 2**21, 16
+MAX_KEY = 1000  # characters: two equal ones are compared as often as they are set
+MAX_NUMBER = 1024  # bytes of a number or of a global's name
+MAX_GAP = 1000  # of memo indices
+LONG_TEXT = 2**20
+_RUN = 512  # small numbers that are read at once
+# Bytes of memory that they take, at most.
+_LIST, _DICT, _TUPLE, _STATE, _ITEM, _MEMO, _MARK = 150, 80, 56, 360, 160, 9, 40
 
 
-class RefusedError(VIMHError):
-    """The pickle wants something that is not on the list; the message names it."""
-
-
-def shown(value: object) -> str:
-    """A value for a message. Containers by their type: one may hold itself 2^80 times."""
-    if isinstance(value, str | bytes | int | float | None):
-        return repr(value[:20] if isinstance(value, str | bytes) else value)[:40]
-    return type(value).__name__
-
-
-class _DtypeState:
-    """Stands for a numpy dtype while unpickling: a plain number type, nothing structured."""
-
-    def __init__(self, spec: object, *_: object) -> None:
-        if spec not in _NUMBER_TYPES:
-            raise RefusedError(f"numpy.dtype({shown(spec)}) is not allowed; numbers are")
-        self.dtype = np.dtype(str(spec)).newbyteorder("<")
-
-    def set_state(self, state: object) -> None:
-        """Take the byte order; there is nothing else in a plain number type."""
-        if not isinstance(state, tuple) or len(state) < 8 or state[2:5] != (None, None, None):
-            raise RefusedError("a numpy.dtype with fields or an unknown state is not allowed")
-        if state[1] == ">":
-            self.dtype = self.dtype.newbyteorder(">")
-        elif state[1] not in ("<", "|"):
-            raise RefusedError("a numpy.dtype without a byte order is not allowed")
-
-
-class _ArrayState:
-    """Stands for a numpy array while unpickling, until its content comes."""
-
-    array: np.ndarray | None = None
-
-    def set_state(self, state: object) -> None:
-        """Take the content, checked against the bytes that are there."""
-        if not isinstance(state, tuple) or len(state) != 5:
-            raise RefusedError("a numpy.ndarray with an unknown state is not allowed")
-        _, shape, dtype, fortran, data = state
-        self.array = _array(data, dtype, shape, "F" if fortran else "C")
-
-
-def _array(data: object, dtype: object, shape: object, order: object) -> np.ndarray:
-    """Make an array over `data`; nothing is allocated for what is not there."""
-    if isinstance(data, str):  # bytes of a Python 2 pickle
-        data = data.encode("latin-1")
-    if not isinstance(dtype, _DtypeState) or not isinstance(data, bytes | bytearray):
-        raise RefusedError("a numpy.ndarray of anything but plain numbers is not allowed")
-    shape = (shape,) if isinstance(shape, int) else shape
-    if not isinstance(shape, tuple) or len(shape) > _MAX_DIMENSIONS or order not in ("C", "F"):
-        raise RefusedError("a numpy.ndarray of this shape is not allowed")
-    if not all(isinstance(length, int) and length >= 0 for length in shape):
-        raise RefusedError("a numpy.ndarray of this shape is not allowed")
-    if math.prod(shape) * dtype.dtype.itemsize != len(data):
-        raise VIMHError(
-            f"an array of shape {shape} and type {dtype.dtype} cannot be made of {len(data)} bytes"
-        )
-    return np.frombuffer(data, dtype=dtype.dtype).reshape(shape, order="F" if order == "F" else "C")
-
-
-def _reconstruct(_kind: object, shape: object, _dtype: object) -> _ArrayState:
-    if shape != (0,):
-        raise RefusedError("numpy's _reconstruct with a size of its own is not allowed")
-    return _ArrayState()
-
-
-def _from_buffer(data: object, dtype: object, shape: object, order: object, *_: object) -> object:
-    return _array(data, dtype, shape, order)
-
-
-def _scalar(dtype: object, data: object) -> object:
-    return _array(data, dtype, (), "C").item()
-
-
-def _encode(text: object, encoding: object = "latin1") -> bytes:
-    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise RefusedError("_codecs.encode of anything but latin-1 text is not allowed")
-    return text.encode("latin-1")
-
-
-def _bytes(data: object = b"", encoding: object = "latin1") -> bytes:
-    return data if isinstance(data, bytes) else _encode(data, encoding)
-
-
-@dataclass(frozen=True)
-class _Global:
-    """Stands for a global that a pickle may call."""
-
-    make: Callable[..., object]
-
-
-_ALLOWED: dict[tuple[str, str], _Global] = {
-    ("numpy", "dtype"): _Global(_DtypeState),
-    ("numpy", "ndarray"): _Global(_reconstruct),  # only ever named, as _reconstruct's argument
-    ("_codecs", "encode"): _Global(_encode),
-    ("builtins", "bytes"): _Global(_bytes),
-    ("__builtin__", "bytes"): _Global(_bytes),
-    ("builtins", "bytearray"): _Global(_bytes),
-    ("__builtin__", "bytearray"): _Global(_bytes),
-}
-for _core in ("numpy.core", "numpy._core"):
-    _ALLOWED[f"{_core}.multiarray", "_reconstruct"] = _Global(_reconstruct)
-    _ALLOWED[f"{_core}.multiarray", "scalar"] = _Global(_scalar)
-    _ALLOWED[f"{_core}.numeric", "_frombuffer"] = _Global(_from_buffer)
-
-
-class RestrictedUnpickler(pickle._Unpickler):
+class RestrictedUnpickler:
     """Read one pickle; see the module's docstring.
 
     Args:
-        file: The bytes; a kind whose `read` allocates no more than there is to read.
+        file: The bytes.
 
-    Raises:
-        RefusedError: The pickle uses a global or an instruction that is not on the list.
+    Attributes:
+        position: The byte that is read next.
     """
 
-    stack: list[Any]
-    append: Callable[[object], None]
-    pop_mark: Callable[[], list[Any]]
-    read: Callable[[int], bytes]
-
     def __init__(self, file: mmap.mmap | io.BytesIO) -> None:
-        super().__init__(file, encoding="latin-1")
+        self.position = 0
+        self._data = file.getvalue() if isinstance(file, io.BytesIO) else file
+        self._size = len(self._data)
+        self._room = MEMORY_FACTOR * self._size + MEMORY_FREE
+        self._stack: list[Any] = []
+        self._marks: list[int] = []
+        self._memo: list[Any] = []
 
-    def find_class(self, module: str, name: str) -> Any:
-        """Return our stand-in for a global, or refuse it by name."""
-        if (module, name) not in _ALLOWED:
-            raise RefusedError(f"the global {module}.{name} is not allowed")
-        return _ALLOWED[module, name]
+    def load(self) -> Any:
+        """Return what the pickle makes; lists and arrays in it stand behind `plain`.
 
-    def _reduce(self) -> None:
-        arguments = self.stack.pop()
-        function = self.stack[-1]
-        if not isinstance(function, _Global) or not isinstance(arguments, tuple):
-            raise RefusedError(f"calling a {type(function).__name__} is not allowed")
-        try:
-            self.stack[-1] = function.make(*arguments)
-        except TypeError as error:
-            raise RefusedError(f"a call with {len(arguments)} arguments is not allowed") from error
+        Raises:
+            RefusedError: It uses a global or an instruction that is not on the list, or makes more
+                than a file of this size may.
+            Others: Those of `BROKEN`, where it is no whole pickle.
+        """
+        data, stack, most = self._data, self._stack, STACK_FREE + self._size // STACK_SHARE
+        while (code := data[self.position]) != _STOP:
+            self.position += 1
+            _INSTRUCTIONS[code](self)
+            if len(stack) > most:
+                raise RefusedError(f"more than {most} values that are in no list are not allowed")
+        return plain(stack.pop())
 
-    def _build(self) -> None:
-        state = self.stack.pop()
-        target = self.stack[-1]
-        if not isinstance(target, _DtypeState | _ArrayState):
-            raise RefusedError(f"setting the state of a {type(target).__name__} is not allowed")
-        target.set_state(state)
+    def _take(self, num_bytes: int) -> None:
+        """Count memory."""
+        self._room -= num_bytes
+        if self._room < 0:
+            raise RefusedError(
+                f"what it makes takes more memory than {MEMORY_FACTOR} times its {self._size} bytes "
+                f"and {MEMORY_FREE // 2**20} MB, which is not allowed"
+            )
+
+    def _read(self, length: int) -> bytes:
+        start, end = self.position, self.position + length
+        if not start <= end <= self._size:
+            raise pickle.UnpicklingError(f"{length} bytes are said to follow, but do not")
+        self.position = end
+        return self._data[start:end]
+
+    def _unpack(self, form: str) -> Any:
+        (value,) = struct.unpack_from(form, self._data, self.position)
+        self.position += struct.calcsize(form)
+        return value
+
+    def _line(self, most: int | None = MAX_NUMBER) -> bytes:
+        end = self._size if most is None else min(self._size, self.position + most)
+        found = self._data.find(b"\n", self.position, end)
+        if found < 0:
+            raise pickle.UnpicklingError("a line is too long or does not end")
+        line = self._read(found - self.position)
+        self.position += 1
+        return line
+
+    def _pop_mark(self) -> list[Any]:
+        start = self._marks.pop()
+        items = self._stack[start:]
+        del self._stack[start:]
+        return items
+
+    # Frames and marks
+
+    def _protocol(self) -> None:
+        if self._unpack("B") > pickle.HIGHEST_PROTOCOL:
+            raise pickle.UnpicklingError("a protocol of the future")
+
+    def _frame(self) -> None:
+        length = self._unpack("<Q")
+        if length > self._size - self.position:
+            raise pickle.UnpicklingError(f"a frame of {length} bytes is not there")
+
+    def _mark(self) -> None:
+        self._take(_MARK)
+        self._marks.append(len(self._stack))
+
+    def _pop(self) -> None:
+        if self._marks and self._marks[-1] == len(self._stack):
+            self._marks.pop()
+        else:
+            self._stack.pop()
+
+    # Numbers
+
+    def _small_numbers(self) -> None:
+        """BININT1, and all that follow it: of these are images and labels."""
+        data, start = self._data, self.position - 1
+        pieces = []
+        while True:
+            codes = data[start : start + 2 * _RUN : 2]
+            count = len(codes) - len(codes.lstrip(pickle.BININT1))
+            pieces.append(data[start + 1 : start + 2 * count : 2])
+            start += 2 * count
+            if count < _RUN:
+                break
+        values = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if start > self._size:
+            raise pickle.UnpicklingError("a number is cut off")
+        self.position = start
+        stack, marks = self._stack, self._marks
+        whole_list = marks and marks[-1] == len(stack) and data[start] == _APPENDS
+        if whole_list and stack and type(stack[-1]) is PlainList:
+            marks.pop()
+            self.position += 1
+            self._take(stack[-1].extend(values))
+        else:
+            if len(values) > STACK_FREE // 4:
+                self._take(9 * len(values))
+            stack.extend(values)
+
+    def _int(self) -> None:
+        line = self._line()
+        if line in (b"00", b"01"):
+            self._stack.append(line == b"01")
+        else:
+            self._push_number(int(line, 0))
+
+    def _long(self) -> None:
+        line = self._line()
+        self._push_number(int(line.removesuffix(b"L"), 0))
+
+    def _long_bytes(self, length: int) -> None:
+        if length > MAX_NUMBER:
+            raise RefusedError(f"a number of {length} bytes is not allowed")
+        self._push_number(int.from_bytes(self._read(length), "little", signed=True))
+
+    def _push_number(self, value: float | int) -> None:
+        if type(value) is float or not -5 <= value <= 256:  # Python has one each of the others
+            self._take(sys.getsizeof(value))
+        self._stack.append(value)
+
+    # Texts and bytes
+
+    def _push_bytes(self, length: int) -> None:
+        self._push_object(self._read(length))
+
+    def _push_text(self, length: int) -> None:
+        raw = self._read(length)
+        # Latin-1 is what bytes become in older protocols; of others a long text takes 4 bytes each.
+        if length > LONG_TEXT and _NOT_LATIN.search(raw):
+            raise RefusedError(f"a text of {length} bytes that is not Latin-1 is not allowed")
+        self._push_object(str(raw, "utf-8", "surrogatepass"))
+
+    def _text_line(self) -> None:
+        raw = self._line(None)
+        if len(raw) > LONG_TEXT and _NOT_LATIN_ESCAPE.search(raw):
+            raise RefusedError(f"a text of {len(raw)} bytes that is not Latin-1 is not allowed")
+        self._push_object(str(raw, "raw-unicode-escape"))
+
+    def _push_string(self, length: int) -> None:
+        """The text or the bytes of Python 2, which did not tell them apart."""
+        if length > MAX_KEY:
+            self._push_bytes(length)
+        else:
+            self._push_object(self._read(length).decode("latin-1"))
+
+    def _string_line(self) -> None:
+        raw = self._line(None)
+        if len(raw) < 2 or raw[:1] != raw[-1:] or raw[:1] not in (b"'", b'"'):
+            raise pickle.UnpicklingError("a string without its quotes")
+        value = _unescaped(raw[1:-1])
+        self._push_object(value if len(value) > MAX_KEY else value.decode("latin-1"))
+
+    def _push_object(self, value: str | bytes) -> None:
+        self._take(sys.getsizeof(value))
+        self._stack.append(value)
+
+    # Containers
+
+    def _empty_list(self) -> None:
+        self._take(_LIST)
+        self._stack.append(PlainList(bytearray()))
+
+    def _list(self) -> None:
+        items = self._pop_mark()
+        self._take(_LIST + 9 * len(items))
+        self._stack.append(PlainList(items or bytearray()))
+
+    def _append(self) -> None:
+        item = self._stack.pop()
+        self._take(self._open_list().append(item))
+
+    def _appends(self) -> None:
+        items = self._pop_mark()
+        if items:
+            self._take(self._open_list().extend(items))
+
+    def _open_list(self) -> PlainList:
+        target = self._stack[-1]
+        if not isinstance(target, PlainList):
+            raise RefusedError(f"adding to a {kind_of(target)} is not allowed")
+        return target
+
+    def _tuple_of_marked(self) -> None:
+        items = self._pop_mark()
+        self._take(_TUPLE + 8 * len(items))
+        self._stack.append(tuple(items))
+
+    def _tuple_of(self, count: int) -> None:
+        self._take(_TUPLE + 8 * count)
+        if len(self._stack) < count:
+            raise pickle.UnpicklingError("a tuple of what is not there")
+        items = tuple(self._stack[len(self._stack) - count :])
+        del self._stack[len(self._stack) - count :]
+        self._stack.append(items)
+
+    def _push_dict(self) -> None:
+        self._take(_DICT)
+        self._stack.append({})
 
     def _set_item(self) -> None:
-        value = self.stack.pop()
-        key = self.stack.pop()
-        self._add(self.stack[-1], [key, value])
-
-    def _set_items(self) -> None:
-        items = self.pop_mark()
-        self._add(self.stack[-1], items)
+        value = self._stack.pop()
+        key = self._stack.pop()
+        self._set([key, value])
 
     def _dict(self) -> None:
-        items = self.pop_mark()
-        made: dict[Any, Any] = {}
-        self._add(made, items)
-        self.append(made)
+        items = self._pop_mark()
+        self._push_dict()
+        self._set(items)
 
-    def _add(self, target: object, items: list[Any]) -> None:
-        # Hashing a tuple that holds itself 2^80 times would not end.
+    def _set(self, items: list[Any]) -> None:
+        target = self._stack[-1]
         if not isinstance(target, dict) or len(items) % 2:
-            raise RefusedError(f"setting an item of a {type(target).__name__} is not allowed")
+            raise RefusedError(f"setting an item of a {kind_of(target)} is not allowed")
+        self._take(_ITEM * (len(items) // 2))
         for key, value in zip(items[::2], items[1::2], strict=True):
-            if not isinstance(key, str | bytes | int | float | None):
-                raise RefusedError(f"a {type(key).__name__} as a key is not allowed")
+            # A tuple may hold itself 2^80 times, numbers can be chosen to collide.
+            if not isinstance(key, str):
+                raise RefusedError(f"a {kind_of(key)} as a key is not allowed")
+            if len(key) > MAX_KEY:
+                raise RefusedError(f"a key of {len(key)} characters is not allowed")
             target[key] = value
 
-    def _bytearray(self) -> None:
-        length = int.from_bytes(self.read(8), "little")
-        self.append(self.read(length))
+    # The memo
+
+    def _get(self, index: int) -> None:
+        if index < 0:
+            raise pickle.UnpicklingError("a memo index below 0")
+        self._stack.append(self._memo[index])
+
+    def _put(self, index: int) -> None:
+        """Remember the last value. Picklers count; Python 2's leaves out numbers now and then."""
+        memo, value = self._memo, self._stack[-1]
+        gap = index - len(memo)
+        if index < 0 or gap > MAX_GAP:
+            raise RefusedError(f"a memo index of {index} after {len(memo)} others is not allowed")
+        self._take(_MEMO * (1 + max(0, gap)))
+        if gap < 0:
+            memo[index] = value
+        else:
+            memo.extend([None] * gap)
+            memo.append(value)
+
+    # Globals
+
+    def _global(self) -> None:
+        module, name = self._line().decode(), self._line().decode()
+        self._stack.append(find_global(module, name))
+
+    def _stack_global(self) -> None:
+        name = self._stack.pop()
+        module = self._stack.pop()
+        self._stack.append(find_global(module, name))
+
+    def _reduce(self) -> None:
+        arguments = self._stack.pop()
+        function = self._stack.pop()
+        if not isinstance(function, Global) or not isinstance(arguments, tuple):
+            raise RefusedError(f"calling a {kind_of(function)} is not allowed")
+        made = function(arguments)
+        self._take(sys.getsizeof(made) if isinstance(made, bytes | int | float) else _STATE)
+        self._stack.append(made)
+
+    def _build(self) -> None:
+        state = self._stack.pop()
+        target = self._stack[-1]
+        if not isinstance(target, DtypeState | ArrayState):
+            raise RefusedError(f"setting the state of a {kind_of(target)} is not allowed")
+        self._take(_STATE)
+        target.set_state(state)
+
+
+_STOP, _APPENDS = pickle.STOP[0], pickle.APPENDS[0]
+_NOT_LATIN = re.compile(rb"[\xc4-\xff]")
+_NOT_LATIN_ESCAPE = re.compile(rb"\\u(?!00)|\\U")
+_ESCAPE = re.compile(rb"\\(?:[\\'\"abfnrtv]|x[0-9a-fA-F]{2}|[0-3]?[0-7]{1,2})")
+_Instruction = Callable[[RestrictedUnpickler], None]
+
+
+def _unescaped(raw: bytes) -> bytes:
+    """A Python 2 string's bytes: `repr` wrote what is not printable as an escape."""
+    if b"\\" not in raw:
+        return raw
+    if b"\\" in _ESCAPE.sub(b"", raw):
+        raise pickle.UnpicklingError("a string with an escape that Python 2 does not write")
+    return raw.decode("unicode_escape").encode("latin-1")
 
 
 def _refuse(name: str) -> Callable[[RestrictedUnpickler], NoReturn]:
@@ -218,29 +362,73 @@ def _refuse(name: str) -> Callable[[RestrictedUnpickler], NoReturn]:
     return refuse
 
 
-def _instructions() -> dict[int, Callable[[Any], None]]:
-    """The table of instructions: the standard library's, ours, or a refusal for every byte."""
-    table: dict[int, Callable[[Any], None]] = {i: _refuse(f"0x{i:02x}") for i in range(256)}
-    ours = {
-        "REDUCE": RestrictedUnpickler._reduce,
-        "BUILD": RestrictedUnpickler._build,
-        "BYTEARRAY8": RestrictedUnpickler._bytearray,
-        "SETITEM": RestrictedUnpickler._set_item,
-        "SETITEMS": RestrictedUnpickler._set_items,
-        "DICT": RestrictedUnpickler._dict,
-    }
+def _push(value: object) -> _Instruction:
+    return lambda reader: reader._stack.append(value)
+
+
+_BY_NAME: dict[str, _Instruction] = {
+    "PROTO": RestrictedUnpickler._protocol,
+    "FRAME": RestrictedUnpickler._frame,
+    "MARK": RestrictedUnpickler._mark,
+    "POP": RestrictedUnpickler._pop,
+    "POP_MARK": lambda reader: reader._pop_mark().clear(),
+    "DUP": lambda reader: reader._stack.append(reader._stack[-1]),
+    "NONE": _push(None),
+    "NEWTRUE": _push(True),
+    "NEWFALSE": _push(False),
+    "INT": RestrictedUnpickler._int,
+    "BININT": lambda reader: reader._push_number(reader._unpack("<i")),
+    "BININT1": RestrictedUnpickler._small_numbers,
+    "BININT2": lambda reader: reader._push_number(reader._unpack("<H")),
+    "LONG": RestrictedUnpickler._long,
+    "LONG1": lambda reader: reader._long_bytes(reader._unpack("B")),
+    "LONG4": lambda reader: reader._long_bytes(reader._unpack("<i")),
+    "FLOAT": lambda reader: reader._push_number(float(reader._line())),
+    "BINFLOAT": lambda reader: reader._push_number(reader._unpack(">d")),
+    "STRING": RestrictedUnpickler._string_line,
+    "BINSTRING": lambda reader: reader._push_string(reader._unpack("<i")),
+    "SHORT_BINSTRING": lambda reader: reader._push_string(reader._unpack("B")),
+    "BINBYTES": lambda reader: reader._push_bytes(reader._unpack("<I")),
+    "SHORT_BINBYTES": lambda reader: reader._push_bytes(reader._unpack("B")),
+    "BINBYTES8": lambda reader: reader._push_bytes(reader._unpack("<Q")),
+    "BYTEARRAY8": lambda reader: reader._push_bytes(reader._unpack("<Q")),
+    "UNICODE": RestrictedUnpickler._text_line,
+    "BINUNICODE": lambda reader: reader._push_text(reader._unpack("<I")),
+    "SHORT_BINUNICODE": lambda reader: reader._push_text(reader._unpack("B")),
+    "BINUNICODE8": lambda reader: reader._push_text(reader._unpack("<Q")),
+    "EMPTY_TUPLE": _push(()),
+    "TUPLE": RestrictedUnpickler._tuple_of_marked,
+    "TUPLE1": lambda reader: reader._tuple_of(1),
+    "TUPLE2": lambda reader: reader._tuple_of(2),
+    "TUPLE3": lambda reader: reader._tuple_of(3),
+    "EMPTY_LIST": RestrictedUnpickler._empty_list,
+    "LIST": RestrictedUnpickler._list,
+    "APPEND": RestrictedUnpickler._append,
+    "APPENDS": RestrictedUnpickler._appends,
+    "EMPTY_DICT": RestrictedUnpickler._push_dict,
+    "DICT": RestrictedUnpickler._dict,
+    "SETITEM": RestrictedUnpickler._set_item,
+    "SETITEMS": lambda reader: reader._set(reader._pop_mark()),
+    "GET": lambda reader: reader._get(int(reader._line())),
+    "BINGET": lambda reader: reader._get(reader._unpack("B")),
+    "LONG_BINGET": lambda reader: reader._get(reader._unpack("<I")),
+    "PUT": lambda reader: reader._put(int(reader._line())),
+    "BINPUT": lambda reader: reader._put(reader._unpack("B")),
+    "LONG_BINPUT": lambda reader: reader._put(reader._unpack("<I")),
+    "MEMOIZE": lambda reader: reader._put(len(reader._memo)),
+    "GLOBAL": RestrictedUnpickler._global,
+    "STACK_GLOBAL": RestrictedUnpickler._stack_global,
+    "REDUCE": RestrictedUnpickler._reduce,
+    "BUILD": RestrictedUnpickler._build,
+}
+
+
+def _table() -> list[_Instruction]:
+    """What each byte does; most of them are refused."""
+    table: list[_Instruction] = [_refuse(f"0x{code:02x}") for code in range(256)]
     for opcode in pickletools.opcodes:
-        code = ord(opcode.code)
-        if opcode.name not in _INSTRUCTIONS:
-            table[code] = _refuse(opcode.name)
-        else:
-            table[code] = ours.get(opcode.name) or pickle._Unpickler.dispatch[code]
+        table[ord(opcode.code)] = _BY_NAME.get(opcode.name) or _refuse(opcode.name)
     return table
 
 
-RestrictedUnpickler.dispatch = _instructions()
-
-
-def plain(value: object) -> Any:
-    """Return the array that a stand-in has become, and anything else as it is."""
-    return value.array if isinstance(value, _ArrayState) else value
+_INSTRUCTIONS = _table()

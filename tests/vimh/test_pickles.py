@@ -239,7 +239,7 @@ HOSTILE = {
     "no instruction": (b"\x80\x02\xff.", "0xff"),
     "set in a list": (b"\x80\x04\x8f.", "EMPTY_SET"),
     "calling text": (b"\x80\x02U\x01a)R.", "calling a str"),
-    "state of a global": (b"\x80\x02cnumpy\ndtype\n}b.", "setting the state of a _Global"),
+    "state of a global": (b"\x80\x02cnumpy\ndtype\n}b.", "setting the state of a Global"),
     "state of a dict": (b"\x80\x02}}b.", "setting the state of a dict"),
     "array of a size": (
         with_global("numpy.core.multiarray", "_reconstruct", b"(NM\xff\xff\x85Nt R.").replace(
