@@ -1,7 +1,6 @@
 """The metadata of a data set: its JSON, its name, and the labels of its channels."""
 
 import copy
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,8 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from src.vimh.errors import VIMHError
+from src.vimh.fields import (
+    check_name,
+    check_unlisted,
+    checksums,
+    count,
+    mel_config,
+    optional_count,
+    optional_positive,
+    positive,
+    section,
+    spectrogram_config,
+    text,
+)
 from src.vimh.names import DatasetName, dataset_name, named_image_size
 from src.vimh.parameters import Parameter, ParameterSpace
+from src.vimh.plain import check_plain, is_regular_file, read_json, shown
 
 __all__ = [
     "METADATA_FILE",
@@ -27,8 +40,8 @@ __all__ = [
 METADATA_FILE = "vimh_dataset_info.json"
 FORMAT = "VIMH"
 VERSION = "2.1"
-MAX_METADATA_BYTES = 64 * 2**20
 MAX_PARAMETERS = 255
+MAX_MAPPINGS = 1024  # also of parameters that are in no record
 # Bytes before N in a record: with the two scale factors, and without them (2.0 and 1.x).
 BYTES_WITH_SCALE_FACTORS, BYTES_WITHOUT = 14, 6
 _NEEDED_KEYS = ("height", "width", "channels", "parameter_names", "parameter_mappings")
@@ -140,7 +153,7 @@ class Metadata:
         if self.sample_rate is None:
             raise VIMHError(f"{where}: key 'sample_rate' is needed for the hop time, but missing")
         key = "spectrogram_config.hop_length"
-        return _positive({key: hop_length}, key, where) / self.sample_rate
+        return positive({key: hop_length}, key, where) / self.sample_rate
 
     @property
     def fixed_parameters(self) -> dict[str, float]:
@@ -152,6 +165,8 @@ class Metadata:
         mappings = self.raw["parameter_mappings"]
         listed = self.raw.get("fixed_parameters") or {}
         names = listed if isinstance(listed, Mapping) else dict.fromkeys(listed)
+        for name in names:
+            check_name(name, f"metadata of {self.dataset_name!r}: a name in 'fixed_parameters'")
         values = {name: _fixed_value(name, names[name], mappings.get(name)) for name in names}
         for name in self.parameter_names:
             if name not in self.parameters and name not in values:
@@ -167,15 +182,9 @@ class Metadata:
                 or the directory's name gives another image size.
         """
         path = Path(dataset_dir) / METADATA_FILE
-        if not path.is_file():
+        if not is_regular_file(path):
             raise VIMHError(f"{path}: the metadata file is missing, so this is no VIMH data set")
-        size = path.stat().st_size
-        if size > MAX_METADATA_BYTES:
-            raise VIMHError(f"{path}: expected at most {MAX_METADATA_BYTES} bytes, found {size}")
-        try:
-            mapping = json.loads(path.read_bytes())
-        except (ValueError, RecursionError) as error:
-            raise VIMHError(f"{path}: not valid JSON: {error}") from error
+        mapping = read_json(path)
         metadata = cls.from_json(mapping, path)
         metadata.check_name(path.parent)
         return metadata
@@ -189,36 +198,40 @@ class Metadata:
         """
         if not isinstance(mapping, Mapping):
             raise VIMHError(f"{where}: expected a JSON object, found {type(mapping).__name__}")
+        check_plain(mapping, str(where))
         for key in _NEEDED_KEYS:
             if key not in mapping:
                 raise VIMHError(f"{where}: key '{key}' is missing")
         if mapping.get("format", FORMAT) != FORMAT:
-            raise VIMHError(f"{where}: key 'format' must be 'VIMH', found {mapping['format']!r}")
+            raise VIMHError(
+                f"{where}: key 'format' must be 'VIMH', found {shown(mapping['format'])}"
+            )
+        check_unlisted(mapping, where)
         names = _names(mapping, where)
         height, width, channels = (
-            _count(mapping, key, where, least=1, most=65535)
+            count(mapping, key, where, least=1, most=65535)
             for key in ("height", "width", "channels")
         )
-        encoding = _section(mapping, "label_encoding", where).get("metadata_bytes")
+        encoding = section(mapping, "label_encoding", where).get("metadata_bytes")
         metadata = cls(
-            dataset_name=_text(mapping, "dataset_name", where) or "",
+            dataset_name=text(mapping, "dataset_name", where) or "",
             height=height,
             width=width,
             channels=channels,
             channel_labels=_channel_labels(mapping, channels, where),
             parameter_names=names,
             parameters=_heads(mapping, names, where),
-            train_samples=_optional_count(mapping, "train_samples", where),
-            test_samples=_optional_count(mapping, "test_samples", where),
-            sample_rate=_optional_positive(mapping, "sample_rate", where),
-            duration=_optional_positive(mapping, "duration", where),
-            synth_type=_text(mapping, "synth_type", where),
-            spectrogram_config=_section(mapping, "spectrogram_config", where),
-            mel_config=_section(mapping, "mel_config", where),
+            train_samples=optional_count(mapping, "train_samples", where),
+            test_samples=optional_count(mapping, "test_samples", where),
+            sample_rate=optional_positive(mapping, "sample_rate", where),
+            duration=optional_positive(mapping, "duration", where),
+            synth_type=text(mapping, "synth_type", where),
+            spectrogram_config=spectrogram_config(mapping, where),
+            mel_config=mel_config(mapping, where),
             # any other value says nothing: older writers counted other things here
             metadata_bytes=14 if encoding == 14 else 6 if encoding == 6 else None,
-            checksums=_checksums(mapping, where),
-            recipe=_section(mapping, "recipe", where) or None,
+            checksums=checksums(mapping, where),
+            recipe=section(mapping, "recipe", where) or None,
             raw=copy.deepcopy(dict(mapping)),
         )
         _check_image_size(mapping.get("image_size"), metadata, where)
@@ -285,11 +298,13 @@ def parameter_label(parameter_id: int, parameter_names: Sequence[str]) -> str:
 def _names(mapping: Mapping[str, Any], where: str | Path) -> tuple[str, ...]:
     names = mapping["parameter_names"]
     if not isinstance(names, list | tuple) or not all(isinstance(n, str) and n for n in names):
-        raise VIMHError(f"{where}: key 'parameter_names' must be a list of names, found {names!r}")
+        raise VIMHError(
+            f"{where}: key 'parameter_names' must be a list of names, found {shown(names)}"
+        )
     if len(set(names)) != len(names) or len(names) > MAX_PARAMETERS:
         raise VIMHError(
             f"{where}: key 'parameter_names' must hold at most {MAX_PARAMETERS} names, each once, "
-            f"found {names!r}"
+            f"found {shown(names)}"
         )
     return tuple(names)
 
@@ -297,7 +312,14 @@ def _names(mapping: Mapping[str, Any], where: str | Path) -> tuple[str, ...]:
 def _heads(mapping: Mapping[str, Any], names: Sequence[str], where: str | Path) -> ParameterSpace:
     mappings = mapping["parameter_mappings"]
     if not isinstance(mappings, Mapping):
-        raise VIMHError(f"{where}: key 'parameter_mappings' must be an object, found {mappings!r}")
+        raise VIMHError(
+            f"{where}: key 'parameter_mappings' must be an object, found {shown(mappings)}"
+        )
+    if len(mappings) > MAX_MAPPINGS:
+        raise VIMHError(
+            f"{where}: key 'parameter_mappings' must hold at most {MAX_MAPPINGS} parameters, found "
+            f"{len(mappings)}"
+        )
     # ids beyond the names are called param_<id>; such heads are there if they have a mapping
     beyond = [f"param_{i}" for i in range(len(names), 256) if f"param_{i}" in mappings]
     beyond = [name for name in beyond if name not in names]
@@ -317,73 +339,23 @@ def _channel_labels(
         return default_channel_labels(channels)
     if not isinstance(labels, list | tuple) or not all(isinstance(label, str) for label in labels):
         raise VIMHError(
-            f"{where}: key 'channel_labels' must be a list of strings, found {labels!r}"
+            f"{where}: key 'channel_labels' must be a list of strings, found {shown(labels)}"
         )
     if len(labels) != channels:
         raise VIMHError(
             f"{where}: key 'channel_labels' must hold {channels} labels (one a channel), found "
-            f"{len(labels)}: {list(labels)!r}"
+            f"{len(labels)}: {shown(list(labels))}"
         )
-    return tuple(labels)
+    return tuple(check_name(label, f"{where}: a label of 'channel_labels'") for label in labels)
 
 
 def _check_image_size(size: object, metadata: Metadata, where: str | Path) -> None:
     """Check `image_size` where it has the form HxWxC (older writers put other things there)."""
     if isinstance(size, str) and re.fullmatch(r"\d+x\d+x\d+", size) and size != metadata.image_size:
         raise VIMHError(
-            f"{where}: Dimension mismatch: 'image_size' says {size}, 'height', 'width' and "
+            f"{where}: Dimension mismatch: 'image_size' says {size[:40]}, 'height', 'width' and "
             f"'channels' say {metadata.image_size}"
         )
-
-
-def _count(
-    mapping: Mapping[str, Any], key: str, where: str | Path, *, least: int, most: int
-) -> int:
-    value = mapping[key]
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise VIMHError(
-            f"{where}: key '{key}' must be a whole number from {least} to {most}, found {value!r}"
-        )
-    return value
-
-
-def _optional_count(mapping: Mapping[str, Any], key: str, where: str | Path) -> int | None:
-    if mapping.get(key) is None:
-        return None
-    return _count(mapping, key, where, least=0, most=2**63 - 1)
-
-
-def _positive(mapping: Mapping[str, Any], key: str, where: str | Path) -> float:
-    value = mapping[key]
-    # the comparison is false for a NaN, and compares huge integers without converting them
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e300:
-        raise VIMHError(f"{where}: key '{key}' must be a positive number, found {value!r}")
-    return float(value)
-
-
-def _optional_positive(mapping: Mapping[str, Any], key: str, where: str | Path) -> float | None:
-    return None if mapping.get(key) is None else _positive(mapping, key, where)
-
-
-def _text(mapping: Mapping[str, Any], key: str, where: str | Path) -> str | None:
-    value = mapping.get(key)
-    if value is not None and not isinstance(value, str):
-        raise VIMHError(f"{where}: key '{key}' must be a string, found {value!r}")
-    return value
-
-
-def _section(mapping: Mapping[str, Any], key: str, where: str | Path) -> dict[str, Any]:
-    value = mapping.get(key)
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise VIMHError(f"{where}: key '{key}' must be an object, found {value!r}")
-    return dict(value)
-
-
-def _checksums(mapping: Mapping[str, Any], where: str | Path) -> dict[str, str]:
-    checksums = _section(mapping, "checksums", where)
-    return {name: _text(checksums, name, f"{where}: checksums") or "" for name in checksums}
 
 
 def _fixed_value(name: str, listed: object, mapping: Mapping[str, Any] | None) -> float:

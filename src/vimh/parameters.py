@@ -15,12 +15,15 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
 from src.vimh.errors import VIMHError
+from src.vimh.fields import check_name
+from src.vimh.plain import shown
 
 Kind = Literal["continuous", "categorical"]
 # What the quantity functions take: a number, an array of any shape, or a (nested) list.
 Values: TypeAlias = np.ndarray | np.generic | float | int | Sequence[Any]
 
 MAX_BYTE = 255
+MAX_NUMBER = 1e200  # of a range or a step: products and squares of them are finite
 # A class index must be exact in float32, and a hostile step must not become a huge table.
 MAX_CLASSES = 2**24
 _KNOWN_KEYS = ("min", "max", "step", "description", "unit", "scale", "kind", "class_names")
@@ -29,13 +32,13 @@ _KNOWN_KEYS = ("min", "max", "step", "description", "unit", "scale", "kind", "cl
 def _number(name: str, key: str, value: object) -> float:
     """Return `value` as a finite float, or say which key is wrong."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise VIMHError(f"parameter {name!r}: '{key}' must be a number, found {value!r}")
+        raise VIMHError(f"parameter {name!r}: '{key}' must be a number, found {shown(value)}")
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise VIMHError(f"parameter {name!r}: '{key}' must be finite, found {value!r}")
+        raise VIMHError(f"parameter {name!r}: '{key}' must be finite, found {shown(value)}")
     return number
 
 
@@ -46,14 +49,14 @@ def _plain_value(name: str, key: str, value: object) -> Any:
     if key == "class_names":
         if not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
             raise VIMHError(
-                f"parameter {name!r}: '{key}' must be a list of strings, found {value!r}"
+                f"parameter {name!r}: '{key}' must be a list of strings, found {shown(value)}"
             )
         return tuple(value)
     kinds = ("continuous", "categorical")
     if key == "kind" and value not in kinds:
-        raise VIMHError(f"parameter {name!r}: 'kind' must be one of {kinds}, found {value!r}")
+        raise VIMHError(f"parameter {name!r}: 'kind' must be one of {kinds}, found {shown(value)}")
     if not isinstance(value, str) and not (key in ("scale", "step") and value is None):
-        raise VIMHError(f"parameter {name!r}: '{key}' must be a string, found {value!r}")
+        raise VIMHError(f"parameter {name!r}: '{key}' must be a string, found {shown(value)}")
     return value
 
 
@@ -94,19 +97,30 @@ class Parameter:
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        if not self.name:
-            raise VIMHError("a parameter's name must not be empty")
+        check_name(self.name, "a parameter's name")
+        for text in (*self.class_names, self.unit):
+            if text:
+                check_name(text, f"parameter {self.name!r}: its unit and its classes' names")
         for key in ("min", "max"):
             object.__setattr__(self, key, _number(self.name, key, getattr(self, key)))
         step = None if self.step is None else _number(self.name, "step", self.step)
         object.__setattr__(self, "step", step or None)
-        if self.min > self.max:
-            raise self._error("min", f"must not exceed 'max' ({self.max:g})", self.min)
-        if not math.isfinite(self.range):
-            raise self._error("max", "is too far from 'min'", self.max)
+        self._check_range()
         if self.step is not None:
             self._check_step(self.step)
         self._check_classes()
+
+    def _check_range(self) -> None:
+        if self.min > self.max:
+            raise self._error("min", f"must not exceed 'max' ({self.max:g})", self.min)
+        largest = max(abs(self.min), abs(self.max))
+        if largest > MAX_NUMBER:
+            raise self._error(
+                "max", f"is too far from 'min', or either beyond {MAX_NUMBER:g}", self.max
+            )
+        # 255 steps of the range have to be different numbers, or a stored byte says nothing
+        if not self.is_fixed and self.range < max(2048 * math.ulp(largest), 1 / MAX_NUMBER):
+            raise self._error("max", "is too close to 'min' for 255 values between them", self.max)
 
     def _check_step(self, step: float) -> None:
         if step < 0:
@@ -125,7 +139,7 @@ class Parameter:
             raise self._error("class_names", "needs kind 'categorical'", names)
 
     def _error(self, key: str, what: str, found: object) -> VIMHError:
-        return VIMHError(f"parameter {self.name!r}: '{key}' {what}, found {found!r}")
+        return VIMHError(f"parameter {self.name!r}: '{key}' {what}, found {shown(found)}")
 
     def _required_step(self) -> float:
         if self.step is None or self.is_categorical:
@@ -289,7 +303,7 @@ class Parameter:
             VIMHError: The entry is no object, lacks `min` or `max`, or holds a wrong value.
         """
         if not isinstance(mapping, Mapping):
-            raise VIMHError(f"parameter {name!r}: expected an object, found {mapping!r}")
+            raise VIMHError(f"parameter {name!r}: expected an object, found {shown(mapping)}")
         for key in ("min", "max"):
             if key not in mapping:
                 raise VIMHError(f"parameter {name!r}: key '{key}' is missing")

@@ -10,7 +10,7 @@ from src.vimh.errors import VIMHError
 
 MAX_JSON_BYTES = 16 * 2**20
 # A list of one byte in the file takes 60 in memory, an object of seven 230, a name 60.
-MAX_CONTAINERS = 100_000
+MAX_CONTAINERS = 250_000
 MAX_ITEMS = 250_000
 MAX_DEPTH = 32  # of containers in one another
 _MAX_SHOWN = 60
@@ -28,7 +28,9 @@ def shown(value: object) -> str:
     if isinstance(value, bool | float | None):
         return repr(value)
     if isinstance(value, int):
-        return repr(value) if value.bit_length() <= 128 else f"a number of {value.bit_length()} bits"
+        return (
+            repr(value) if value.bit_length() <= 128 else f"a number of {value.bit_length()} bits"
+        )
     if isinstance(value, list | tuple) and len(value) <= 8:
         text = ", ".join(map(_shown_part, value))
         if len(text) <= _MAX_SHOWN:

@@ -26,6 +26,7 @@ from src.vimh.layout import (
 )
 from src.vimh.metadata import METADATA_FILE, Metadata
 from src.vimh.pickles import MAX_PICKLE_BYTES, PICKLE_SUFFIX, read_pickle
+from src.vimh.plain import is_regular_file, shown
 from src.vimh.writer import DatasetWriter, recipe_hash
 
 __all__ = [
@@ -156,7 +157,7 @@ class Records:
         path = Path(os.path.abspath(path))
         if check not in ("fast", "full"):
             raise VIMHError(f"check must be 'fast' or 'full', found {check!r}")
-        if not path.is_file():
+        if not is_regular_file(path):
             raise VIMHError(f"{path}: there is no such file")
         if path.name.endswith(PICKLE_SUFFIX):
             records = cls._open_pickle(path, metadata, check, max_pickle_bytes)
@@ -226,7 +227,7 @@ def open_dataset(dataset_dir: str | Path, check: Check = "fast") -> OpenedDatase
         VIMHError: Something is missing or does not fit.
     """
     dataset_dir = Path(dataset_dir)
-    if not dataset_dir.is_dir():
+    if not os.path.isdir(dataset_dir):  # False also for a name that is too long
         raise VIMHError(f"{dataset_dir}: there is no such data set directory")
     metadata = Metadata.load(dataset_dir)
     train, test = (
@@ -259,7 +260,7 @@ def check_dataset(dataset_dir: str | Path) -> OpenedDataset:
 def _data_file(dataset_dir: Path, split: str) -> Path:
     binary, pickled = dataset_dir / split, dataset_dir / f"{split}{PICKLE_SUFFIX}"
     for path in (binary, pickled):
-        if path.is_file():
+        if is_regular_file(path):
             return path
     raise VIMHError(
         f"{dataset_dir}: expected a file {binary.name} or {pickled.name}, found neither"
@@ -304,13 +305,18 @@ def _check_digest(path: Path, found: str, metadata: Metadata) -> None:
     expected = metadata.checksums.get(path.name)
     if expected is not None and expected != found:
         raise VIMHError(
-            f"{path}: key 'checksums' of {METADATA_FILE} says SHA-256 {expected}, the file has "
+            f"{path}: key 'checksums' of {METADATA_FILE} says SHA-256 {shown(expected)}, the file has "
             f"{found}"
         )
 
 
 def _compare(binary: Records, pickled: Records) -> None:
     """Check that two variants hold the same samples."""
+    if len(binary) != len(pickled):
+        raise VIMHError(
+            f"{pickled.path}: holds {len(pickled)} samples, {binary.path} holds {len(binary)}; "
+            "remove the one that is wrong"
+        )
     step = max(1, _CHUNK_BYTES // binary.layout.record_size)
     for first in range(0, len(binary), step):
         part = slice(first, first + step)

@@ -96,7 +96,9 @@ class ArrayState:
         if not isinstance(state, tuple) or len(state) != 5:
             raise RefusedError("a numpy.ndarray with an unknown state is not allowed")
         _, shape, dtype, fortran, data = state
-        self.array = _array(data, dtype, shape, "F" if isinstance(fortran, int) and fortran else "C")
+        self.array = _array(
+            data, dtype, shape, "F" if isinstance(fortran, int) and fortran else "C"
+        )
 
 
 def _array(data: object, dtype: object, shape: object, order: object) -> np.ndarray:

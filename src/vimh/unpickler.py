@@ -14,12 +14,12 @@ import io
 import mmap
 import pickle
 import pickletools
-import re
 import struct
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from src.vimh.pickle_texts import text_of, text_of_escapes, unescaped
 from src.vimh.stand_ins import (
     ArrayState,
     DtypeState,
@@ -41,7 +41,6 @@ STACK_FREE, STACK_SHARE = 2**21, 16
 MAX_KEY = 1000  # characters: two equal ones are compared as often as they are set
 MAX_NUMBER = 1024  # bytes of a number or of a global's name
 MAX_GAP = 1000  # of memo indices
-LONG_TEXT = 2**20
 _RUN = 512  # small numbers that are read at once
 # Bytes of memory that they take, at most.
 _LIST, _DICT, _TUPLE, _STATE, _ITEM, _MEMO, _MARK = 150, 80, 56, 360, 160, 9, 40
@@ -194,17 +193,10 @@ class RestrictedUnpickler:
         self._push_object(self._read(length))
 
     def _push_text(self, length: int) -> None:
-        raw = self._read(length)
-        # Latin-1 is what bytes become in older protocols; of others a long text takes 4 bytes each.
-        if length > LONG_TEXT and _NOT_LATIN.search(raw):
-            raise RefusedError(f"a text of {length} bytes that is not Latin-1 is not allowed")
-        self._push_object(str(raw, "utf-8", "surrogatepass"))
+        self._push_object(text_of(self._read(length)))
 
     def _text_line(self) -> None:
-        raw = self._line(None)
-        if len(raw) > LONG_TEXT and _NOT_LATIN_ESCAPE.search(raw):
-            raise RefusedError(f"a text of {len(raw)} bytes that is not Latin-1 is not allowed")
-        self._push_object(str(raw, "raw-unicode-escape"))
+        self._push_object(text_of_escapes(self._line(None)))
 
     def _push_string(self, length: int) -> None:
         """The text or the bytes of Python 2, which did not tell them apart."""
@@ -217,7 +209,7 @@ class RestrictedUnpickler:
         raw = self._line(None)
         if len(raw) < 2 or raw[:1] != raw[-1:] or raw[:1] not in (b"'", b'"'):
             raise pickle.UnpicklingError("a string without its quotes")
-        value = _unescaped(raw[1:-1])
+        value = unescaped(raw[1:-1])
         self._push_object(value if len(value) > MAX_KEY else value.decode("latin-1"))
 
     def _push_object(self, value: str | bytes) -> None:
@@ -340,19 +332,7 @@ class RestrictedUnpickler:
 
 
 _STOP, _APPENDS = pickle.STOP[0], pickle.APPENDS[0]
-_NOT_LATIN = re.compile(rb"[\xc4-\xff]")
-_NOT_LATIN_ESCAPE = re.compile(rb"\\u(?!00)|\\U")
-_ESCAPE = re.compile(rb"\\(?:[\\'\"abfnrtv]|x[0-9a-fA-F]{2}|[0-3]?[0-7]{1,2})")
 _Instruction = Callable[[RestrictedUnpickler], None]
-
-
-def _unescaped(raw: bytes) -> bytes:
-    """A Python 2 string's bytes: `repr` wrote what is not printable as an escape."""
-    if b"\\" not in raw:
-        return raw
-    if b"\\" in _ESCAPE.sub(b"", raw):
-        raise pickle.UnpicklingError("a string with an escape that Python 2 does not write")
-    return raw.decode("unicode_escape").encode("latin-1")
 
 
 def _refuse(name: str) -> Callable[[RestrictedUnpickler], NoReturn]:

@@ -141,7 +141,9 @@ BOMBS: dict[str, Callable[[int], bytes]] = {
     "tuples in one another": lambda n: dataset(b")" + fill(b"\x85", n)),
     "tuples of three": lambda n: dataset(fill(b"NNN\x87", n)),
     "lists in one another": lambda n: dataset(fill(b"](", n) + fill(b"e", n // 2)),
-    "dict in one another": lambda n: dataset(fill(b"}X\x01\x00\x00\x00a", n) + b"N" + fill(b"s", n // 7)),
+    "dict in one another": lambda n: dataset(
+        fill(b"}X\x01\x00\x00\x00a", n) + b"N" + fill(b"s", n // 7)
+    ),
     "floats": lambda n: dataset(b"](" + fill(b"G12345678", n) + b"e"),
     "numbers of two bytes": lambda n: dataset(b"](" + fill(b"M\xff\xff", n) + b"e"),
     "short texts": lambda n: dataset(b"](" + fill(b"\x8c\x02ab", n) + b"e"),
@@ -155,17 +157,25 @@ BOMBS: dict[str, Callable[[int], bytes]] = {
     "a long line of another base": lambda n: dataset(b"I0x" + b"f" * n + b"\n"),
     "a long float": lambda n: dataset(b"F1." + b"1" * n + b"\n"),
     "a long number": lambda n: dataset(number(1 << (8 * n))),
-    "a long number as the height": lambda n: b"\x80\x02}" + text(b"height") + number(1 << 8000) + b"s.",
+    "a long number as the height": lambda n: (
+        b"\x80\x02}" + text(b"height") + number(1 << 8000) + b"s."
+    ),
     "a long name": lambda n: dataset(b"c" + b"a" * n + b"\nb\n"),
     "a long name on the stack": lambda n: b"\x80\x04" + text(b"a" * n) + b"\x8c\x01b\x93.",
-    "the same text joined": lambda n: dataset(text(b"a" * (n // 2)) + put(2) + fill(get(2), n // 2)),
+    "the same text joined": lambda n: dataset(
+        text(b"a" * (n // 2)) + put(2) + fill(get(2), n // 2)
+    ),
     "values that are copied on the stack": lambda n: dataset(b"(N" + fill(b"2", n) + b"t"),
     "popped and pushed": lambda n: dataset(fill(b"N0", n) + b"N"),
     "popped marks": lambda n: dataset(fill(b"(NN1", n) + b"N"),
     "doubled tuples": lambda n: rows(doubled(b")", b"t"), n),
     "doubled lists": lambda n: rows(doubled(b"]", b"l"), n),
-    "doubled tuples as a key": lambda n: dataset(doubled(b")", b"t") + b"0" + fill(b"}h\x02Ns0", n) + b"N"),
-    "doubled tuples as a type": lambda n: dataset(call("numpy", "dtype") + doubled(b")", b"t") + b"\x85R"),
+    "doubled tuples as a key": lambda n: dataset(
+        doubled(b")", b"t") + b"0" + fill(b"}h\x02Ns0", n) + b"N"
+    ),
+    "doubled tuples as a type": lambda n: dataset(
+        call("numpy", "dtype") + doubled(b")", b"t") + b"\x85R"
+    ),
     "doubled tuples as a shape": lambda n: dataset(
         doubled(b")", b"t") + RECONSTRUCT + b"(N" + get(2) + b"NtR"
     ),
@@ -174,8 +184,9 @@ BOMBS: dict[str, Callable[[int], bytes]] = {
     "a dict that holds itself": lambda n: dataset(
         b"}" + put(2) + fill(text(b"a") + get(2) + b"s", n)
     ),
-    "the dict that holds itself": lambda n: b"\x80\x02}" + put(0) + text(b"data") + b"h\x00s"
-    + text(b"vimh_labels") + b"h\x00s.",
+    "the dict that holds itself": lambda n: (
+        b"\x80\x02}" + put(0) + text(b"data") + b"h\x00s" + text(b"vimh_labels") + b"h\x00s."
+    ),
     "a set that holds itself": lambda n: b"\x80\x04\x8f\x94(h\x00\x85\x90.",
     "one list, appended to": lambda n: dataset(b"]" + fill(b"Na", n)),
     "one list, extended by nothing": lambda n: dataset(b"]" + fill(b"(e", n)),
@@ -195,7 +206,9 @@ BOMBS: dict[str, Callable[[int], bytes]] = {
     "one text as the state of an array": _state_of_text,
     "a shape of large numbers": _shape_of_large_numbers,
     "an array instead of a type": _array_as_dtype,
-    "one large number as a key": lambda n: dataset(_same_large_number(n, fill(b"}h\x02Ns0", n // 2) + b"N")),
+    "one large number as a key": lambda n: dataset(
+        _same_large_number(n, fill(b"}h\x02Ns0", n // 2) + b"N")
+    ),
     "one large number as a scale factor": lambda n: rows(
         b"(h\x02h\x02t", n // 2, _same_large_number(n, b"")
     ),
@@ -204,15 +217,32 @@ BOMBS: dict[str, Callable[[int], bytes]] = {
     "one row of a tuple": lambda n: rows(b"(" + b"K\x01" * 20 + b"t", n),
     "one long row": lambda n: rows(raw(bytes(n // 2)), n // 2),
     "one row that is an array": lambda n: rows(
-        FROM_BUFFER + b"(" + raw(bytes(n // 2)) + DTYPE + number(n // 2) + b"\x85" + text(b"C") + b"tR",
+        FROM_BUFFER
+        + b"("
+        + raw(bytes(n // 2))
+        + DTYPE
+        + number(n // 2)
+        + b"\x85"
+        + text(b"C")
+        + b"tR",
         n // 2,
     ),
     "arrays without a content": lambda n: dataset(
         RECONSTRUCT + put(2) + b"0(NK\x00\x85Nt" + put(3) + b"0](" + fill(b"h\x02h\x03R", n) + b"e"
     ),
     "arrays of nothing": lambda n: dataset(
-        FROM_BUFFER + put(2) + b"0(" + raw(b"") + DTYPE + b"K\x00\x85" + text(b"C") + b"t" + put(3)
-        + b"0](" + fill(b"h\x02h\x03R", n) + b"e"
+        FROM_BUFFER
+        + put(2)
+        + b"0("
+        + raw(b"")
+        + DTYPE
+        + b"K\x00\x85"
+        + text(b"C")
+        + b"t"
+        + put(3)
+        + b"0]("
+        + fill(b"h\x02h\x03R", n)
+        + b"e"
     ),
     "an array with a huge and an empty side": lambda n: dataset(
         FROM_BUFFER + b"(" + raw(b"") + DTYPE + number(2**60) + b"K\x00\x86" + text(b"C") + b"tR"
@@ -221,15 +251,41 @@ BOMBS: dict[str, Callable[[int], bytes]] = {
         FROM_BUFFER + b"(" + raw(b"") + DTYPE + number(2**47) + b"K\x00\x86" + text(b"C") + b"tR"
     ),
     "types": lambda n: dataset(
-        call("numpy", "dtype") + put(2) + b"0" + text(b"u1") + b"\x85" + put(3) + b"0]("
-        + fill(b"h\x02h\x03R", n) + b"e"
+        call("numpy", "dtype")
+        + put(2)
+        + b"0"
+        + text(b"u1")
+        + b"\x85"
+        + put(3)
+        + b"0]("
+        + fill(b"h\x02h\x03R", n)
+        + b"e"
     ),
     "scalars": lambda n: dataset(
-        call("numpy.core.multiarray", "scalar") + put(2) + b"0" + DTYPE + raw(b"a") + b"\x86" + put(3)
-        + b"0](" + fill(b"h\x02h\x03R", n) + b"e"
+        call("numpy.core.multiarray", "scalar")
+        + put(2)
+        + b"0"
+        + DTYPE
+        + raw(b"a")
+        + b"\x86"
+        + put(3)
+        + b"0]("
+        + fill(b"h\x02h\x03R", n)
+        + b"e"
     ),
-    "an array as the height": lambda n: b"\x80\x02}" + text(b"data") + b"]s" + text(b"height")
-    + FROM_BUFFER + b"(" + raw(b"ab") + DTYPE + b"K\x02\x85" + text(b"C") + b"tRs.",
+    "an array as the height": lambda n: (
+        b"\x80\x02}"
+        + text(b"data")
+        + b"]s"
+        + text(b"height")
+        + FROM_BUFFER
+        + b"("
+        + raw(b"ab")
+        + DTYPE
+        + b"K\x02\x85"
+        + text(b"C")
+        + b"tRs."
+    ),
     "frames": lambda n: b"\x80\x04" + fill(b"\x95" + bytes(8), n) + b"N.",
     "protocols": lambda n: fill(b"\x80\x04", n) + b"N.",
     "extensions": lambda n: b"\x80\x02" + fill(b"\x84\xff\xff\xff\x7f", n) + b".",

@@ -133,7 +133,7 @@ def test_file_that_is_missing_or_no_json(tmp_path: Path) -> None:
         Metadata.load(tmp_path)
     with file.open("wb") as sparse:
         sparse.truncate(2**40)
-    with pytest.raises(VIMHError, match="expected at most 67108864 bytes, found 1099511627776"):
+    with pytest.raises(VIMHError, match="expected at most 16777216 bytes, found 1099511627776"):
         Metadata.load(tmp_path)
 
 

@@ -1,6 +1,5 @@
 """Pickles that are made to take time or memory: bounded by their size, and one error of our own."""
 
-import io
 import json
 import os
 import subprocess
@@ -9,12 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from src.vimh.errors import VIMHError
-from src.vimh.unpickler import BROKEN, RestrictedUnpickler
-from tests.fuzzing import FUZZ
 from tests.vimh.conftest import ROOT, make_json
 from tests.vimh.pickle_bombs import BOMBS
 

@@ -1,0 +1,145 @@
+"""The values of a data set's JSON, one by one: of the right type and within bounds, or refused."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from src.vimh.errors import VIMHError
+from src.vimh.plain import shown
+
+MAX_NAME_BYTES = 200  # a name becomes a file's now and then, with a suffix; systems take 255
+# Hz and s: what a sound may have that is to be drawn or heard.
+LEAST_SOUND, MOST_SOUND = 1e-3, 1e9
+_MAX_TRANSFORM = 2**24  # samples of a window, a transform or a hop
+
+
+def check_name(name: str, what: str) -> str:
+    """Return a name that can be printed, drawn, and be a part of a file's name.
+
+    Raises:
+        VIMHError: It is empty or too long, or holds what cannot be printed (line ends, escape
+            sequences, marks that turn the writing's direction).
+    """
+    size = len(name.encode(errors="surrogatepass"))
+    if not name.isprintable() or not 0 < size <= MAX_NAME_BYTES:
+        raise VIMHError(
+            f"{what} must be of 1 to {MAX_NAME_BYTES} bytes that can be printed, found "
+            f"{shown(name)} of {size} bytes"
+        )
+    return name
+
+
+def count(mapping: Mapping[str, Any], key: str, where: str | Path, *, least: int, most: int) -> int:
+    """A whole number that has to be there."""
+    value = mapping[key]
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise VIMHError(
+            f"{where}: key '{key}' must be a whole number from {least} to {most}, found "
+            f"{shown(value)}"
+        )
+    return value
+
+
+def optional_count(mapping: Mapping[str, Any], key: str, where: str | Path) -> int | None:
+    """A number of samples, if it is said."""
+    if mapping.get(key) is None:
+        return None
+    return count(mapping, key, where, least=0, most=2**63 - 1)
+
+
+def number(
+    mapping: Mapping[str, Any], key: str, where: str | Path, *, least: float, most: float
+) -> float:
+    """A number that has to be there."""
+    value = mapping[key]
+    # the comparison is false for a NaN, and compares huge integers without converting them
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not least <= value <= most:
+        raise VIMHError(
+            f"{where}: key '{key}' must be a number from {least:g} to {most:g}, found "
+            f"{shown(value)}"
+        )
+    return float(value)
+
+
+def positive(mapping: Mapping[str, Any], key: str, where: str | Path) -> float:
+    """A rate, a time or a length of a sound: positive, and neither tiny nor huge."""
+    return number(mapping, key, where, least=LEAST_SOUND, most=MOST_SOUND)
+
+
+def optional_positive(mapping: Mapping[str, Any], key: str, where: str | Path) -> float | None:
+    """The same, if it is said."""
+    return None if mapping.get(key) is None else positive(mapping, key, where)
+
+
+def text(mapping: Mapping[str, Any], key: str, where: str | Path) -> str | None:
+    """A name, if it is said; it may be empty."""
+    value = mapping.get(key)
+    if value is not None and not isinstance(value, str):
+        raise VIMHError(f"{where}: key '{key}' must be a string, found {shown(value)}")
+    return check_name(value, f"{where}: key '{key}'") if value else value
+
+
+def section(mapping: Mapping[str, Any], key: str, where: str | Path) -> dict[str, Any]:
+    """An object, empty where it is not there."""
+    value = mapping.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise VIMHError(f"{where}: key '{key}' must be an object, found {shown(value)}")
+    return dict(value)
+
+
+def checksums(mapping: Mapping[str, Any], where: str | Path) -> dict[str, str]:
+    """SHA-256 by the name of the file."""
+    found = section(mapping, "checksums", where)
+    inside = f"{where}: checksums"
+    return {check_name(name, inside): text(found, name, inside) or "" for name in found}
+
+
+def spectrogram_config(mapping: Mapping[str, Any], where: str | Path) -> dict[str, Any]:
+    """How sounds became images; of its keys those that are read are checked."""
+    found = section(mapping, "spectrogram_config", where)
+    inside = f"{where}: spectrogram_config"
+    for key in ("type", "window_type"):
+        text(found, key, inside)
+    for key in ("n_fft", "n_window", "hop_length"):
+        if found.get(key) is not None:
+            number(found, key, inside, least=1, most=_MAX_TRANSFORM)
+    for key in ("floor_db", "floor_db_rel", "bins_per_harmonic"):
+        if found.get(key) is not None:
+            number(found, key, inside, least=-1e6, most=1e6)
+    optional_positive(found, "sample_rate", inside)
+    return found
+
+
+def mel_config(mapping: Mapping[str, Any], where: str | Path) -> dict[str, Any]:
+    """The scale of the frequencies; of its keys those that are read are checked."""
+    found = section(mapping, "mel_config", where)
+    for key, most in (("freq_min", MOST_SOUND), ("freq_max_ratio", 1e3)):
+        if found.get(key) is not None:
+            number(found, key, f"{where}: mel_config", least=0.0, most=most)
+    return found
+
+
+def check_unlisted(mapping: Mapping[str, Any], where: str | Path) -> None:
+    """Check the keys that are no attribute of the metadata, but are read from the JSON later."""
+    if mapping.get("pre_emphasis_coefficient") is not None:
+        number(mapping, "pre_emphasis_coefficient", where, least=-1e6, most=1e6)
+    shared = mapping.get("scale_range_db")
+    if shared is not None:
+        if not isinstance(shared, list | tuple) or len(shared) != 2:
+            raise VIMHError(
+                f"{where}: key 'scale_range_db' must be a list of two numbers in dB, found "
+                f"{shown(shared)}"
+            )
+        for value in shared:
+            number({"scale_range_db": value}, "scale_range_db", where, least=-1e6, most=1e6)
+    fixed = mapping.get("fixed_parameters")
+    if isinstance(fixed, list | tuple) and all(isinstance(name, str) for name in fixed):
+        return
+    if fixed is not None and not isinstance(fixed, Mapping):
+        raise VIMHError(
+            f"{where}: key 'fixed_parameters' must be an object of values by name, or a list of "
+            f"names, found {shown(fixed)}"
+        )
