@@ -1,15 +1,15 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky 2009), from the archives of their "python version"."""
 
 import io
-import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 
-from src.data.sources.downloads import RemoteFile, fetch, find, naming, sha256_of
+from src.data.sources.archives import members
+from src.data.sources.downloads import RemoteFile, fetch, find, sha256_of
 from src.data.sources.images import (
     ImageSource,
     LabelledImages,
@@ -21,7 +21,8 @@ from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
 from src.vimh.parameters import Parameter, ParameterSpace
 from src.vimh.pickles import unpickle_dict
-from src.vimh.unpickler import plain
+from src.vimh.plain import shown
+from src.vimh.stand_ins import plain
 
 IMAGE_BYTES = 3 * 32 * 32
 MAX_MEMBER_BYTES = 2**28  # the largest real one has 155 MB
@@ -149,14 +150,10 @@ class CIFARSource(ImageSource):
     def read(self) -> tuple[ParameterSpace, dict[Split, LabelledImages]]:
         """Read the batches, out of the archive or of its folder, without running a pickle."""
         archive = self._archive
-        contents = self._read_members()
-        names = {
-            head: _class_names(contents[archive.meta], key, count)
-            for head, (_, key, count) in archive.heads.items()
-        }
+        names, parts = self._read_members()
         splits: dict[Split, LabelledImages] = {
-            "train": self._samples([contents[name] for name in archive.train]),
-            "test": self._samples([contents[archive.test]]),
+            "train": self._joined([parts[name] for name in archive.train]),
+            "test": self._joined([parts[archive.test]]),
         }
         heads: list[Parameter] = []
         for head in self._heads:
@@ -177,36 +174,56 @@ class CIFARSource(ImageSource):
             return self._root
         return find(self._root, (file.name, folder))
 
-    def _read_members(self) -> dict[str, "_Batch"]:
+    def _read_members(self) -> tuple[dict[str, tuple[str, ...]], dict[str, LabelledImages]]:
+        """The class names of each head, and the samples of each batch by its name.
+
+        Each member is reduced to its arrays before the next is read: they may hold anything.
+        """
+        archive, names, parts = self._archive, {}, {}
+        for member, where, content in self._contents():
+            batch = _Batch(where, content)
+            if member == archive.meta:
+                for head, (_, key, count) in archive.heads.items():
+                    names[head] = _class_names(batch, key, count)
+            else:
+                parts[member] = self._samples(batch)
+        missing = [name for name in (*archive.train, archive.test) if name not in parts]
+        missing += [archive.meta] if not names else []
+        if missing:
+            raise VIMHError(f"{self._path()}: {', '.join(missing)} is not in {archive.folder}/")
+        return names, parts
+
+    def _contents(self) -> Iterator[tuple[str, str, bytes]]:
+        """Name, place and bytes of each member that is there."""
         path = self._path()
         if path.is_dir():
-            files = {name: find(path, (name,)) for name in self._members()}
-            return {name: _Batch(str(file), file.read_bytes()) for name, file in files.items()}
-        found = {}
+            for name in self._members():
+                file = find(path, (name,))
+                size = file.stat().st_size
+                if size > MAX_MEMBER_BYTES:
+                    raise VIMHError(
+                        f"{file}: expected at most {MAX_MEMBER_BYTES} bytes, found {size}"
+                    )
+                yield name, str(file), file.read_bytes()
+            return
         wanted = {f"{self._archive.folder}/{name}": name for name in self._members()}
-        with naming(str(path)), tarfile.open(path, "r:gz") as tar:
-            for member in tar:  # in the archive's order: going back would unpack it again
-                name = wanted.get(member.name.removeprefix("./"))
-                if name is None or not member.isfile():
-                    continue
-                if member.size > MAX_MEMBER_BYTES:
-                    raise VIMHError(f"{path}: {member.name} has {member.size} bytes, too many")
-                file = tar.extractfile(member)
-                assert file is not None
-                found[name] = _Batch(f"{path}: {member.name}", file.read())
-        if missing := [name for name in self._members() if name not in found]:
-            raise VIMHError(f"{path}: {', '.join(missing)} is not in {self._archive.folder}/")
-        return found
+        for member, content in members(path, wanted):
+            yield wanted[member], f"{path}: {member}", content
 
-    def _samples(self, batches: Sequence["_Batch"]) -> LabelledImages:
-        parts = [batch.images() for batch in batches]
+    def _samples(self, batch: "_Batch") -> LabelledImages:
+        images = batch.images()
         labels = {
-            head: np.concatenate(
-                [b.labels(key, count, len(x)) for b, x in zip(batches, parts, strict=True)]
-            )
+            head: batch.labels(key, count, len(images))
             for head, (key, _, count) in self._archive.heads.items()
         }
-        return LabelledImages(np.concatenate(parts).reshape(-1, *self.image_shape), labels)
+        return LabelledImages(images.reshape(-1, *self.image_shape), labels)
+
+    def _joined(self, parts: Sequence[LabelledImages]) -> LabelledImages:
+        labels = {
+            head: np.concatenate([part.labels[head] for part in parts])
+            for head in self._archive.heads
+        }
+        return LabelledImages(np.concatenate([part.images for part in parts]), labels)
 
 
 class _Batch:
@@ -220,7 +237,9 @@ class _Batch:
     def get(self, key: str) -> Any:
         """The value of a key that has to be there."""
         if key not in self.values:
-            raise VIMHError(f"{self.where}: key {key!r} is missing; there are {list(self.values)}")
+            raise VIMHError(
+                f"{self.where}: key {key!r} is missing; there are {[shown(key) for key in list(self.values)[:20]]}"
+            )
         return self.values[key]
 
     def images(self) -> UInt8[np.ndarray, "N K"]:

@@ -1,6 +1,7 @@
 """Original files: downloaded once with a pinned hash, or found in a folder that the user names."""
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,7 +84,8 @@ def find(folder: Path, names: Sequence[str]) -> Path:
         ConfigError: None is; says which were looked for.
     """
     for name in names:
-        if (folder / name).exists():
+        # Not a pipe or a device, which would be read without an end.
+        if os.path.isfile(folder / name) or os.path.isdir(folder / name):
             return folder / name
     raise ConfigError(
         f"data.source.root: {folder} has no {' and no '.join(names)}; put the original file there, "

@@ -39,6 +39,8 @@ SHA256 = {
     "t10k-labels-idx1-ubyte": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
 MAX_VALUES = 2**30
+# Of a file that is packed: the real ones unpack to 5 times their size at most.
+UNPACKED_SHARE, UNPACKED_FREE = 2, 64 * 2**20
 _UNSIGNED_BYTE = 8
 
 # Bounds of the classes: quintiles and terciles of the 10,000 test digits, rounded.
@@ -162,8 +164,12 @@ def read_idx(path: Path, num_dimensions: int) -> UInt8[np.ndarray, "..."]:
         size = 1
         for length in shape:  # Python's integers do not overflow
             size *= length
-        if size > MAX_VALUES:
-            raise VIMHError(f"{path}: says that it holds {size} values, more than {MAX_VALUES}")
+        most = min(MAX_VALUES, UNPACKED_SHARE * path.stat().st_size + UNPACKED_FREE)
+        if size > most:
+            raise VIMHError(
+                f"{path}: says that it holds {size} values, more than the {most} that a file of "
+                "its size may hold"
+            )
         values = file.read(size + 1)  # one more than there should be
     if len(values) != size:
         more = "more" if len(values) > size else len(values)
