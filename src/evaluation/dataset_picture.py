@@ -19,6 +19,7 @@ from src.vimh.records import OpenedDataset
 
 MAX_COUNTED = 65_536  # labels that a histogram counts, evenly spaced over the data set
 MAX_BARS = 64
+MAX_DRAWN = 64  # parameters; the table has all of them
 PANELS_A_ROW = 6
 IMAGE_ROWS = 3
 WIDTH_INCHES = 14.0
@@ -53,7 +54,7 @@ def facts(dataset: OpenedDataset) -> list[tuple[str, str]]:
     found = [
         ("samples", f"{len(dataset.train)} train, {len(dataset.test)} test"),
         ("images", f"{metadata.image_size} (height x width x channels)"),
-        ("channels", ", ".join(metadata.channel_labels)),
+        ("channels", _few(metadata.channel_labels)),
     ]
     if metadata.sample_rate is not None:
         length = "" if metadata.duration is None else f", {metadata.duration:g} s"
@@ -62,8 +63,24 @@ def facts(dataset: OpenedDataset) -> list[tuple[str, str]]:
         keys = ("type", "n_fft", "n_window", "hop_length", "window_type", "floor_db_rel")
         shown = (f"{k} {config[k]}" for k in keys if config.get(k) is not None)
         found.append(("spectrogram", ", ".join(shown)))
-    fixed = ", ".join(f"{name} = {value:g}" for name, value in metadata.fixed_parameters.items())
+    fixed = _few([f"{name} = {value:g}" for name, value in metadata.fixed_parameters.items()])
     return [*found, ("fixed", fixed)] if fixed else found
+
+
+def _few(texts: Sequence[str], most: int = 16) -> str:
+    """A list in a line; of a long one the beginning and how many there are."""
+    more = f", and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more
+
+
+def literal(text: str) -> str:
+    r"""A text from a file for Matplotlib, which takes what is between two dollars for a formula.
+
+    Example:
+        >>> print(literal("$x$"))
+        \$x\$
+    """
+    return text.replace("$", r"\$")
 
 
 def dataset_figure(dataset: OpenedDataset, figure: Figure | None = None) -> Figure:
@@ -78,7 +95,7 @@ def dataset_figure(dataset: OpenedDataset, figure: Figure | None = None) -> Figu
     """
     metadata = dataset.metadata
     axes = ImageAxes(metadata)
-    num_parameters = len(metadata.parameters)
+    num_parameters = min(len(metadata.parameters), MAX_DRAWN)
     histogram_rows = -(-num_parameters // HISTOGRAMS_A_ROW)
     samples_a_row = max(1, PANELS_A_ROW // len(axes.panels))
     count = len(dataset.train) + len(dataset.test)
@@ -98,7 +115,8 @@ def dataset_figure(dataset: OpenedDataset, figure: Figure | None = None) -> Figu
     columns = min(num_parameters, HISTOGRAMS_A_ROW)
     if num_parameters:
         cells = GridSpecFromSubplotSpec(histogram_rows, columns, subplot_spec=grid[1])
-        for k, parameter in enumerate(metadata.parameters.values()):
+        drawn = list(metadata.parameters.values())[:num_parameters]
+        for k, parameter in enumerate(drawn):
             draw_histogram(figure.add_subplot(cells[divmod(k, columns)]), parameter, labels[:, k])
     if shown:
         cells = GridSpecFromSubplotSpec(
@@ -110,13 +128,13 @@ def dataset_figure(dataset: OpenedDataset, figure: Figure | None = None) -> Figu
 
 def _write_facts(axes: Axes, dataset: OpenedDataset) -> None:
     axes.set_axis_off()
-    name = textwrap.shorten(dataset.metadata.dataset_name, 110)
+    name = literal(textwrap.shorten(dataset.metadata.dataset_name, 110))
     axes.set_title(name, loc="left", fontsize=13, fontweight="bold")
     lines = facts(dataset)
     for line, (what, text) in enumerate(lines):
         place = 0.96 - line / len(lines)
         axes.text(0.0, place, what, va="top", fontweight="bold", transform=axes.transAxes)
-        axes.text(0.09, place, text, va="top", transform=axes.transAxes)
+        axes.text(0.09, place, literal(text), va="top", transform=axes.transAxes)
 
 
 def draw_histogram(axes: Axes, parameter: Parameter, q: UInt8[np.ndarray, "N"]) -> None:
@@ -133,7 +151,8 @@ def draw_histogram(axes: Axes, parameter: Parameter, q: UInt8[np.ndarray, "N"]) 
         axes.bar(places, counts, width=0.9)
         if parameter.num_classes <= 20:
             tilt = 45 if sum(map(len, parameter.class_names)) > 40 else 0
-            axes.set_xticks(places, parameter.class_names, rotation=tilt, fontsize=8)
+            names = [literal(name) for name in parameter.class_names]
+            axes.set_xticks(places, names, rotation=tilt, fontsize=8)
     else:
         few = parameter.step is not None and parameter.num_classes <= MAX_BARS
         bins = parameter.num_classes if few else MAX_BARS
@@ -142,7 +161,7 @@ def draw_histogram(axes: Axes, parameter: Parameter, q: UInt8[np.ndarray, "N"]) 
         axes.hist(parameter.dequantise(q), bins=edges.tolist(), rwidth=0.9)
     step = "" if parameter.step is None else f", step {parameter.step:g}"
     unit = f" [{parameter.unit}]" if parameter.unit else ""
-    axes.set_title(f"{parameter.name}{unit}{step}", fontsize=10)
+    axes.set_title(literal(f"{parameter.name}{unit}{step}"), fontsize=10)
     axes.set_ylabel("samples", fontsize=8)
     axes.tick_params(labelsize=8)
     axes.margins(x=0.01)
@@ -167,14 +186,14 @@ def _draw_images(
             target.tick_params(labelsize=7)
             if panel == 0:
                 lines = [f"{'train' if in_train else 'test'} {own}"]
-                lines += label_lines(dataset.metadata, labels[0])
-                target.set_title("\n".join(lines), fontsize=8, loc="left")
+                lines += label_lines(dataset.metadata, labels[0])[:MAX_DRAWN]
+                target.set_title(literal("\n".join(lines)), fontsize=8, loc="left")
             lowest = row == rows - 1 or place + samples_a_row >= shown
             below = ["time [s]"] if axes.is_sound and lowest else []
             below += [label] if panels > 1 or (column == 0 and lowest) else []
             if axes.is_sound and column == 0 and panel == 0:
                 target.set_ylabel("frequency [Hz]", fontsize=8)
-            target.set_xlabel("\n".join(below), fontsize=8)
+            target.set_xlabel(literal("\n".join(below)), fontsize=8)
 
 
 def label_lines(metadata: Metadata, q: UInt8[np.ndarray, "P"]) -> list[str]:

@@ -7,8 +7,12 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 from matplotlib.axes import Axes
 
+from src.synth.spectrogram import MelSection
+from src.vimh.errors import VIMHError
 from src.vimh.metadata import Metadata
 
+MAX_PANELS = 12  # 65,535 channels are possible; a panel takes some 20 ms and 1 MB
+MAX_SIDE = 1024  # pixels drawn of a side: a larger image is thinned out
 COLOUR = {("R", "G", "B"), ("R", "G", "B", "A")}
 
 
@@ -35,8 +39,8 @@ class ImageAxes:
 
     @property
     def panels(self) -> tuple[str, ...]:
-        """What is drawn of an image side by side: a label each."""
-        return ("RGB",) if self.in_colour else self.metadata.channel_labels
+        """What is drawn of an image side by side: a label each, of the first 12 channels."""
+        return ("RGB",) if self.in_colour else self.metadata.channel_labels[:MAX_PANELS]
 
     @cached_property
     def row_hz(self) -> Float64[np.ndarray, "H"]:
@@ -50,8 +54,15 @@ class ImageAxes:
         height = self.metadata.height
         if config.get("type") != "mel":
             return np.arange(1, height + 1) * rate / float(config["n_fft"])
-        mel = self.metadata.mel_config
+        # what is not said is as the generator has it
+        mel = {**vars(MelSection()), **self.metadata.mel_config}
         bounds_hz = float(mel["freq_min"]), float(mel["freq_max_ratio"]) * rate / 2
+        if not 0.0 <= bounds_hz[0] < bounds_hz[1]:
+            raise VIMHError(
+                f"metadata of {self.metadata.dataset_name!r}: mel_config: expected freq_min below "
+                f"freq_max_ratio times half the sample rate, found {bounds_hz[0]:g} and "
+                f"{bounds_hz[1]:g} Hz"
+            )
         low, high = (2595.0 * np.log10(1.0 + hz / 700.0) for hz in bounds_hz)
         centres = np.linspace(low, high, height + 2)[1:-1]
         return np.asarray(700.0 * (10.0 ** (centres / 2595.0) - 1.0))
@@ -64,6 +75,7 @@ class ImageAxes:
             image: stored pixels.
             panel: its place in `panels`.
         """
+        image = thinned(image)
         if self.in_colour:
             axes.imshow(image.transpose(1, 2, 0), interpolation="nearest")
         else:
@@ -99,6 +111,17 @@ class ImageAxes:
             candidates = np.arange(step, hertz[-1] + step, step)
         marks = candidates[(candidates >= hertz[0]) & (candidates <= hertz[-1])]
         axes.set_yticks(np.interp(marks, hertz, rows), [_hertz(mark) for mark in marks])
+
+
+def thinned(image: UInt8[np.ndarray, "C H W"]) -> UInt8[np.ndarray, "C h w"]:
+    """Every so many-th row and column, so that no side has more than 1024 pixels.
+
+    Example:
+        >>> thinned(np.zeros((1, 2050, 5), dtype=np.uint8)).shape
+        (1, 684, 5)
+    """
+    rows, columns = (-(-side // MAX_SIDE) for side in image.shape[1:])
+    return image[:, ::rows, ::columns]
 
 
 def _round_step(about: float) -> float:

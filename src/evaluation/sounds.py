@@ -1,5 +1,6 @@
 """Sound files as the windows that a model hears: any rate, any number of channels, any length."""
 
+import os
 from dataclasses import dataclass
 from math import gcd
 from pathlib import Path
@@ -14,6 +15,9 @@ from src.vimh.errors import VIMHError
 SUFFIXES = (".wav", ".flac", ".aif", ".aiff")
 RATES_HZ = (1_000, 768_000)  # what is taken for a sound; a filter for more would fill the memory
 MAX_SECONDS = 3600
+# Memory that a sound may take: packed silence unpacks to 50,000 times its size.
+MEMORY_SHARE, MEMORY_FREE = 4, 128 * 2**20
+MAX_FACTOR = 50_000  # of resampling, up or down: the filter has 20 values for each
 BLOCK_VALUES = 1 << 18  # read at once: 1 MB; libsndfile knows at most 1024 channels
 
 
@@ -60,54 +64,83 @@ def read_sound(path: Path, sample_rate_hz: int) -> tuple[Float32[np.ndarray, "T"
     Raises:
         VIMHError: if it is no sound file, is empty or silent, or holds a number that is not finite.
     """
-    audio, rate_hz = _read(path)
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise VIMHError(f"{str(path)!r}: the file's name is no Unicode text; rename it") from error
+    mono, channels, rate_hz = _read(path, sample_rate_hz)
     notes = []
-    if audio.shape[1] > 1:
-        notes.append(f"{audio.shape[1]} channels mixed down to one")
-    mono = audio[:, 0] if audio.shape[1] == 1 else audio.mean(axis=1, dtype=np.float64)
+    if channels > 1:
+        notes.append(f"{channels} channels mixed down to one")
     if rate_hz != sample_rate_hz:
         shared = gcd(rate_hz, sample_rate_hz)
-        mono = resample_poly(mono.astype(np.float64), sample_rate_hz // shared, rate_hz // shared)
+        mono = resample_poly(mono, sample_rate_hz // shared, rate_hz // shared)
         notes.append(f"resampled from {rate_hz} to {sample_rate_hz} Hz")
     return np.ascontiguousarray(mono, dtype=np.float32), tuple(notes)
 
 
-def _read(path: Path) -> tuple[Float32[np.ndarray, "T C"], int]:
-    """The samples as they are, and their rate."""
-    if not path.is_file():
+def _read(path: Path, wanted_hz: int) -> tuple[np.ndarray, int, int]:
+    """The sound as one channel, how many there were, and its rate.
+
+    In float64 where something is still to be calculated from it, else in float32.
+    """
+    if not os.path.isfile(path):  # False also for a name that is too long
         raise VIMHError(f"{path}: there is no such file")
-    if path.stat().st_size == 0:
+    size = path.stat().st_size
+    if size == 0:
         raise VIMHError(f"{path}: the file is empty")
     try:
-        with soundfile.SoundFile(path) as file:
-            rate_hz, frames = file.samplerate, file.frames
+        # Opened by us: libsndfile takes a file called .raw for samples without a header.
+        with path.open("rb") as opened, soundfile.SoundFile(opened.fileno(), closefd=False) as file:
+            channels, rate_hz, frames = file.channels, file.samplerate, file.frames
             if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
                 raise VIMHError(
                     f"{path}: its rate is {rate_hz} Hz, expected {RATES_HZ[0]} to {RATES_HZ[1]}"
+                )
+            if max(rate_hz, wanted_hz) // gcd(rate_hz, wanted_hz) > MAX_FACTOR:
+                raise VIMHError(
+                    f"{path}: its rate is {rate_hz} Hz, which cannot be resampled to {wanted_hz} "
+                    "Hz; resample it to a usual rate"
                 )
             if frames > MAX_SECONDS * rate_hz:
                 raise VIMHError(
                     f"{path}: it is {frames / rate_hz:.0f} s long, expected at most {MAX_SECONDS}"
                 )
-            audio = _frames(file)
+            double = channels > 1 or rate_hz != wanted_hz
+            # what is kept, and what resampling makes of it in float64 and float32
+            a_frame = (8 if double else 4) + 12 * wanted_hz / rate_hz * (rate_hz != wanted_hz)
+            most = int((MEMORY_SHARE * size + MEMORY_FREE) / a_frame)
+            mono = _mixed(path, file, np.float64 if double else np.float32, most)
     except soundfile.LibsndfileError as error:
         raise VIMHError(f"{path}: not a sound file ({error.error_string})") from error
-    if len(audio) == 0:
+    if len(mono) == 0:
         raise VIMHError(f"{path}: there are no samples in it")
-    if not np.isfinite(audio).all():
-        first = int(np.flatnonzero(~np.isfinite(audio).all(axis=1))[0])
-        raise VIMHError(f"{path}: sample {first} is {audio[first].tolist()}, not a finite number")
-    if not audio.any():
-        raise VIMHError(f"{path}: it is silent, there is nothing to predict from")
-    return audio, rate_hz
+    return mono, channels, rate_hz
 
 
-def _frames(file: soundfile.SoundFile) -> Float32[np.ndarray, "T C"]:
+def _mixed(
+    path: Path, file: soundfile.SoundFile, dtype: type[np.floating], most: int
+) -> np.ndarray:
     """All frames, by blocks: memory is taken for what is there, not for what a header claims."""
-    parts = [np.empty((0, file.channels), np.float32)]
+    kept, silent = bytearray(), True
+    item_bytes = np.dtype(dtype).itemsize
     while len(part := file.read(BLOCK_VALUES // file.channels, "float32", always_2d=True)):
-        parts.append(part)
-    return np.concatenate(parts)
+        first = len(kept) // item_bytes
+        if first + len(part) > most:
+            raise VIMHError(
+                f"{path}: its samples take more memory than {MEMORY_SHARE} times the file's size "
+                f"and {MEMORY_FREE // 2**20} MB; cut it into shorter sounds"
+            )
+        if not np.isfinite(part).all():
+            row = int(np.flatnonzero(~np.isfinite(part).all(axis=1))[0])
+            found = ", ".join(f"{value:g}" for value in part[row, :8])
+            raise VIMHError(f"{path}: sample {first + row} is [{found}], not a finite number")
+        silent = silent and not part.any()
+        mono = part[:, 0] if file.channels == 1 else part.mean(axis=1, dtype=np.float64)
+        kept += mono.astype(dtype).tobytes()
+    if kept and silent:
+        raise VIMHError(f"{path}: it is silent, there is nothing to predict from")
+    return np.frombuffer(kept, dtype)
 
 
 def windows(

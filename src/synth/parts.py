@@ -39,6 +39,7 @@ from src.vimh.atomic import AtomicDirectory
 from src.vimh.errors import VIMHError
 from src.vimh.layout import RecordLayout
 from src.vimh.metadata import METADATA_FILE, Metadata
+from src.vimh.plain import read_json, shown
 from src.vimh.records import DatasetWriter
 from src.vimh.writer import HashedFile
 
@@ -200,7 +201,7 @@ def read_part(directory: Path) -> PartInfo:
     """
     path = directory / PART_FILE
     try:
-        info: PartInfo = section(PartInfo, json.loads(path.read_bytes()), "")
+        info: PartInfo = section(PartInfo, read_json(path), "")
         Part.parse(info.part)
     except ValueError as error:
         raise VIMHError(
@@ -260,7 +261,7 @@ def _known_range(parts_dir: Path, recipe: Recipe) -> tuple[float, float] | None:
 
 
 def _directories(parts_dir: Path) -> Iterator[Path]:
-    return (path.parent for path in sorted(parts_dir.glob(f"*/{PART_FILE}")))
+    return (path.parent for path in sorted(parts_dir.glob(f"*/{PART_FILE}")) if path.is_file())
 
 
 def _all_parts(maker: SampleMaker, parts_dir: Path) -> list[tuple[Path, Part, PartInfo]]:
@@ -283,6 +284,11 @@ def _all_parts(maker: SampleMaker, parts_dir: Path) -> list[tuple[Path, Part, Pa
             f"{parts_dir} holds parts of {' and of '.join(map(str, counts))}; remove those that "
             "are not to be joined"
         )
+    if counts[0] > maker.num_samples:
+        raise VIMHError(
+            f"{parts_dir} holds a part of {shown(counts[0])}, but the data set has only "
+            f"{maker.num_samples} samples; remove {infos[0][0]}"
+        )
     wanted = [Part(number, counts[0]) for number in range(1, counts[0] + 1)]
     if missing := [str(part.number) for part in wanted if part not in found]:
         named = ", ".join(missing[:_NAMED]) + (", …" if len(missing) > _NAMED else "")
@@ -295,6 +301,15 @@ def _all_parts(maker: SampleMaker, parts_dir: Path) -> list[tuple[Path, Part, Pa
             f"{parts_dir}: the parts were scaled over different ranges, so they were made on "
             "machines that do not calculate alike; make all of them on one kind of machine"
         )
+    record_size = _layout(maker).record_size
+    for part in wanted:
+        directory, info = found[part]
+        expected = len(part.positions(maker.num_samples)) * record_size
+        if info.num_bytes != expected:
+            raise VIMHError(
+                f"{directory}: {part} has {expected} bytes of records, {PART_FILE} says "
+                f"{info.num_bytes}; make it again with overwrite=true"
+            )
     return [(found[part][0], part, found[part][1]) for part in wanted]
 
 

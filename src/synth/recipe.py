@@ -61,7 +61,7 @@ class Part:
             >>> Part.parse("3/16")
             Part(number=3, count=16)
         """
-        found = re.fullmatch(r"(\d+)/(\d+)", text)
+        found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
         part = cls(int(found[1]), int(found[2])) if found else None
         if part is None or not 1 <= part.number <= part.count:
             raise RecipeError(

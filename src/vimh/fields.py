@@ -1,8 +1,11 @@
 """The values of a data set's JSON, one by one: of the right type and within bounds, or refused."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from src.vimh.errors import VIMHError
 from src.vimh.plain import shown
@@ -143,3 +146,34 @@ def check_unlisted(mapping: Mapping[str, Any], where: str | Path) -> None:
             f"{where}: key 'fixed_parameters' must be an object of values by name, or a list of "
             f"names, found {shown(fixed)}"
         )
+
+
+def parameter_number(name: str, key: str, value: object) -> float:
+    """Return `value` as a finite float, or say which key is wrong."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise VIMHError(f"parameter {name!r}: '{key}' must be a number, found {shown(value)}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise VIMHError(f"parameter {name!r}: '{key}' must be finite, found {shown(value)}")
+    return number
+
+
+def parameter_value(name: str, key: str, value: object) -> Any:
+    """Return a value of the JSON in its field's type, or say which key is wrong."""
+    if key in ("min", "max") or (key == "step" and value is not None):
+        return parameter_number(name, key, value)
+    if key == "class_names":
+        if not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
+            raise VIMHError(
+                f"parameter {name!r}: '{key}' must be a list of strings, found {shown(value)}"
+            )
+        return tuple(value)
+    kinds = ("continuous", "categorical")
+    if key == "kind" and value not in kinds:
+        raise VIMHError(f"parameter {name!r}: 'kind' must be one of {kinds}, found {shown(value)}")
+    if not isinstance(value, str) and not (key in ("scale", "step") and value is None):
+        raise VIMHError(f"parameter {name!r}: '{key}' must be a string, found {shown(value)}")
+    return value

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
 from src.vimh.errors import VIMHError
-from src.vimh.fields import check_name
+from src.vimh.fields import check_name, parameter_number, parameter_value
 from src.vimh.plain import shown
 
 Kind = Literal["continuous", "categorical"]
@@ -27,37 +27,6 @@ MAX_NUMBER = 1e200  # of a range or a step: products and squares of them are fin
 # A class index must be exact in float32, and a hostile step must not become a huge table.
 MAX_CLASSES = 2**24
 _KNOWN_KEYS = ("min", "max", "step", "description", "unit", "scale", "kind", "class_names")
-
-
-def _number(name: str, key: str, value: object) -> float:
-    """Return `value` as a finite float, or say which key is wrong."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise VIMHError(f"parameter {name!r}: '{key}' must be a number, found {shown(value)}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise VIMHError(f"parameter {name!r}: '{key}' must be finite, found {shown(value)}")
-    return number
-
-
-def _plain_value(name: str, key: str, value: object) -> Any:
-    """Return a value of the JSON in its field's type, or say which key is wrong."""
-    if key in ("min", "max") or (key == "step" and value is not None):
-        return _number(name, key, value)
-    if key == "class_names":
-        if not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
-            raise VIMHError(
-                f"parameter {name!r}: '{key}' must be a list of strings, found {shown(value)}"
-            )
-        return tuple(value)
-    kinds = ("continuous", "categorical")
-    if key == "kind" and value not in kinds:
-        raise VIMHError(f"parameter {name!r}: 'kind' must be one of {kinds}, found {shown(value)}")
-    if not isinstance(value, str) and not (key in ("scale", "step") and value is None):
-        raise VIMHError(f"parameter {name!r}: '{key}' must be a string, found {shown(value)}")
-    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +71,8 @@ class Parameter:
             if text:
                 check_name(text, f"parameter {self.name!r}: its unit and its classes' names")
         for key in ("min", "max"):
-            object.__setattr__(self, key, _number(self.name, key, getattr(self, key)))
-        step = None if self.step is None else _number(self.name, "step", self.step)
+            object.__setattr__(self, key, parameter_number(self.name, key, getattr(self, key)))
+        step = None if self.step is None else parameter_number(self.name, "step", self.step)
         object.__setattr__(self, "step", step or None)
         self._check_range()
         if self.step is not None:
@@ -308,7 +277,7 @@ class Parameter:
             if key not in mapping:
                 raise VIMHError(f"parameter {name!r}: key '{key}' is missing")
         known = {
-            key: _plain_value(name, key, mapping[key]) for key in _KNOWN_KEYS if key in mapping
+            key: parameter_value(name, key, mapping[key]) for key in _KNOWN_KEYS if key in mapping
         }
         extra = {key: value for key, value in mapping.items() if key not in _KNOWN_KEYS}
         return cls(name, **known, extra=extra)

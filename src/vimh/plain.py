@@ -112,7 +112,8 @@ def _check_leaf(value: object, key: str, where: str) -> None:
             value.encode()
         except UnicodeEncodeError as error:
             raise VIMHError(
-                f"{where}: {key}expected Unicode text, found half a surrogate pair in {shown(value)}"
+                f"{where}: {key}expected Unicode text, found half a surrogate pair in "
+                f"{shown(value)}"
             ) from error
     elif not isinstance(value, bool | int | float | None):
         raise VIMHError(f"{where}: {key}expected plain values, found {shown(value)}")

@@ -305,8 +305,8 @@ def _check_digest(path: Path, found: str, metadata: Metadata) -> None:
     expected = metadata.checksums.get(path.name)
     if expected is not None and expected != found:
         raise VIMHError(
-            f"{path}: key 'checksums' of {METADATA_FILE} says SHA-256 {shown(expected)}, the file has "
-            f"{found}"
+            f"{path}: key 'checksums' of {METADATA_FILE} says SHA-256 {shown(expected)}, the "
+            f"file has {found}"
         )
 
 

@@ -10,8 +10,6 @@ can make collide, and nothing is compared, hashed, copied or printed that may ho
 counted as it is taken, and a pickle that wants more than twice its size and 96 MB is refused.
 """
 
-import io
-import mmap
 import pickle
 import pickletools
 import struct
@@ -19,6 +17,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from src.vimh.pickle_machine import MAX_NUMBER, PickleMachine
 from src.vimh.pickle_texts import text_of, text_of_escapes, unescaped
 from src.vimh.stand_ins import (
     ArrayState,
@@ -35,35 +34,20 @@ __all__ = ["BROKEN", "RefusedError", "RestrictedUnpickler", "plain"]
 
 # What a broken pickle raises, beside our own error.
 BROKEN = (pickle.UnpicklingError, IndexError, OverflowError, ValueError, struct.error)
-MEMORY_FACTOR, MEMORY_FREE = 2, 96 * 2**20
 # More objects are on the stack only where none of them was put into a container.
 STACK_FREE, STACK_SHARE = 2**21, 16
 MAX_KEY = 1000  # characters: two equal ones are compared as often as they are set
-MAX_NUMBER = 1024  # bytes of a number or of a global's name
-MAX_GAP = 1000  # of memo indices
 _RUN = 512  # small numbers that are read at once
 # Bytes of memory that they take, at most.
-_LIST, _DICT, _TUPLE, _STATE, _ITEM, _MEMO, _MARK = 150, 80, 56, 360, 160, 9, 40
+_LIST, _DICT, _TUPLE, _STATE, _ITEM = 150, 80, 56, 360, 160
 
 
-class RestrictedUnpickler:
+class RestrictedUnpickler(PickleMachine):
     """Read one pickle; see the module's docstring.
 
     Args:
         file: The bytes.
-
-    Attributes:
-        position: The byte that is read next.
     """
-
-    def __init__(self, file: mmap.mmap | io.BytesIO) -> None:
-        self.position = 0
-        self._data = file.getvalue() if isinstance(file, io.BytesIO) else file
-        self._size = len(self._data)
-        self._room = MEMORY_FACTOR * self._size + MEMORY_FREE
-        self._stack: list[Any] = []
-        self._marks: list[int] = []
-        self._memo: list[Any] = []
 
     def load(self) -> Any:
         """Return what the pickle makes; lists and arrays in it stand behind `plain`.
@@ -81,43 +65,7 @@ class RestrictedUnpickler:
                 raise RefusedError(f"more than {most} values that are in no list are not allowed")
         return plain(stack.pop())
 
-    def _take(self, num_bytes: int) -> None:
-        """Count memory."""
-        self._room -= num_bytes
-        if self._room < 0:
-            raise RefusedError(
-                f"what it makes takes more memory than {MEMORY_FACTOR} times its {self._size} bytes "
-                f"and {MEMORY_FREE // 2**20} MB, which is not allowed"
-            )
-
-    def _read(self, length: int) -> bytes:
-        start, end = self.position, self.position + length
-        if not start <= end <= self._size:
-            raise pickle.UnpicklingError(f"{length} bytes are said to follow, but do not")
-        self.position = end
-        return self._data[start:end]
-
-    def _unpack(self, form: str) -> Any:
-        (value,) = struct.unpack_from(form, self._data, self.position)
-        self.position += struct.calcsize(form)
-        return value
-
-    def _line(self, most: int | None = MAX_NUMBER) -> bytes:
-        end = self._size if most is None else min(self._size, self.position + most)
-        found = self._data.find(b"\n", self.position, end)
-        if found < 0:
-            raise pickle.UnpicklingError("a line is too long or does not end")
-        line = self._read(found - self.position)
-        self.position += 1
-        return line
-
-    def _pop_mark(self) -> list[Any]:
-        start = self._marks.pop()
-        items = self._stack[start:]
-        del self._stack[start:]
-        return items
-
-    # Frames and marks
+    # Frames
 
     def _protocol(self) -> None:
         if self._unpack("B") > pickle.HIGHEST_PROTOCOL:
@@ -127,16 +75,6 @@ class RestrictedUnpickler:
         length = self._unpack("<Q")
         if length > self._size - self.position:
             raise pickle.UnpicklingError(f"a frame of {length} bytes is not there")
-
-    def _mark(self) -> None:
-        self._take(_MARK)
-        self._marks.append(len(self._stack))
-
-    def _pop(self) -> None:
-        if self._marks and self._marks[-1] == len(self._stack):
-            self._marks.pop()
-        else:
-            self._stack.pop()
 
     # Numbers
 
@@ -281,26 +219,6 @@ class RestrictedUnpickler:
             if len(key) > MAX_KEY:
                 raise RefusedError(f"a key of {len(key)} characters is not allowed")
             target[key] = value
-
-    # The memo
-
-    def _get(self, index: int) -> None:
-        if index < 0:
-            raise pickle.UnpicklingError("a memo index below 0")
-        self._stack.append(self._memo[index])
-
-    def _put(self, index: int) -> None:
-        """Remember the last value. Picklers count; Python 2's leaves out numbers now and then."""
-        memo, value = self._memo, self._stack[-1]
-        gap = index - len(memo)
-        if index < 0 or gap > MAX_GAP:
-            raise RefusedError(f"a memo index of {index} after {len(memo)} others is not allowed")
-        self._take(_MEMO * (1 + max(0, gap)))
-        if gap < 0:
-            memo[index] = value
-        else:
-            memo.extend([None] * gap)
-            memo.append(value)
 
     # Globals
 

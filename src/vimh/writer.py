@@ -15,9 +15,11 @@ from jaxtyping import Float, UInt8
 from src.vimh.atomic import AtomicDirectory
 from src.vimh.disk import cannot_write
 from src.vimh.errors import VIMHError
+from src.vimh.fields import check_name
 from src.vimh.layout import MAX_RECORD_BYTES, RecordLayout, check_values
 from src.vimh.metadata import BYTES_WITH_SCALE_FACTORS, FORMAT, METADATA_FILE, VERSION, Metadata
 from src.vimh.pickles import PICKLE_SUFFIX, write_pickle
+from src.vimh.plain import MAX_JSON_BYTES
 
 OutputFormat = Literal["binary", "pickle", "both"]
 _SPLITS = ("train", "test")
@@ -102,6 +104,8 @@ class DatasetWriter:
                 f"output_format must be 'binary', 'pickle' or 'both', found {output_format!r}"
             )
         self._dataset_dir = Path(dataset_dir)
+        # with room for what is put around it while it is written and locked
+        check_name(self._dataset_dir.absolute().name, f"{dataset_dir}: the data set's name")
         self._json = _plain_json(metadata_json)
         self._metadata = Metadata.from_json(self._json, f"metadata for {dataset_dir}")
         self._metadata.check_name(self._dataset_dir)
@@ -213,7 +217,13 @@ class DatasetWriter:
                 pickled.sync()
         checksums = {name: file.digest.hexdigest() for name, file in sorted(written.items())}
         info = HashedFile(self._directory.path / METADATA_FILE)
-        info.write(json.dumps(self._complete_json(checksums), indent=2).encode() + b"\n")
+        text = json.dumps(self._complete_json(checksums), indent=2).encode() + b"\n"
+        if len(text) > MAX_JSON_BYTES:
+            raise VIMHError(
+                f"{self._dataset_dir}: expected metadata of at most {MAX_JSON_BYTES} bytes, which "
+                f"is what is read again, found {len(text)}"
+            )
+        info.write(text)
         info.sync()
         self._directory.commit()
 

@@ -237,9 +237,8 @@ class _Batch:
     def get(self, key: str) -> Any:
         """The value of a key that has to be there."""
         if key not in self.values:
-            raise VIMHError(
-                f"{self.where}: key {key!r} is missing; there are {[shown(key) for key in list(self.values)[:20]]}"
-            )
+            there = ", ".join(shown(found) for found in list(self.values)[:20])
+            raise VIMHError(f"{self.where}: key {key!r} is missing; there are [{there}]")
         return self.values[key]
 
     def images(self) -> UInt8[np.ndarray, "N K"]:

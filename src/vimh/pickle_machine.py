@@ -1,0 +1,100 @@
+"""The machine that a pickle is read by: its bytes, stack and memo, and what it may take."""
+
+import io
+import mmap
+import pickle
+import struct
+from typing import Any
+
+from src.vimh.stand_ins import RefusedError
+
+MEMORY_FACTOR, MEMORY_FREE = 2, 96 * 2**20
+MAX_NUMBER = 1024  # bytes of a number or of a global's name
+MAX_GAP = 1000  # of memo indices
+_MEMO, _MARK = 9, 40  # bytes of memory that they take, at most
+
+
+class PickleMachine:
+    """Reads the operands, keeps the stack, and counts the memory; a subclass has the instructions.
+
+    Args:
+        file: The bytes.
+
+    Attributes:
+        position: The byte that is read next.
+    """
+
+    def __init__(self, file: mmap.mmap | io.BytesIO) -> None:
+        self.position = 0
+        self._data = file.getvalue() if isinstance(file, io.BytesIO) else file
+        self._size = len(self._data)
+        self._room = MEMORY_FACTOR * self._size + MEMORY_FREE
+        self._stack: list[Any] = []
+        self._marks: list[int] = []
+        self._memo: list[Any] = []
+
+    def _take(self, num_bytes: int) -> None:
+        """Count memory."""
+        self._room -= num_bytes
+        if self._room < 0:
+            raise RefusedError(
+                f"what it makes takes more memory than {MEMORY_FACTOR} times its {self._size} "
+                f"bytes and {MEMORY_FREE // 2**20} MB, which is not allowed"
+            )
+
+    def _read(self, length: int) -> bytes:
+        start, end = self.position, self.position + length
+        if not start <= end <= self._size:
+            raise pickle.UnpicklingError(f"{length} bytes are said to follow, but do not")
+        self.position = end
+        return self._data[start:end]
+
+    def _unpack(self, form: str) -> Any:
+        (value,) = struct.unpack_from(form, self._data, self.position)
+        self.position += struct.calcsize(form)
+        return value
+
+    def _line(self, most: int | None = MAX_NUMBER) -> bytes:
+        end = self._size if most is None else min(self._size, self.position + most)
+        found = self._data.find(b"\n", self.position, end)
+        if found < 0:
+            raise pickle.UnpicklingError("a line is too long or does not end")
+        line = self._read(found - self.position)
+        self.position += 1
+        return line
+
+    def _pop_mark(self) -> list[Any]:
+        start = self._marks.pop()
+        items = self._stack[start:]
+        del self._stack[start:]
+        return items
+
+    def _mark(self) -> None:
+        self._take(_MARK)
+        self._marks.append(len(self._stack))
+
+    def _pop(self) -> None:
+        if self._marks and self._marks[-1] == len(self._stack):
+            self._marks.pop()
+        else:
+            self._stack.pop()
+
+    # The memo
+
+    def _get(self, index: int) -> None:
+        if index < 0:
+            raise pickle.UnpicklingError("a memo index below 0")
+        self._stack.append(self._memo[index])
+
+    def _put(self, index: int) -> None:
+        """Remember the last value. Picklers count; Python 2's leaves out numbers now and then."""
+        memo, value = self._memo, self._stack[-1]
+        gap = index - len(memo)
+        if index < 0 or gap > MAX_GAP:
+            raise RefusedError(f"a memo index of {index} after {len(memo)} others is not allowed")
+        self._take(_MEMO * (1 + max(0, gap)))
+        if gap < 0:
+            memo[index] = value
+        else:
+            memo.extend([None] * gap)
+            memo.append(value)
