@@ -30,7 +30,8 @@ class ImageAxes:
     def is_sound(self) -> bool:
         """Whether the metadata say what a row and a column of an image are."""
         config = self.metadata.spectrogram_config
-        return self.metadata.sample_rate is not None and {"n_fft", "hop_length"} <= config.keys()
+        needed = (config.get("n_fft"), config.get("hop_length"), self.metadata.sample_rate)
+        return all(value is not None for value in needed)
 
     @property
     def in_colour(self) -> bool:
@@ -55,7 +56,8 @@ class ImageAxes:
         if config.get("type") != "mel":
             return np.arange(1, height + 1) * rate / float(config["n_fft"])
         # what is not said is as the generator has it
-        mel = {**vars(MelSection()), **self.metadata.mel_config}
+        said = {k: v for k, v in self.metadata.mel_config.items() if v is not None}
+        mel = {**vars(MelSection()), **said}
         bounds_hz = float(mel["freq_min"]), float(mel["freq_max_ratio"]) * rate / 2
         if not 0.0 <= bounds_hz[0] < bounds_hz[1]:
             raise VIMHError(

@@ -306,7 +306,7 @@ def _names(mapping: Mapping[str, Any], where: str | Path) -> tuple[str, ...]:
             f"{where}: key 'parameter_names' must hold at most {MAX_PARAMETERS} names, each once, "
             f"found {shown(names)}"
         )
-    return tuple(names)
+    return tuple(check_name(name, f"{where}: a name of 'parameter_names'") for name in names)
 
 
 def _heads(mapping: Mapping[str, Any], names: Sequence[str], where: str | Path) -> ParameterSpace:

@@ -271,6 +271,7 @@ class Parameter:
         Raises:
             VIMHError: The entry is no object, lacks `min` or `max`, or holds a wrong value.
         """
+        check_name(name, "a parameter's name")
         if not isinstance(mapping, Mapping):
             raise VIMHError(f"parameter {name!r}: expected an object, found {shown(mapping)}")
         for key in ("min", "max"):
