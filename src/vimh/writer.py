@@ -216,13 +216,13 @@ class DatasetWriter:
                 write_pickle(pickled.write, records.path, self._layout, self._samples[split])
                 pickled.sync()
         checksums = {name: file.digest.hexdigest() for name, file in sorted(written.items())}
-        info = HashedFile(self._directory.path / METADATA_FILE)
         text = json.dumps(self._complete_json(checksums), indent=2).encode() + b"\n"
         if len(text) > MAX_JSON_BYTES:
             raise VIMHError(
                 f"{self._dataset_dir}: expected metadata of at most {MAX_JSON_BYTES} bytes, which "
                 f"is what is read again, found {len(text)}"
             )
+        info = HashedFile(self._directory.path / METADATA_FILE)
         info.write(text)
         info.sync()
         self._directory.commit()

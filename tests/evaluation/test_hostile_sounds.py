@@ -1,7 +1,5 @@
 """Sounds that unpack to more than their file warrants, and names that no system takes."""
 
-import io
-import struct
 import tracemalloc
 from pathlib import Path
 

@@ -82,11 +82,11 @@ def deep(depth: int) -> Any:
 
 REMOVED = object()
 EXTREMES = [
-    REMOVED, None, True, False, 0, -1, 1, 2, 5, 255, 65535, 65536, 2**31, 2**63, 10**400, -(10**400),
-    0.5, -0.0, 5e-324, 1e-300, 1e300, 1.7e308, math.nan, math.inf, -math.inf, "", "a", "$x", "$\\frac{",
-    "\ud800", "\x00", "\x1b[2J", "\u202e", "a\nb", "n" * 255, "é" * 120, "../../x", "1" * 5000,
-    "4x5x1", "1x1", [], {}, [[]], [1, 2], ["a", "a"], [None], {"": 0}, {"a": {"a": {}}},
-    {"\ud800": 1}, {"n" * 300: 1}, deep(40), deep(400),
+    REMOVED, None, True, False, 0, -1, 1, 2, 5, 255, 65535, 65536, 2**31, 2**63, 10**400,
+    -(10**400), 0.5, -0.0, 5e-324, 1e-300, 1e300, 1.7e308, math.nan, math.inf, -math.inf,
+    "", "a", "$x", "$\\frac{", "\ud800", "\x00", "\x1b[2J", "\u202e", "a\nb", "n" * 255,
+    "é" * 120, "../../x", "1" * 5000, "4x5x1", "1x1", [], {}, [[]], [1, 2], ["a", "a"], [None],
+    {"": 0}, {"a": {"a": {}}}, {"\ud800": 1}, {"n" * 300: 1}, deep(40), deep(400),
 ]  # fmt: skip
 
 
@@ -116,8 +116,8 @@ def use(folder: Path, *, draw: bool) -> None:
     for read in (ImageMaker.from_metadata, synthesizer_of):
         try:
             read(metadata)
-        except VIMHError as error:
-            assert len(str(error)) < 2000
+        except VIMHError:
+            continue
     dataset_table(opened, folder)
     if draw:
         check_dataset(folder)
@@ -129,11 +129,12 @@ def use(folder: Path, *, draw: bool) -> None:
 
 def attempt(folder: Path, info: Any, *, draw: bool = False) -> None:
     (folder / METADATA_FILE).write_text(json.dumps(info))
+    said = ""
     try:
         use(folder, draw=draw)
     except VIMHError as error:
-        str(error).encode(errors="backslashreplace")
-        assert len(str(error)) < 3000
+        said = str(error)
+    assert len(said) < 3000
 
 
 @pytest.mark.parametrize("value", EXTREMES, ids=range(len(EXTREMES)))
