@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 _MAX_SHOWN = 60  # characters of a value in a message
+_MAX_LENGTH_SHOWN = 1000  # a longer list is no mistake that anybody makes
 _NOUNS = {
     bool: ("true or false", "of true and false"),
     int: ("a whole number", "of whole numbers"),
@@ -280,7 +281,7 @@ def describe(hint: Any) -> str:
 def _plural(hint: Any) -> str:
     text = describe(hint) if hint is not None else ""
     for singular, plural in _NOUNS.values():
-        if text.startswith(singular):
+        if text == singular or text.startswith(f"{singular} of "):
             return plural + text[len(singular) :]
     return f"of entries, each {text}" if text else ""
 
@@ -295,6 +296,7 @@ def _described_union(options: Sequence[Any]) -> str:
 
 def _described_bounds(hint: Any, *metadata: Any) -> str:
     texts: list[str] = []
+    lengths: list[str] = []
     for bound in _flattened(metadata):
         match bound:
             case annotated_types.DocInfo():
@@ -308,13 +310,13 @@ def _described_bounds(hint: Any, *metadata: Any) -> str:
             case annotated_types.Lt():
                 texts.append(f"less than {bound.lt}")
             case annotated_types.MinLen() if bound.min_length:
-                texts.append(f"at least {bound.min_length} long")
-            case annotated_types.MaxLen():
-                texts.append(f"at most {bound.max_length} long")
+                lengths.append(f"at least {bound.min_length}")
+            case annotated_types.MaxLen() if bound.max_length <= _MAX_LENGTH_SHOWN:
+                lengths.append(f"at most {bound.max_length}")
     base = describe(hint)
-    if not texts:
-        return base
-    return f"{base} of {' and '.join(texts)}"
+    if texts:
+        base = f"{base} of {' and '.join(texts)}"
+    return f"{base}, {' and '.join(lengths)} of them" if lengths else base
 
 
 def _flattened(metadata: Sequence[Any]) -> list[Any]:
