@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from src.synth.images import SCALE_RANGE_KEY
-from src.synth.parallel import Advance, in_order, keep_freed_memory, progress_bar
+from src.synth.parallel import Advance, in_order, progress_bar, reuse_freed_blocks
 from src.synth.recipe import Recipe
 from src.synth.samples import SampleMaker, Samples
 from src.synth.sections import RecipeError
@@ -153,10 +153,10 @@ def check_same_recipe(directory: Path, recipe: Recipe) -> None:
             f"{directory} is there already, and {METADATA_FILE} does not say from which recipe; "
             + advice
         )
-    if found != expected:
+    # A hash of more than what decides the samples says nothing; what differs does.
+    if found != expected and (differences := recipe_differences(metadata.recipe or {}, recipe)):
         raise VIMHError(
-            f"{directory} is there already, from another recipe "
-            f"({recipe_differences(metadata.recipe or {}, recipe)}); {advice}"
+            f"{directory} is there already, from another recipe ({differences}); {advice}"
         )
     has, wants = metadata.raw.get("output_format"), recipe.output_format
     if has not in (wants, "both"):
@@ -167,7 +167,7 @@ def check_same_recipe(directory: Path, recipe: Recipe) -> None:
 
 
 def recipe_differences(found: Mapping[str, Any], recipe: Recipe) -> str:
-    """The keys in which two recipes differ, found and expected."""
+    """The keys in which two recipes differ, found and expected; empty if they are the same."""
     synth = found.get("synth")
     target = synth.get("_target_") if isinstance(synth, Mapping) else None
     # A recipe in a file is not built, and so not imported, unless the user's own names the same.
@@ -180,7 +180,7 @@ def recipe_differences(found: Mapping[str, Any], recipe: Recipe) -> str:
 
 def _make(maker: SampleMaker, directory: Path, overwrite: bool, advance: Advance) -> None:
     recipe, total = maker.recipe, maker.num_samples
-    keep_freed_memory()
+    reuse_freed_blocks()
     if recipe.generate.scale == "dataset":
         maker.set_scale_range(*measure_range(maker, advance))
     num_train = train_samples(total)

@@ -39,7 +39,7 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def keep_freed_memory() -> None:
+def reuse_freed_blocks() -> None:
     """Let glibc keep what is freed for the next block, instead of giving it back each time.
 
     Its threshold for that follows the largest block that was freed so far (mallopt(3),

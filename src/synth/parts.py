@@ -31,7 +31,7 @@ from src.synth.generate import (
     train_samples,
     write_wavs,
 )
-from src.synth.parallel import Advance, keep_freed_memory, progress_bar
+from src.synth.parallel import Advance, progress_bar, reuse_freed_blocks
 from src.synth.recipe import JOIN, Part, Recipe
 from src.synth.samples import SampleMaker
 from src.synth.sections import RecipeError, section
@@ -183,7 +183,7 @@ def join_parts(maker: SampleMaker, dataset_dir: Path, progress: bool = True) -> 
     started = time.perf_counter()
     if made:
         found = _all_parts(maker, parts_directory(dataset_dir))
-        keep_freed_memory()
+        reuse_freed_blocks()
         with progress_bar(progress) as advance:
             _join(maker, dataset_dir, found, advance)
     else:
@@ -213,7 +213,7 @@ def read_part(directory: Path) -> PartInfo:
 
 def _write_part(maker: SampleMaker, directory: Path, part: Part, advance: Advance) -> None:
     recipe, positions = maker.recipe, part.positions(maker.num_samples)
-    keep_freed_memory()
+    reuse_freed_blocks()
     if recipe.generate.scale == "dataset":
         known = _known_range(directory.parent, recipe)
         maker.set_scale_range(*(known or measure_range(maker, advance)))

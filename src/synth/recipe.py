@@ -1,7 +1,5 @@
 """A recipe: everything that decides the bytes of a data set, checked before any work is done."""
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -13,7 +11,7 @@ from src.synth.sections import RecipeError, plain, section
 from src.synth.spectrogram import Spectrogram
 from src.synth.synthesizers import Synthesizer, build_synthesizer
 from src.vimh.names import dataset_name as vimh_dataset_name
-from src.vimh.writer import OutputFormat
+from src.vimh.writer import OutputFormat, recipe_hash
 
 Scale = Literal["sample", "dataset"]
 MAX_SIDE = 65_535  # a record has two bytes for each
@@ -261,8 +259,7 @@ class Recipe:
 
     def digest(self) -> str:
         """SHA-256 of :meth:`identity`: equal for recipes that make the same samples."""
-        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return recipe_hash(self.identity())
 
     def to_json(self) -> dict[str, Any]:
         """The whole recipe as plain values, which :meth:`from_mapping` takes back.

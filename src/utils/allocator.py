@@ -15,8 +15,8 @@ def keep_freed_memory() -> bool:
     glibc gives large blocks back to the system as soon as they are freed, so a training step on
     the CPU asks for its activations anew each time, and the system clears every page of them. The
     same can be had by the environment: MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_.
-    Blocks that are there already stay as they are. (`src.synth.parallel` has what generating needs
-    of this, blocks of less than 32 MB, without this package.)
+    Blocks that are there already stay as they are. (Generating needs less and
+    changes no settings of the process: `src.synth.parallel.reuse_freed_blocks`.)
 
     Returns:
         Whether it was done; False where the C library is another one (macOS, musl).

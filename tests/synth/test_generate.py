@@ -18,7 +18,7 @@ from src.synth.spectrogram import Spectrogram
 from src.synth.synthesizers import Synthesizer
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import Metadata
-from src.vimh.records import Records, check_dataset, open_dataset
+from src.vimh.records import Records, check_dataset, open_dataset, recipe_hash
 from tests.synth.conftest import MakeRecipe
 
 ENVELOPES = ("temporal_envelope=true", "spectral_envelope=true", "normalize=true")
@@ -196,6 +196,20 @@ def test_a_data_set_of_unknown_origin_is_not_taken_for_ours(make_recipe: MakeRec
         make(recipe)
 
 
+def test_a_hash_of_all_of_the_recipe_is_no_other_recipe(make_recipe: MakeRecipe) -> None:
+    """What the writer gives a set whose maker says nothing, and what older versions counted in."""
+    recipe = make_recipe("simple", "dataset.size=20")
+    directory = make(recipe).dataset_dir
+    info = directory / "vimh_dataset_info.json"
+    metadata = Metadata.load(directory)
+    assert metadata.raw["recipe_hash"] == recipe_hash(Recipe.from_mapping(recipe).identity())
+    whole = recipe_hash(metadata.recipe or {})
+    info.write_text(info.read_text().replace(metadata.raw["recipe_hash"], whole))
+    assert not make(recipe).made
+    with pytest.raises(VIMHError, match=r"another recipe \(seed: found 42, expected 43\)"):
+        make({**recipe, "seed": 43})
+
+
 def test_an_interrupted_run_leaves_nothing(
     make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -317,7 +331,7 @@ def test_memory_does_not_grow_with_the_data_set(
     make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # its 32 MB, of which no page is touched, would hide everything else
-    monkeypatch.setattr("src.synth.generate.keep_freed_memory", lambda: None)
+    monkeypatch.setattr("src.synth.generate.reuse_freed_blocks", lambda: None)
     peaks = []
     for size in (6000, 16000):
         recipe = changed(make_recipe("simple", f"dataset.size={size}"), chunk_size=500, threads=1)

@@ -317,7 +317,7 @@ def test_a_killed_part_is_made_by_the_same_command(make_recipe: MakeRecipe) -> N
 def test_memory_does_not_grow_with_the_parts(
     make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "keep_freed_memory", lambda: None)
+    monkeypatch.setattr(parts, "reuse_freed_blocks", lambda: None)
     peaks = []
     for size in (1000, 4000):
         recipe = changed(make_recipe("simple", f"dataset.size={size}"), chunk_size=200)
