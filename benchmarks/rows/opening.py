@@ -43,7 +43,7 @@ def metadata_json(channels: int) -> dict[str, object]:
         "width": 32,
         "channels": channels,
         "parameter_names": ["a", "b"],
-        "varying_parameters": ["a", "b"],
+        "varying_parameters": 2,
         "parameter_mappings": {"a": mapping, "b": mapping},
     }
 

@@ -37,6 +37,7 @@ class Parameter:
         name: Name of the parameter, and of its head.
         min: Smallest value, in `unit`.
         max: Largest value, in `unit`. Equal to `min`: the parameter is fixed and has no head.
+            Values of a categorical parameter are class indices: always 0 to 255, unless fixed.
         step: Nominal just-noticeable difference (JND) in `unit`; None (or 0): there is none.
         description: A sentence for people.
         unit: Unit of the value, for example "s" or "Hz"; empty: a plain number.
@@ -106,6 +107,9 @@ class Parameter:
             )
         if self.kind == "continuous" and names:
             raise self._error("class_names", "needs kind 'categorical'", names)
+        if self.kind == "categorical" and not self.is_fixed:
+            object.__setattr__(self, "min", 0.0)
+            object.__setattr__(self, "max", float(MAX_BYTE))
 
     def _error(self, key: str, what: str, found: object) -> VIMHError:
         return VIMHError(f"parameter {self.name!r}: '{key}' {what}, found {shown(found)}")
@@ -250,11 +254,13 @@ class Parameter:
 
         `min` and `max - min` must be whole multiples of `step` (to 1e-6 of it), so that classes sit
         on the values, and a step at least 2 of the 255 byte steps, so that storing does not move a
-        value into another class. Fixed and categorical parameters pass.
+        value into another class. A fixed categorical parameter names one of its classes.
 
         Raises:
             VIMHError: One of these does not hold.
         """
+        if self.is_categorical and self.is_fixed and self.min not in range(self.num_classes):
+            raise self._error("min", f"must be a class, 0 to {self.num_classes - 1}", self.min)
         if self.is_fixed or self.is_categorical:
             return
         step = self._required_step()

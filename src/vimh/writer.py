@@ -244,7 +244,7 @@ class DatasetWriter:
             "width": metadata.width,
             "channels": metadata.channels,
             "channel_labels": list(metadata.channel_labels),
-            "varying_parameters": list(metadata.parameters),
+            "varying_parameters": len(metadata.parameters),
             "parameter_names": list(metadata.parameter_names),
             "train_samples": self._samples["train"],
             "test_samples": self._samples["test"],
@@ -268,7 +268,10 @@ class DatasetWriter:
 
 
 def recipe_hash(recipe: Mapping[str, Any]) -> str:
-    """SHA-256 of a recipe, whatever the order of its keys.
+    """SHA-256 of what decides a data set's samples, whatever the order of its keys.
+
+    This is what the metadata's `recipe_hash` is. Who makes a data set says what decides its
+    samples; where he does not, it is all of the recipe.
 
     Example:
         >>> recipe_hash({"a": 1, "b": 2}) == recipe_hash({"b": 2, "a": 1})

@@ -56,7 +56,7 @@ def test_bytes_are_those_of_the_specification(small_dataset: Path) -> None:
         "n_samples": 11,
         "image_size": "4x5x1",
         "channel_labels": ["Gray"],
-        "varying_parameters": ["note_velocity", "log10_decay_time"],
+        "varying_parameters": 2,
     }
     assert {key: info[key] for key in wanted} == wanted
 
@@ -338,3 +338,17 @@ def test_to_binary_of_version_1(tmp_path: Path, write_by_hand: Callable[..., Pat
     assert new.metadata.raw["version"] == "2.1"
     np.testing.assert_array_equal(new.train.images, images)
     assert (new.train.scale_factors == [0, 255]).all()
+
+
+def test_a_set_whose_json_lists_its_varying_parameters_is_read(tmp_path: Path) -> None:
+    """Older sets of ours have the list; writing one again makes it the count."""
+    with DatasetWriter(tmp_path / "x", make_json(varying_parameters=["a", "b", "c"])) as writer:
+        writer.write("train", *make_samples(3))
+    info = tmp_path / "x" / "vimh_dataset_info.json"
+    written = json.loads(info.read_text())
+    assert written["varying_parameters"] == 2
+    for count in (["note_velocity", "log10_decay_time"], 2):
+        info.write_text(json.dumps({**written, "varying_parameters": count}))
+        opened = open_dataset(tmp_path / "x", check="full")
+        assert len(opened.metadata.parameters) == 2
+        assert opened.metadata.to_json()["varying_parameters"] == count
