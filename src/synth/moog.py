@@ -9,6 +9,7 @@ from torch import Tensor
 
 from src.synth.scripted import scripted
 from src.synth.synthesizers import Synthesizer, fill_lanes, midi_to_hz, sawtooth
+from src.vimh.errors import VIMHError
 
 NOTE_OFF = 0.6  # share of the sound's duration after which the envelope is released
 HIGHEST_CUTOFF = 0.45  # of the sample rate: up to there the corrections below are fitted
@@ -178,6 +179,30 @@ class MoogSynth(Synthesizer):
         "env_octaves",
     )
     batch_size = 2048  # torch would share out a tanh of more among threads of its own
+
+    def check_generating(self) -> None:
+        """Refuse ranges beyond which all sounds are alike, so that labels would say nothing.
+
+        (The envelope may reach the highest cutoff: then its octaves are told by when it does.)
+
+        Raises:
+            VIMHError: for a cutoff above 0.45 of the sample rate, and for negative times, levels
+                and resonances.
+        """
+        super().check_generating()
+        highest = float(np.log10(HIGHEST_CUTOFF * self.sample_rate_hz))
+        cutoff = self.parameters["log10_cutoff"]
+        if cutoff.max > highest and not cutoff.is_fixed:
+            raise VIMHError(
+                f"synth.parameters.log10_cutoff.max is {cutoff.max:g}, but all cutoffs above "
+                f"{HIGHEST_CUTOFF:g} of the sample rate, {highest:.4f}, sound alike: make it less"
+            )
+        for name in ("resonance", "env_attack", "env_decay", "env_sustain", "env_release"):
+            if self.parameters[name].min < 0:
+                raise VIMHError(
+                    f"synth.parameters.{name}.min is {self.parameters[name].min:g}; expected 0 or "
+                    "more"
+                )
 
     def render(
         self, values: Mapping[str, Float64[np.ndarray, "B"]], num_samples: int | None = None

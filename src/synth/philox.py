@@ -22,14 +22,14 @@ _32 = np.uint64(32)
 _WORDS = 4  # words that one counter gives
 
 
-def check_seed(seed: int) -> None:
-    """Refuse a seed that is not a 64-bit key.
+def check_seed(seed: int, key: str = "seed") -> None:
+    """Refuse a seed that is not a 64-bit key; `key` names it in the message.
 
     Raises:
         VIMHError: naming the key and the range.
     """
-    if not 0 <= seed < 2**64:
-        raise VIMHError(f"seed must be a whole number in 0…2^64 - 1, got {seed}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
+        raise VIMHError(f"{key} must be a whole number in 0…2^64 - 1, got {seed!r}")
 
 
 def uniforms(
@@ -85,6 +85,7 @@ def permutation(seed: int, count: int) -> UInt32[np.ndarray, "{count}"]:
         >>> sorted(permutation(42, 5).tolist())
         [0, 1, 2, 3, 4]
     """
+    check_seed(seed)
     if count >= 2**32:
         raise VIMHError(f"shuffle takes fewer than 2^32 samples, got {count}")
     order = np.arange(count, dtype=np.uint32)

@@ -3,17 +3,18 @@
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from src.schema.arguments import shown
 from src.schema.plain import check_plain
 from src.synth.recipe import Recipe
+from src.synth.rendering import check_finite, render
 from src.synth.synthesizers import Synthesizer
 from src.synth.table import own_synthesizers
 from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import Metadata
-from src.vimh.parameters import Values
+from src.vimh.parameters import Parameter, Values
 
 MAX_SAMPLES = 2**24  # of a sound: a recipe from elsewhere does not decide how much memory is taken
 
@@ -64,14 +65,15 @@ def resynthesise(
     """The sounds of some parameter values; fixed parameters are as the recipe has them.
 
     Args:
-        synthesizer: what renders.
-        values: of each varying parameter, (B,) in its unit; kept within min…max.
+        synthesizer: what renders; in this thread alone.
+        values: of each varying parameter, (B,) in its unit, kept within min…max; of a categorical
+            parameter the index of its class.
 
     Returns:
         The sounds; that of a sample with a NaN among its values is all NaN.
 
     Raises:
-        VIMHError: if a parameter of the synthesiser is missing.
+        VIMHError: if a parameter of the synthesiser is missing, or a sound is not finite.
     """
     heads = synthesizer.parameters.heads
     if missing := [name for name in heads if name not in values]:
@@ -80,7 +82,7 @@ def resynthesise(
             f"but there are only {', '.join(values)}"
         )
     columns = {
-        name: np.asarray(values[name], dtype=np.float64).reshape(-1).clip(p.min, p.max)
+        name: _within(p, np.asarray(values[name], dtype=np.float64).reshape(-1))
         for name, p in heads.items()
     }
     rendered = np.asarray(~np.isnan(list(columns.values())).any(axis=0))
@@ -89,5 +91,15 @@ def resynthesise(
         batch = int(rendered.sum())
         fixed = {name: np.full(batch, p.min) for name, p in synthesizer.parameters.fixed.items()}
         known = {**{name: column[rendered] for name, column in columns.items()}, **fixed}
-        sounds[rendered] = synthesizer.render({n: known[n] for n in synthesizer.parameters})
+        ordered = {name: known[name] for name in synthesizer.parameters}
+        audio = render(synthesizer, ordered)
+        check_finite(synthesizer, audio, ordered)
+        sounds[rendered] = audio
     return sounds
+
+
+def _within(parameter: Parameter, values: Float64[np.ndarray, "B"]) -> Float64[np.ndarray, "B"]:
+    """Values that the parameter has; a NaN stays one."""
+    if parameter.is_categorical:
+        return np.asarray(np.round(values).clip(0, parameter.num_classes - 1))
+    return values.clip(parameter.min, parameter.max)

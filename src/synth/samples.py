@@ -8,6 +8,7 @@ from jaxtyping import Float32, Float64, Integer, UInt8
 
 from src.synth.philox import permutation, uniforms, white_noise
 from src.synth.recipe import NoiseSection, Recipe
+from src.synth.rendering import Renderer, check_finite, refuse_sound
 from src.vimh.parameters import Parameter
 
 
@@ -34,18 +35,26 @@ class SampleMaker:
     A data set's *positions* 0…N−1 are its records in order; `indices` takes them to sample
     numbers, which are what seeds, the grid and everything else go by.
 
+    Any number of threads may use it: each renders by a synthesiser of its own.
+
     Attributes:
         recipe: what the samples are made from.
-        synthesizer: parameters to sound.
+        synthesizer: what describes the parameters; it renders nothing here.
         image_maker: sound to image.
         num_samples: how many there are.
         block_size: how many images are worked on at a time.
         batch_size: how many sounds are, at least `block_size`.
+
+    Raises:
+        VIMHError: for parameters that sounds would not follow, and for a sound that is too short
+            for the image.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.synthesizer = recipe.build_synthesizer()
+        self.synthesizer.check_generating()
+        self._render = Renderer(recipe.build_synthesizer)
         self.image_maker = recipe.build_image_maker()
         self.image_maker.spectrogram.check_length(self.synthesizer.num_samples)
         self.num_samples = recipe.num_samples(self.synthesizer)
@@ -81,29 +90,65 @@ class SampleMaker:
         return {name: fixed[name] if name in fixed else values[name] for name in parameters}
 
     def audio(self, indices: Integer[np.ndarray, "B"]) -> Float32[np.ndarray, "B T"]:
-        """The whole sounds."""
-        return self._audio(indices, self.values(indices), None)
+        """The whole sounds.
+
+        Raises:
+            VIMHError: for one that is not finite.
+        """
+        values = self.values(indices)
+        audio = self._audio(indices, values, None)
+        check_finite(self.synthesizer, audio, values)
+        return audio
 
     def range_db(self, indices: Integer[np.ndarray, "B"]) -> tuple[float, float]:
-        """The lowest and the highest dB in the samples' spectrograms."""
-        spectrogram = self.image_maker.spectrogram
+        """The lowest and the highest dB in the samples' spectrograms.
+
+        Raises:
+            VIMHError: for a sound whose spectrogram is not finite.
+        """
+        spectrogram, values = self.image_maker.spectrogram, self.values(indices)
         low_db, high_db = np.inf, -np.inf
-        for _, audio in self._heard(indices, self.values(indices)):
-            db = spectrogram(audio)
-            low_db, high_db = min(low_db, float(db.min())), max(high_db, float(db.max()))
+        for place, audio in self._heard(indices, values):
+            with np.errstate(invalid="ignore", over="ignore"):
+                db = spectrogram(audio)
+            ends = np.stack([db.min(axis=(1, 2)), db.max(axis=(1, 2))], axis=1)
+            self._check_levels(audio, ends, values, place)
+            low_db, high_db = min(low_db, float(ends.min())), max(high_db, float(ends.max()))
             del audio, db
         return low_db, high_db
 
     def __call__(self, indices: Integer[np.ndarray, "B"]) -> Samples:
-        """Images, labels and scale factors."""
+        """Images, labels and scale factors.
+
+        Raises:
+            VIMHError: for a sound whose image is not finite.
+        """
         values = self.values(indices)
         samples = self.empty(len(indices))
         for column, (name, parameter) in enumerate(self.synthesizer.parameters.heads.items()):
             samples.labels[:, column] = parameter.quantise(values[name])
         for place, audio in self._heard(indices, values):
-            samples.images[place], samples.scale_factors[place] = self.image_maker(audio)
+            with np.errstate(invalid="ignore", over="ignore"):  # a sentence says it in a moment
+                samples.images[place], samples.scale_factors[place] = self.image_maker(audio)
+            self._check_levels(audio, samples.scale_factors[place], values, place)
             del audio  # as in _heard
         return samples
+
+    def _check_levels(
+        self,
+        audio: Float32[np.ndarray, "N T"],
+        ends_db: Float32[np.ndarray, "N 2"],
+        values: dict[str, Float64[np.ndarray, "B"]],
+        place: slice,
+    ) -> None:
+        """Refuse a sound that is not finite: then the ends of its range are not, either.
+
+        (They are few. Looking at all of the sound would take a tenth of the time.)
+        """
+        finite = np.isfinite(ends_db).all(axis=1)
+        if not finite.all():
+            some = {name: column[place] for name, column in values.items()}
+            refuse_sound(self.synthesizer, audio, some, ~finite)
 
     def _heard(
         self, indices: Integer[np.ndarray, "B"], values: dict[str, Float64[np.ndarray, "B"]]
@@ -148,14 +193,16 @@ class SampleMaker:
         wanted: int | None,
     ) -> Float32[np.ndarray, "B T"]:
         if self.recipe.noise is None:
-            return self.synthesizer.render(values, wanted)
+            return self._render(values, wanted)
         # The noise is set by the peak of the whole sound, whatever part of it is wanted.
-        audio = self.synthesizer.render(values)
+        audio = self._render(values)
         peaks = np.abs(audio).max(axis=1).astype(np.float64)
-        audio = audio[:, :wanted]
+        # Not in place: the array may be one that the synthesiser keeps.
+        noisy = np.empty_like(audio[:, :wanted])
         for row, (index, peak) in enumerate(zip(indices.tolist(), peaks, strict=True)):
-            audio[row] += self._noise(self.recipe.noise, index, peak, audio.shape[1])
-        return audio
+            noise = self._noise(self.recipe.noise, index, peak, noisy.shape[1])
+            np.add(audio[row, :wanted], noise, out=noisy[row])
+        return noisy
 
     def _noise(
         self, section: NoiseSection, index: int, peak: float, num_samples: int

@@ -28,6 +28,12 @@ class Synthesizer(ABC):
     (what `render` reads) and define `render`. Every sample is computed by itself, elementwise or
     along its own time axis, so that it has the same bits in every batch.
 
+    One thread uses one instance: generating builds an instance for each of its threads. So
+    `render` may keep working memory in `self`, but nothing that reaches a later sound, and it
+    changes nothing that instances share (class attributes, globals, NumPy's or torch's global
+    random numbers). Random numbers come from a seed that the constructor has. While generating,
+    a few sounds are rendered again and compared (:class:`src.synth.rendering.Renderer`).
+
     Args:
         parameters: name → `min`, `max`, `step`, `unit`, `description` in the order of the grid
             (last one fastest); `min == max` fixes a parameter.
@@ -71,6 +77,23 @@ class Synthesizer(ABC):
         """Length of a whole sound in samples: ``round(duration · rate)``."""
         return round(self.duration_s * self.sample_rate_hz)
 
+    def check_generating(self) -> None:
+        """Refuse parameters whose values the sounds would not follow as the config says.
+
+        Only generating asks: a set that is there is read, and rendered again, as it was made.
+        A subclass that limits a value says here which range would pass the limit.
+
+        Raises:
+            VIMHError: for a `scale` other than "linear".
+        """
+        for name, parameter in self.parameters.items():
+            if parameter.scale not in (None, "linear"):
+                raise VIMHError(
+                    f"synth.parameters.{name}.scale is {parameter.scale!r}; values are spaced "
+                    "evenly between min and max, which is 'linear': leave scale out, and make the "
+                    "logarithm the parameter where steps are to be ratios, as log10_decay_time does"
+                )
+
     @abstractmethod
     def render(
         self, values: Mapping[str, Float64[np.ndarray, "B"]], num_samples: int | None = None
@@ -78,9 +101,13 @@ class Synthesizer(ABC):
         """Render a batch.
 
         Args:
-            values: every parameter's value for each sample, in its unit, fixed ones too.
+            values: every parameter's value for each sample, in its unit, fixed ones too; of a
+                categorical parameter the index of its class, 0.0, 1.0, …
             num_samples: T, the length wanted: the first T samples of the sound, to the last bit;
                 None: the whole sound.
+
+        Returns:
+            The sounds: finite, float32.
         """
 
 
@@ -130,8 +157,10 @@ def build_synthesizer(
         found = repr(arguments["parameters"]) if "parameters" in arguments else "nothing"
         raise VIMHError(f"synth.parameters: expected a mapping of parameters, found {found}")
     arguments |= {"sample_rate_hz": sample_rate_hz, "duration_s": duration_s}
-    known = signature_of(cls).arguments
-    if unknown := [f"synth.{key}" for key in arguments if key not in known]:
+    signature = signature_of(cls)
+    known = signature.arguments
+    unknown = [f"synth.{key}" for key in arguments if key not in known]
+    if unknown and not signature.is_open:  # open: it hands the others on to this class
         raise VIMHError(
             f"synth: {target} does not take these keys: {', '.join(unknown)}; it takes "
             f"{', '.join(known)}"

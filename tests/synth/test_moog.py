@@ -8,6 +8,7 @@ import pytest
 from src.synth import moog as module
 from src.synth.generate import generate_dataset
 from src.synth.moog import MoogSynth
+from src.vimh.errors import VIMHError
 from src.vimh.records import open_dataset
 
 RATE = 8000
@@ -160,3 +161,28 @@ def test_the_scripted_loop_gives_the_bits_of_the_plain_one(monkeypatch: pytest.M
     scripted = moog().render(values)
     monkeypatch.setattr(module, "_LADDER_LOOP", module._ladder_loop)
     np.testing.assert_array_equal(moog().render(values), scripted)
+
+
+@pytest.mark.parametrize(
+    ("name", "ends", "message"),
+    [
+        ("log10_cutoff", (2.0, 3.6, 0.04), r"log10_cutoff.max is 3.6, .* 3.5563, sound alike"),
+        ("env_attack", (-0.2, 0.2, 0.02), r"env_attack.min is -0.2; expected 0 or more"),
+        ("resonance", (-0.5, 0.95, 0.05), r"resonance.min is -0.5; expected 0 or more"),
+    ],
+)
+def test_ranges_in_which_sounds_are_alike_are_not_generated(
+    name: str, ends: tuple[float, float, float], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moog().check_generating()
+    monkeypatch.setitem(RANGES, name, ends)
+    synthesizer = moog()  # what is there already can be rendered again
+    with pytest.raises(VIMHError, match=message):
+        synthesizer.check_generating()
+
+
+def test_a_cutoff_that_does_not_vary_may_be_as_high_as_it_likes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(RANGES, "log10_cutoff", (3.6, 3.6, 0.04))
+    moog().check_generating()
