@@ -19,6 +19,7 @@ from src.utils import (  # noqa: E402
     task_wrapper,
 )
 from src.utils.errors import ConfigError  # noqa: E402
+from src.utils.seeding import seed_everything  # noqa: E402
 
 
 @task_wrapper
@@ -32,15 +33,13 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         All metrics by name, and all instantiated objects.
     """
     # Here, so that --help, --cfg job and a config with a mistake do not wait for Lightning.
-    import lightning.pytorch as pl
-
     from src.build import Built, build_evaluation_data, training_data
     from src.checkpoint import load_model, read_checkpoint
     from src.evaluation.evaluation_report import report_evaluation
 
     if cfg.split not in ("val", "test"):
         raise ConfigError(f"split is {cfg.split!r}; it has to be val or test.")
-    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    seed_everything(cfg.seed)
     checkpoint = read_checkpoint(cfg.ckpt_path)
     model = load_model(checkpoint)
     datamodule = build_evaluation_data(cfg, checkpoint.data, model)

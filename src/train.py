@@ -28,6 +28,7 @@ from src.utils import (  # noqa: E402
 )
 from src.utils.errors import ConfigError  # noqa: E402
 from src.utils.multirun import refuse_subprocesses  # noqa: E402
+from src.utils.seeding import seed_everything  # noqa: E402
 
 
 @task_wrapper
@@ -41,8 +42,6 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         All metrics by name, and all instantiated objects.
     """
     # Here, so that --help, --cfg job and a config with a mistake do not wait for Lightning.
-    import lightning.pytorch as pl
-
     from src.build import build
     from src.evaluation.run_report import report_run
     from src.export import write_model_files
@@ -53,7 +52,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
             "train=false leaves nothing to test: name a checkpoint with ckpt_path=..., or use "
             "src/eval.py, which takes model and data from the checkpoint"
         )
-    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    seed_everything(cfg.seed)
     built = build(cfg)
     resolve_monitor(cfg, built.model)
     callbacks = instantiate_callbacks(cfg.get("callbacks"))

@@ -11,13 +11,14 @@ from omegaconf import OmegaConf, open_dict
 
 from src.build import build
 from src.checkpoint import load_model, read_checkpoint
+from src.data.preparation import Preparation
 from src.evaluation.predictor import Predictor
 from src.evaluation.sounds import read_sound, windows
 from src.predict import predict
 from src.synth.generate import generate_dataset
 from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
-from src.vimh.records import open_dataset
+from src.vimh.records import DatasetWriter, open_dataset
 from tests.helpers import shrink
 
 RATE = 8000
@@ -259,3 +260,20 @@ def test_a_hostile_recipe_in_a_checkpoint_builds_nothing(
     torch.save(content, tmp_path / "hostile.ckpt")
     with pytest.raises(VIMHError, match="may name only synthesisers"):
         run(dataset, ckpt_path=str(tmp_path / "hostile.ckpt"))
+
+
+def test_records_whose_scale_factors_are_no_levels_are_refused_where_levels_are_read(
+    predictor: Predictor, dataset: Path, tmp_path: Path
+) -> None:
+    opened = open_dataset(dataset)
+    with DatasetWriter(tmp_path / "peers", opened.metadata.raw | {"dataset_name": "x"}) as writer:
+        images, labels, levels = opened.test.gather(np.arange(3))
+        writer.write("train", images, labels, np.full_like(levels, 4066.0))
+    found = predictor.predict_dataset(open_dataset(tmp_path / "peers"), "train", limit=None)
+    preparation = predictor.model.preparation
+    assert isinstance(preparation, Preparation)
+    if preparation.auxiliary_size:
+        with pytest.raises(ConfigError, match=r"level need levels in dB.*train.*4066"):
+            list(found)
+    else:
+        assert len(list(found)) == 3

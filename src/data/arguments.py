@@ -5,6 +5,8 @@ from typing import Any
 
 from src.utils.errors import ConfigError
 
+MAX_SEED = 2**64 - 1  # of NumPy's Philox beside the number of the epoch
+
 
 def at_least(key: str, value: Any, least: int) -> Any:
     """The value, where it is a number of at least `least`; else a ConfigError names `data.key`."""
@@ -13,10 +15,12 @@ def at_least(key: str, value: Any, least: int) -> Any:
     return value
 
 
-def whole(key: str, value: Any, least: int) -> int:
-    """The value, where it is a whole number of at least `least`; else as :func:`at_least`."""
+def whole(key: str, value: Any, least: int, most: int | None = None) -> int:
+    """The value, where it is a whole number from `least` to `most`; else as :func:`at_least`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ConfigError(f"data.{key} is {value!r}; expected a whole number of at least {least}")
+    if most is not None and value > most:
+        raise ConfigError(f"data.{key} is {value!r}; expected a whole number of at most {most}")
     return value
 
 

@@ -13,9 +13,10 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.loops.progress import _ProcessedTracker
 
 from src.data import splits
-from src.data.arguments import at_least, one_of, whole
+from src.data.arguments import MAX_SEED, at_least, one_of, whole
 from src.data.batch import IndexBatch, RawBatch
 from src.data.dataset_files import DatasetFiles
+from src.data.features import check_dataset_levels, check_levels
 from src.data.labels import LabelTables
 from src.data.loader import EpochOrder, OrderedBatches, StatefulLoader
 from src.data.preparation import (
@@ -122,7 +123,7 @@ class VIMHDataModule(LightningDataModule):
         self._files = DatasetFiles(data_dir, source, check)
         self.batch_size = whole("batch_size", batch_size, 1)
         self.num_workers = whole("num_workers", num_workers, 0)
-        self.seed = whole("seed", seed, 0)
+        self.seed = whole("seed", seed, 0, MAX_SEED)
         self.target_width = float(at_least("target_width", target_width, 0))
         self.pin_memory = pin_memory
         self.persistent_workers = persistent_workers
@@ -243,6 +244,7 @@ class VIMHDataModule(LightningDataModule):
             ConfigError: A feature or channel is not to be had, or there is nothing to fit on.
         """
         preparation = Preparation(self.metadata, **self.preparation_arguments)
+        check_dataset_levels(preparation.auxiliary_features, self.opened)
         if not fit or not preparation.needs_fit:
             return preparation
         train = self.splits.train
@@ -255,6 +257,7 @@ class VIMHDataModule(LightningDataModule):
             order = np.random.Generator(np.random.Philox(key=self.seed))
             train = np.sort(order.choice(train, MAX_FIT_SAMPLES, replace=False))
         images, _, scale = self._disk_store().read(train)
+        check_levels(preparation.auxiliary_features, scale, str(self.data_dir))
         return preparation.fit(torch.from_numpy(images), torch.from_numpy(scale))
 
     def get_dataset_info(self) -> dict[str, Any]:
@@ -288,6 +291,7 @@ class VIMHDataModule(LightningDataModule):
         kinds = None if self.target_kinds is None else dict(self.target_kinds)
         if self._made_for == (kinds, device):
             return
+        check_dataset_levels(self.preparation_arguments["auxiliary_features"], self.opened)
         disk = self._disk_store()
         num_bytes = len(disk) * math.prod(self.metadata.image_shape)
         residency = resolve_residency(self.residency, num_bytes, device)

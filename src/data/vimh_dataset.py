@@ -10,14 +10,15 @@ from jaxtyping import Int64
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from src.data.batch import RawBatch, Sample
+from src.data.batch import Labels, RawBatch, Sample
+from src.data.features import check_levels
 from src.data.labels import LabelTables
 from src.data.loader import index_tensor
 from src.data.preparation import MAX_FIT_SAMPLES, FeatureConfig, Preparation
 from src.data.stores import DiskStore
 from src.utils.errors import ConfigError
 from src.vimh.metadata import Metadata
-from src.vimh.parameters import ParameterSpace
+from src.vimh.parameters import MAX_BYTE, ParameterSpace
 from src.vimh.pickles import PICKLE_SUFFIX
 from src.vimh.records import Check, Records
 
@@ -37,7 +38,9 @@ class VIMHDataset(Dataset[Sample]):
         data_path: the data set's directory.
         train: the train file; False: the test file.
         transform: applied to the finished image.
-        target_transform: applied to the dict of labels.
+        target_transform: applied to the dict of stored bytes, name → 0…255, before they become
+            classes, distributions or normalised values. What it returns under a parameter's name
+            as a whole number is taken for a byte; anything else is given out as it is.
         target_width: standard deviation of soft targets in classes; 0: class indices.
         feature_types: channels derived on the fly (:class:`~src.data.preparation.Preparation`).
         feature_config: settings of these.
@@ -98,6 +101,7 @@ class VIMHDataset(Dataset[Sample]):
                 order = np.random.Generator(np.random.Philox(key=FIT_SEED))
                 chosen = np.sort(order.choice(chosen, MAX_FIT_SAMPLES, replace=False))
             images, _, scale = self.records.gather(chosen)
+            check_levels(self.preparation.auxiliary_features, scale, str(self.records.path))
             self.preparation.fit(torch.from_numpy(images), torch.from_numpy(scale))
 
     def __len__(self) -> int:
@@ -106,18 +110,46 @@ class VIMHDataset(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         if not -len(self) <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)} in {self.records.path}")
-        raw = self.gather(np.array([index % len(self)], dtype=np.int64))
-        batch = self.preparation.prepare_batch(raw)
-        labels: Any = {name: self._label(name, label) for name, label in batch.labels.items()}
+        place = index % len(self)
+        batch = self.preparation.prepare_batch(self.gather(np.array([place], dtype=np.int64)))
         image: Any = batch.images[0]
         return Sample(
             image if self.transform is None else self.transform(image),
-            labels if self.target_transform is None else self.target_transform(labels),
+            self._labels(batch.labels) if self.target_transform is None else self._target(place),
             None if batch.auxiliary is None else batch.auxiliary[0],
         )
 
-    def _label(self, name: str, label: Tensor) -> Any:
-        return label[0] if self.tables.kinds[name] == "distribution" else label[0].item()
+    def _labels(self, labels: Labels) -> dict[str, Any]:
+        """The labels of one sample, numbers where they are numbers."""
+        kinds = self.tables.kinds
+        return {
+            name: label[0] if kinds[name] == "distribution" else label[0].item()
+            for name, label in labels.items()
+        }
+
+    def _target(self, place: int) -> Any:
+        """What `target_transform` makes of a sample's bytes, with the bytes in it as labels.
+
+        Raises:
+            ConfigError: It returns a number that is no byte.
+        """
+        assert self.target_transform is not None
+        bytes_P = torch.from_numpy(self.records.labels[place].copy())
+        asked = dict(zip(self.parameters, bytes_P.tolist(), strict=True))
+        given = self.target_transform(asked)
+        if not isinstance(given, Mapping):
+            return given
+        returned: dict[str, Any] = dict(given)
+        changed = {n: v for n, v in returned.items() if n in self.parameters and _is_whole(v)}
+        for name, value in changed.items():
+            if not 0 <= value <= MAX_BYTE:
+                raise ConfigError(
+                    f"target_transform returned {value} for {name!r}; expected a stored byte, 0 to "
+                    f"{MAX_BYTE}, as it was given ({asked[name]})"
+                )
+            bytes_P[self.parameters.names.index(name)] = int(value)
+        labels = self._labels(self.tables.finish(bytes_P[None]))
+        return returned | {name: labels[name] for name in changed}
 
     def gather(self, indices: Int64[np.ndarray, "B"] | Int64[Tensor, "B"]) -> RawBatch:
         """A whole batch at once, as it is stored.
@@ -171,7 +203,14 @@ class VIMHDataset(Dataset[Sample]):
         return counts
 
     def get_dataset_statistics(self) -> dict[str, Any]:
-        """Figures of the stored pixels (0…255, by channel) and of the parameters (their units)."""
+        """Figures of pixels (0…255, by channel) and parameters, and what they are of.
+
+        Returns:
+            What :meth:`get_dataset_info` says, and `train_mode`, `class_distribution`,
+            `transforms` (whether there are any), `channels` (mean, std, min and max of the bytes),
+            `parameters` (the same of the values, in their units), and `parameter_statistics`, the
+            range of each parameter (`min_actual`, `max_actual`) and the bytes that occur in it.
+        """
         labels = self.metadata.channel_labels
         total = np.zeros(len(labels))
         squares = np.zeros(len(labels))
@@ -186,7 +225,14 @@ class VIMHDataset(Dataset[Sample]):
         deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
         figures = zip(labels, mean, deviation, low, high, strict=True)
         return {
-            "num_samples": len(self),
+            **self.get_dataset_info(),
+            "train_mode": self.train,
+            "class_distribution": self.get_class_distribution(),
+            "transforms": {
+                "image_transform": self.transform is not None,
+                "target_transform": self.target_transform is not None,
+            },
+            "parameter_statistics": {name: self._byte_statistics(name) for name in self.parameters},
             "channels": {
                 label: {"mean": float(m), "std": float(s), "min": int(lo), "max": int(hi)}
                 for label, m, s, lo, hi in figures
@@ -206,8 +252,21 @@ class VIMHDataset(Dataset[Sample]):
         figures = {"min": values.min(), "max": values.max(), "mean": values.mean()}
         return {key: float(figure) for key, figure in {**figures, "std": values.std()}.items()}
 
+    def _byte_statistics(self, name: str) -> dict[str, Any]:
+        parameter, column = self.parameters[name], self.parameters.names.index(name)
+        stored = np.unique(self.records.labels[:, column])
+        return {
+            "description": parameter.description,
+            "min_quantized": int(stored[0]) if len(stored) else None,
+            "max_quantized": int(stored[-1]) if len(stored) else None,
+            "min_actual": parameter.min,
+            "max_actual": parameter.max,
+            "unique_values": len(stored),
+            "total_samples": len(self),
+        }
+
     def get_dataset_info(self) -> dict[str, Any]:
-        """What the data set is, as plain data."""
+        """What the data set is, as plain data; `metadata_format` is the JSON as it was read."""
         metadata = self.metadata
         return {
             "dataset_name": metadata.dataset_name or self.data_path.name,
@@ -222,17 +281,32 @@ class VIMHDataset(Dataset[Sample]):
             "sample_rate": metadata.sample_rate,
             "duration": metadata.duration,
             "synth_type": metadata.synth_type,
+            "metadata_format": metadata.to_json(),
         }
 
 
-def create_vimh_datasets(data_dir: str | Path, **arguments: Any) -> tuple[VIMHDataset, VIMHDataset]:
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def create_vimh_datasets(
+    data_dir: str | Path,
+    transform: Callable[[Tensor], Any] | None = None,
+    target_transform: Callable[[dict[str, Any]], Any] | None = None,
+    target_width: float | int = 0.0,
+    **arguments: Any,
+) -> tuple[VIMHDataset, VIMHDataset]:
     """The train and the test file of a data set.
 
     Args:
         data_dir: the data set's directory.
-        **arguments: of :class:`VIMHDataset`, the same for both.
+        transform: as in :class:`VIMHDataset`, where the others are too.
+        target_transform: likewise.
+        target_width: likewise.
+        **arguments: other arguments of :class:`VIMHDataset`, the same for both.
     """
-    return (
-        VIMHDataset(data_dir, train=True, **arguments),
-        VIMHDataset(data_dir, train=False, **arguments),
+    train, test = (
+        VIMHDataset(data_dir, is_train, transform, target_transform, target_width, **arguments)
+        for is_train in (True, False)
     )
+    return train, test

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64, UInt8
 
+from src.data.features import check_levels
 from src.data.preparation import Preparation
 from src.evaluation.sounds import Windows, read_sound, windows
 from src.models.multihead_module import MultiheadLitModule
@@ -82,6 +83,11 @@ class Predictor:
         return synthesizer_of(self.metadata)
 
     @property
+    def _preparation(self) -> Preparation:
+        assert isinstance(self.model.preparation, Preparation)
+        return self.model.preparation
+
+    @property
     def window_samples(self) -> int:
         """Samples of a window: a sound of the data set, but no less than an image needs."""
         spectrogram = self.image_maker.spectrogram
@@ -127,7 +133,8 @@ class Predictor:
             limit: the most records; None: all.
 
         Raises:
-            ConfigError: if its images are not what the model reads.
+            ConfigError: if its images are not what the model reads, or its scale factors not the
+                dB that the model's auxiliary features need.
         """
         self._check_images(dataset.metadata)
         records = dataset.train if split == "train" else dataset.test
@@ -136,6 +143,7 @@ class Predictor:
         for start in range(0, count, 256):
             indices = np.arange(start, min(start + 256, count))
             images, labels, scale_factors = records.gather(indices)
+            check_levels(self._preparation.auxiliary_features, scale_factors, str(records.path))
             true = {p.name: p.dequantise(labels[:, k]) for k, p in enumerate(known.values())}
             for k, row in enumerate(self.predict_images(images, scale_factors)):
                 own = {name: float(column[k]) for name, column in true.items()}
@@ -160,8 +168,7 @@ class Predictor:
             images: stored pixels.
             scale_factors: spec_min and spec_max in dB.
         """
-        preparation = self.model.preparation
-        assert isinstance(preparation, Preparation)
+        preparation = self._preparation
         rows: list[dict[str, float]] = []
         with torch.inference_mode():
             for start in range(0, len(images), self.batch_size):

@@ -321,3 +321,42 @@ def test_one_process_makes_it_and_the_others_wait(tmp_path: Path, make_source: A
     assert [process.exitcode for process in processes] == [0, 0, 0]
     assert (tmp_path / "count").read_text() == "x"
     assert len(open_dataset(tmp_path / "made").train) == 40
+
+
+def not_in_db(make_dataset: MakeDataset, wrong: slice) -> Path:
+    scale = np.tile(np.array([[-80.0, -10.0]], np.float32), (50, 1))
+    scale[wrong] = (0.0, 4066.0)
+    return make_dataset(scale_factors=scale)
+
+
+@pytest.mark.parametrize("wrong", [slice(None), slice(0, 40), slice(40, 50)])
+def test_features_in_db_refuse_scale_factors_that_are_none(
+    make_dataset: MakeDataset, wrong: slice
+) -> None:
+    folder = not_in_db(make_dataset, wrong)
+    message = r"data.auxiliary_features: level need levels in dB.*4066"
+    with pytest.raises(ConfigError, match=message):
+        VIMHDataModule(folder, auxiliary_features=["level"]).build_preparation()
+    with pytest.raises(ConfigError, match=message):  # as for a checkpoint, which has the figures
+        VIMHDataModule(folder, auxiliary_features=["level"]).setup()
+    plain = VIMHDataModule(folder)
+    plain.setup()
+    assert plain.build_preparation().auxiliary_size == 0
+
+
+def test_one_training_sample_that_is_no_level_is_found(make_dataset: MakeDataset) -> None:
+    """Beyond those that are looked at when the data set is opened."""
+    scale = np.tile(np.array([[-80.0, -10.0]], np.float32), (500, 1))
+    scale[123] = (0.0, 4066.0)
+    folder = make_dataset(num_train=400, num_test=100, scale_factors=scale)
+    data = VIMHDataModule(folder, auxiliary_features=["range"], train_val_test_split=(1, 0, 0))
+    with pytest.raises(ConfigError, match=r"range need levels in dB.*4066"):
+        data.build_preparation()
+
+
+def test_a_seed_out_of_range_is_told(folder: Path) -> None:
+    for seed in (0, 2**32 - 1):
+        VIMHDataModule(folder, seed=seed).train_dataloader()
+    for seed in (-1, 2**64, 10**23):
+        with pytest.raises(ConfigError, match=rf"data.seed is {seed}; expected a whole number"):
+            VIMHDataModule(folder, seed=seed)

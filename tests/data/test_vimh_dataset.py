@@ -172,3 +172,78 @@ def test_a_missing_or_broken_data_set_is_told(folder: Path, tmp_path: Path) -> N
         file.write(b"x")
     with pytest.raises(VIMHError, match="train"):
         VIMHDataset(folder)
+
+
+def test_the_arguments_of_both_files_come_by_position(folder: Path) -> None:
+    train, test = create_vimh_datasets(
+        str(folder), lambda image: image * 2, lambda labels: len(labels), 1.0
+    )
+    for dataset in (train, test):
+        assert set(dataset.tables.kinds.values()) == {"distribution"}
+        assert dataset[0].labels == 2
+        assert dataset[0].image.max() > 1
+    assert (train.train, test.train) == (True, False)
+
+
+def test_a_target_transform_sees_the_bytes_before_they_become_classes(folder: Path) -> None:
+    seen = []
+
+    def halve(labels: dict[str, int]) -> dict[str, int]:
+        seen.append(dict(labels))
+        return {name: byte // 2 for name, byte in labels.items()}
+
+    dataset = VIMHDataset(folder, target_transform=halve)
+    for k in range(9):
+        found = dataset[k].labels
+        assert list(seen[-1].values()) == LABELS[k].tolist()
+        assert all(type(byte) is int for byte in seen[-1].values())
+        for j, (name, parameter) in enumerate(dataset.parameters.items()):
+            assert found[name] == parameter.class_table()[LABELS[k, j] // 2]
+    np.testing.assert_array_equal(dataset.records.labels, LABELS[:9])
+    kinds = {"note_velocity": "distribution", "log10_decay_time": "value"}
+    dataset = VIMHDataset(folder, target_transform=halve, target_width=1, target_kinds=kinds)
+    labels = dataset[0].labels
+    assert labels["note_velocity"].shape == (3,)
+    assert labels["log10_decay_time"] == pytest.approx((LABELS[0, 1] // 2) / 255)
+
+
+def test_what_a_target_transform_returns_beside_bytes_is_given_out(folder: Path) -> None:
+    def some(labels: dict[str, int]) -> dict[str, Any]:
+        return {"log10_decay_time": np.uint8(255), "note_velocity": 0.5, "other": 7}
+
+    found = VIMHDataset(folder, target_transform=some)[0].labels
+    assert found == {"log10_decay_time": 23, "note_velocity": 0.5, "other": 7}
+    for wrong in (256, -1):
+        dataset = VIMHDataset(folder, target_transform=lambda _, w=wrong: {"note_velocity": w})
+        message = rf"target_transform returned {wrong} for 'note_velocity'; expected a stored byte"
+        with pytest.raises(ConfigError, match=message):
+            dataset[0]
+
+
+def test_statistics_have_the_keys_that_people_know(folder: Path) -> None:
+    dataset = VIMHDataset(folder, transform=lambda image: image)
+    figures = dataset.get_dataset_statistics()
+    info = dataset.get_dataset_info()
+    assert {key: figures[key] for key in info} == info
+    assert (figures["num_samples"], figures["train_mode"]) == (9, True)
+    assert figures["metadata_format"]["parameter_names"] == list(dataset.parameters)
+    assert figures["class_distribution"] == dataset.get_class_distribution()
+    assert figures["transforms"] == {"image_transform": True, "target_transform": False}
+    assert figures["parameter_statistics"]["note_velocity"] == {
+        "description": "",
+        "min_quantized": LABELS[:9, 0].min(),
+        "max_quantized": LABELS[:9, 0].max(),
+        "min_actual": 126.0,
+        "max_actual": 127.0,
+        "unique_values": len(set(LABELS[:9, 0].tolist())),
+        "total_samples": 9,
+    }
+    assert VIMHDataset(folder, train=False).get_dataset_statistics()["train_mode"] is False
+
+
+def test_features_in_db_refuse_scale_factors_that_are_none(make_dataset: MakeDataset) -> None:
+    scale = np.tile(np.array([[0.0, 4066.0]], np.float32), (50, 1))
+    folder = make_dataset(scale_factors=scale)
+    with pytest.raises(ConfigError, match=r"decay_time need levels in dB.*train.*4066"):
+        VIMHDataset(folder, auxiliary_features=["decay_time"])
+    assert len(VIMHDataset(folder)) == 40

@@ -13,6 +13,7 @@ from src.data.sources.images import (
     class_parameter,
     first_share,
 )
+from src.synth.philox import check_seed
 from src.vimh.parameters import ParameterSpace
 
 _MAX_LEVEL = 16
@@ -24,12 +25,16 @@ class DigitsSource(ImageSource):
     Args:
         vimh_dir: the folder that the data set's directory is made in.
         seed: of the order that the samples are written in; they come sorted by writer.
+
+    Raises:
+        VIMHError: The seed is out of range.
     """
 
     image_shape = (1, 8, 8)
 
     def __init__(self, vimh_dir: str | Path, seed: int = 42) -> None:
         super().__init__(vimh_dir)
+        check_seed(seed, "data.source.seed")
         self._seed = seed
 
     @property

@@ -37,3 +37,9 @@ def test_order_follows_the_seed(tmp_path: Path) -> None:
     assert not np.array_equal(a, c)
     with pytest.raises(VIMHError, match="made from something else"):
         DigitsSource(tmp_path / "a", seed=7).make()
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64, 10**40])
+def test_a_seed_out_of_range_is_told(tmp_path: Path, seed: int) -> None:
+    with pytest.raises(VIMHError, match=rf"data.source.seed must be .*got {seed}"):
+        DigitsSource(tmp_path, seed=seed)
