@@ -97,7 +97,7 @@ class TrainConfig(Task):
     test: bool
     export: bool
     monitor: Monitor
-    seed: Seed
+    seed: Seed | None  # null: not seeded
     data: Node
     model: Node
     loss: Node
@@ -115,7 +115,7 @@ class EvalConfig(Task):
     ckpt_path: Text
     split: Literal["val", "test"]
     report: Report
-    seed: Seed
+    seed: Seed | None  # null: not seeded
     data: Node
     trainer: Node
     logger: Node | None = None
