@@ -67,6 +67,11 @@ def head_loss(criterion: nn.Module, parameter: Parameter) -> HeadLoss:
             f"{type(criterion).__name__} cannot be the loss of head {parameter.name!r}: use "
             "torch.nn.CrossEntropyLoss or a class of src.models.losses (configs/loss lists them)."
         )
+    if not criterion.gives_scalar:
+        raise ValueError(
+            f"{type(criterion).__name__} of head {parameter.name!r} has reduction 'none', a loss "
+            "for each sample; training needs a single number: choose mean or sum."
+        )
     criterion.check_fits(parameter)
     return criterion
 

@@ -28,6 +28,7 @@ class HeadLoss(nn.Module, ABC):
             over 0 and 1 (``head_margin``); both ``forward`` and ``decode`` take them so.
         output_mode: "classification" for class logits, "regression" for numbers.
         accepts_soft_targets: Whether distributions (B, K) do instead of ``target``.
+        gives_scalar: Whether ``forward`` reduces over the batch, as training needs it.
         needs_order: Whether the loss makes no sense for categorical parameters.
         needs_step: Whether it counts in JND steps.
     """
@@ -36,6 +37,7 @@ class HeadLoss(nn.Module, ABC):
     activation: Activation
     output_mode: OutputMode
     accepts_soft_targets: bool = False
+    gives_scalar: bool = True
     needs_order: ClassVar[bool] = True
     needs_step: ClassVar[bool] = False
 
@@ -93,7 +95,7 @@ class HeadLoss(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """The loss of a batch, a scalar."""
+        """The loss of a batch, a scalar where ``gives_scalar``."""
 
     @abstractmethod
     def decode(self, outputs: Tensor, parameter: Parameter) -> Tensor:
@@ -170,6 +172,23 @@ def check_target(outputs: Tensor, target: Tensor, loss: nn.Module) -> None:
         )
 
 
+def target_column(outputs: Tensor, target: Tensor, loss: nn.Module) -> Tensor:
+    """One target a sample, (B,), of targets (B,) or (B, 1).
+
+    Args:
+        outputs: One number a sample, (B,).
+        target: The targets.
+        loss: What they are for; named in the message.
+
+    Raises:
+        ValueError: If the targets have another shape; see :func:`check_target`.
+    """
+    if target.ndim == 2 and target.shape[1] == 1:
+        target = target[:, 0]
+    check_target(outputs, target, loss)
+    return target
+
+
 def check_columns(outputs: Tensor, expected: int, what: str, loss: nn.Module) -> None:
     """Refuses outputs that have not the columns that the loss was made for."""
     if outputs.ndim != 2 or outputs.shape[1] != expected:
@@ -196,6 +215,17 @@ def check_at_least(key: str, value: Real, least: Real) -> None:
     """Refuses what is below a bound or not finite."""
     if not least <= value < float("inf"):
         raise ValueError(f"{key} is {value}; it has to be {least} or more, and finite.")
+
+
+def expected_class(probabilities: Float[Tensor, "B K"]) -> Float[Tensor, " B"]:
+    """The expectation ``Σ_k k · p_k`` of the class index.
+
+    Example:
+        >>> expected_class(torch.tensor([[0.25, 0.5, 0.25], [0.0, 0.0, 1.0]]))
+        tensor([1., 2.])
+    """
+    columns, like = probabilities.shape[1], full_precision(probabilities)
+    return (like * torch.arange(columns, device=like.device, dtype=like.dtype)).sum(dim=1)
 
 
 def class_scale(parameter: Parameter) -> tuple[float, float]:

@@ -6,6 +6,7 @@ import math
 from typing import Annotated, Any, ClassVar
 
 import torch
+from annotated_types import Interval
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
@@ -18,8 +19,8 @@ from src.models.losses.base import (
     check_choice,
     check_columns,
     check_positive,
-    check_target,
     full_precision,
+    target_column,
 )
 from src.schema.bounds import OneOf, Positive
 from src.vimh.parameters import Parameter
@@ -151,9 +152,9 @@ class HLGaussLoss(ClassLoss):
         return self.num_bins
 
     def forward(self, outputs: Float[Tensor, "B K"], target: Tensor) -> Float[Tensor, ""]:
-        """The loss for values in 0...1 (B,)."""
+        """The loss for values in 0...1, (B,) or (B, 1)."""
         check_columns(outputs, self.num_bins, "one logit a bin", self)
-        check_target(outputs, target, self)
+        target = target_column(outputs, target, self)
         in_bins = full_precision(target) * self.bins_in_range
         return hl_gauss_loss(outputs, in_bins, self.edges, self.sigma_bins)
 

@@ -14,29 +14,29 @@ from src.models.losses.distances import DistanceName, check_distance, distance
 from src.schema.bounds import NonNegative, OneOf, Positive
 from src.vimh.parameters import Parameter
 
-REDUCTIONS = ("mean", "sum")
+REDUCTIONS = ("mean", "sum", "none")
 
 
 def index_loss(
-    predicted: Float[Tensor, "B P"],
-    target: Float[Tensor, "B P"],
-    parameter_weights: Float[Tensor, " P"] | None = None,
-    loss_type: str = "l2",
+    predicted: Float[Tensor, "B *p"],
+    target: Float[Tensor, "B *p"],
+    parameter_weights: Float[Tensor, " *p"] | None = None,
+    loss_type: str = "l1",
     huber_delta: Real = 0.1,
     reduction: str = "mean",
-) -> Float[Tensor, ""]:
+) -> Float[Tensor, "*batch"]:
     """``reduce_B Σ_p w_p · d(ŷ_p, y_p)``.
 
     Args:
-        predicted: Normalised parameter vectors ŷ.
-        target: Normalised parameter vectors y.
+        predicted: Normalised parameter vectors ŷ, (B, P).
+        target: Normalised parameter vectors y, (B, P).
         parameter_weights: w; None: all 1.
         loss_type: d, see :func:`~src.models.losses.distances.distance`.
         huber_delta: Where Huber's loss becomes linear, as a share of the range.
-        reduction: mean or sum, over the batch.
+        reduction: mean or sum, over the batch; none: a loss for each sample, (B,).
 
     Raises:
-        ValueError: If ``loss_type`` or ``reduction`` is unknown.
+        ValueError: If ``loss_type`` or ``reduction`` is unknown, or there is one dimension only.
 
     Example:
         >>> weights = torch.tensor([1.0, 2.0])
@@ -44,10 +44,13 @@ def index_loss(
         tensor(3.)
     """
     check_choice("reduction", reduction, REDUCTIONS)
+    _check_vectors(predicted)
     errors = distance(full_precision(predicted), full_precision(target), loss_type, huber_delta)
     if parameter_weights is not None:
         errors = errors * parameter_weights.to(errors.dtype)
     per_sample = errors.sum(dim=1)
+    if reduction == "none":
+        return per_sample
     return per_sample.mean() if reduction == "mean" else per_sample.sum()
 
 
@@ -60,7 +63,8 @@ class IndexLoss(ValueLoss):
     those are factors of their own).
 
     Args:
-        reduction: mean or sum, over the batch.
+        reduction: mean or sum, over the batch; none: a loss for each sample, which is for use by
+            itself and for no head.
         parameter_weights: Weights in the vector's order, or by parameter name (with
             ``parameter``, where names that it lacks are an error); None: all 1.
         loss_type: l1, l2 (also written mse) or huber.
@@ -78,7 +82,7 @@ class IndexLoss(ValueLoss):
         self,
         reduction: Annotated[str, OneOf(REDUCTIONS)] = "mean",
         parameter_weights: Mapping[str, NonNegative] | Sequence[NonNegative] | None = None,
-        loss_type: DistanceName = "l2",
+        loss_type: DistanceName = "l1",
         huber_delta: Positive = 0.1,
         parameter: str | None = None,
     ) -> None:
@@ -89,23 +93,51 @@ class IndexLoss(ValueLoss):
         self.loss_type = loss_type
         self.huber_delta = huber_delta
         self.parameter = parameter
-        weights = _weights_of(parameter, parameter_weights)
+        self.gives_scalar = reduction != "none"
+        self.register_buffer("weights", torch.empty(0), persistent=False)
+        self.set_parameter_weights(parameter_weights)
+
+    def set_parameter_weights(
+        self, parameter_weights: Mapping[str, NonNegative] | Sequence[NonNegative] | Tensor | None
+    ) -> None:
+        """Weighs the parameters anew from now on.
+
+        Args:
+            parameter_weights: As the constructor takes them; a tensor (P,) is a list.
+
+        Raises:
+            ValueError: As the constructor.
+
+        Example:
+            >>> loss = IndexLoss()
+            >>> loss.set_parameter_weights([1.0, 2.0])
+            >>> loss(torch.ones(4, 2), torch.zeros(4, 2))
+            tensor(3.)
+        """
+        if isinstance(parameter_weights, Tensor):
+            parameter_weights = parameter_weights.tolist()
+        weights = _weights_of(self.parameter, parameter_weights)
         for weight in weights:
             check_at_least("parameter_weights", weight, 0)
         # Empty: vectors of any length, all weights 1.
-        self.register_buffer("weights", torch.tensor(weights), persistent=False)
+        self.weights = torch.tensor(weights, device=self.weights.device)
 
     @classmethod
     def arguments_from(cls, parameter: Parameter) -> dict[str, Any]:
         """The head's name, under which its weight is found."""
         return super().arguments_from(parameter) | {"parameter": parameter.name}
 
-    def forward(self, outputs: Float[Tensor, "B P"], target: Tensor) -> Float[Tensor, ""]:
+    def forward(self, outputs: Float[Tensor, "B *p"], target: Tensor) -> Float[Tensor, "*batch"]:
         """The loss of vectors (B, P), or of a head's outputs (B, 1) and values (B,).
 
+        Returns:
+            A scalar, or a loss for each sample (B,) where ``reduction`` is none.
+
         Raises:
-            ValueError: If outputs, targets and weights are not of one length.
+            ValueError: If the outputs are no vectors (B, P), or outputs, targets and weights are
+                not of one length.
         """
+        _check_vectors(outputs)
         if target.ndim == 1:
             target = target[:, None]
         length = len(self.weights) or outputs.shape[1]
@@ -118,6 +150,14 @@ class IndexLoss(ValueLoss):
         target = target.to(full_precision(outputs).dtype)
         return index_loss(
             outputs, target, weights, self.loss_type, self.huber_delta, self.reduction
+        )
+
+
+def _check_vectors(predicted: Tensor) -> None:
+    if predicted.ndim != 2:
+        raise ValueError(
+            "IndexLoss takes parameter vectors (B, P), one row a sample, but got outputs of shape "
+            f"{tuple(predicted.shape)}; give a single parameter as (B, 1)."
         )
 
 

@@ -18,9 +18,9 @@ from src.models.losses.base import (
     check_choice,
     check_columns,
     check_positive,
-    check_target,
     full_precision,
     single_column,
+    target_column,
 )
 from src.schema.bounds import NonNegative, Positive
 from src.vimh.parameters import Parameter
@@ -112,10 +112,10 @@ class JNDLoss(ValueLoss):
         return 1 if self.output_mode == "regression" else parameter.num_classes
 
     def forward(self, outputs: Float[Tensor, "B *k"], target: Tensor) -> Float[Tensor, ""]:
-        """The loss for values (B,), by default in 0...1."""
+        """The loss for values, (B,) or (B, 1), by default in 0...1."""
         predicted = self._predicted(outputs)
-        check_target(predicted, target, self)
-        return jnd_loss(predicted, target.to(predicted.dtype), self.step, self.tolerance, self.beta)
+        target = target_column(predicted, target, self).to(predicted.dtype)
+        return jnd_loss(predicted, target, self.step, self.tolerance, self.beta)
 
     def decode(self, outputs: Float[Tensor, "B *k"], parameter: Parameter) -> Float[Tensor, " B"]:
         """The affine map of the output, or of the logits' expectation, clipped to min...max."""

@@ -20,8 +20,10 @@ from src.models.losses.base import (
     check_columns,
     check_positive,
     check_target,
+    expected_class,
     full_precision,
     single_column,
+    target_column,
     values_from_index,
 )
 from src.models.losses.distances import DistanceName, check_distance, distance
@@ -36,9 +38,7 @@ def expected_index(logits: Float[Tensor, "B K"]) -> Float[Tensor, " B"]:
         >>> expected_index(torch.zeros(1, 3))
         tensor([1.])
     """
-    probabilities = full_precision(logits).softmax(dim=1)
-    classes = torch.arange(logits.shape[1], device=logits.device, dtype=probabilities.dtype)
-    return (probabilities * classes).sum(dim=1)
+    return expected_class(full_precision(logits).softmax(dim=1))
 
 
 def ordinal_regression_loss(
@@ -186,10 +186,9 @@ class QuantizedRegressionLoss(ValueLoss):
         return (self.num_classes - 1) / 2
 
     def forward(self, outputs: Float[Tensor, "B *k"], target: Tensor) -> Float[Tensor, ""]:
-        """The loss for class indices (B,)."""
+        """The loss for class indices, (B,) or (B, 1)."""
         predicted = full_precision(single_column(outputs, self))
-        check_target(predicted, target, self)
-        target = target.to(predicted.dtype)
+        target = target_column(predicted, target, self).to(predicted.dtype)
         return self.step * distance(predicted, target, self.loss_type, self.huber_delta).mean()
 
     def decode(self, outputs: Float[Tensor, "B *k"], parameter: Parameter) -> Float[Tensor, " B"]:

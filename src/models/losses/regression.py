@@ -15,9 +15,10 @@ from src.models.losses.base import (
     check_at_least,
     check_choice,
     check_positive,
-    check_target,
+    expected_class,
     full_precision,
     single_column,
+    target_column,
 )
 from src.models.losses.distances import DistanceName, check_distance, distance, inward_clamp
 from src.schema.bounds import Bounds, Positive
@@ -62,16 +63,25 @@ class DirectParameterGradientLoss(ValueLoss):
     """DG: the gradient that reaches the output is the parameter error itself.
 
     See :func:`direct_gradient_loss`. Without ``param_range``, outputs and targets are normalised
-    to 0...1. With it, targets are class indices, and both sides are taken to parameter units
-    before they are compared: class k stands for ``min + k · (max − min) / (num_classes − 1)``.
+    to 0...1. With it, both sides are taken to parameter units before they are compared. Where it
+    has ``num_classes``, targets are class indices: class k stands for
+    ``min + k · (max − min) / (num_classes − 1)``. Soft targets count by their expectation
+    ``Σ_k k · q_k``, a class index that may be fractional.
 
     Args:
         scale_factor: s, the factor of the gradient.
-        param_range: None, or ``{"min": ..., "max": ..., "num_classes": ...}``.
+        param_range: None, ``{"min": ..., "max": ...}``, or
+            ``{"min": ..., "max": ..., "num_classes": ...}``.
 
     Raises:
         ValueError: If the scale is not positive, or the range has other keys, is empty, or has
             fewer than two classes.
+
+    Example:
+        >>> import torch
+        >>> loss = DirectParameterGradientLoss(param_range={"min": 0, "max": 10})
+        >>> loss(torch.tensor([[0.5]]), torch.tensor([[0.7]]))  # 2 units off
+        tensor(2.)
     """
 
     def __init__(
@@ -80,35 +90,60 @@ class DirectParameterGradientLoss(ValueLoss):
         super().__init__()
         check_positive("scale_factor", scale_factor)
         self.scale_factor = scale_factor
+        self.num_classes: Real | None = None
         if param_range is not None:
-            if set(param_range) != {"min", "max", "num_classes"}:
+            if set(param_range) - {"num_classes"} != {"min", "max"}:
                 raise ValueError(
-                    f"param_range has the keys {sorted(param_range)}; it has to have min, max and "
-                    "num_classes."
+                    f"param_range has the keys {sorted(param_range)}; it has to have min and max, "
+                    "or, for class indices, min, max and num_classes."
                 )
             self.bounds = check_bounds("param_range", [param_range["min"], param_range["max"]])
-            self.num_classes = param_range["num_classes"]
-            check_at_least("param_range.num_classes", self.num_classes, 2)
-            self.target = "index"
+            self.num_classes = param_range.get("num_classes")
+            if self.num_classes is not None:
+                check_at_least("param_range.num_classes", self.num_classes, 2)
+                self.target = "index"
 
     def forward(self, outputs: Float[Tensor, "B *k"], target: Tensor) -> Float[Tensor, ""]:
-        """The loss for values in 0...1 (B,), or for class indices (B,) with ``param_range``.
+        """The loss of one number a sample.
+
+        Args:
+            outputs: (B, 1) or (B,), in 0...1.
+            target: Values in 0...1, or class indices where ``param_range`` has ``num_classes``;
+                (B,) or (B, 1). Or distributions over the classes, (B, K).
 
         Raises:
-            ValueError: If the outputs have more than one column: these are class logits.
+            ValueError: If the outputs have more than one column, which are class logits, or the
+                targets are class indices and nothing says how many classes there are.
         """
         predicted = full_precision(single_column(outputs, self))
-        check_target(predicted, target, self)
+        normalised = self._normalised(predicted, target)
         if self.bounds is None:
-            if not target.is_floating_point():
-                raise ValueError(
-                    "DirectParameterGradientLoss got class indices as targets but no param_range; "
-                    "give values in 0...1, or param_range with min, max and num_classes."
-                )
-            return direct_gradient_loss(predicted, target, self.scale_factor)
+            return direct_gradient_loss(predicted, normalised, self.scale_factor)
         low, high = self.bounds
-        units = low + target.to(predicted.dtype) * ((high - low) / (self.num_classes - 1))
+        units = low + normalised * (high - low)
         return direct_gradient_loss(low + predicted * (high - low), units, self.scale_factor)
+
+    def _normalised(self, predicted: Tensor, target: Tensor) -> Tensor:
+        """The targets in 0...1, (B,)."""
+        classes = self.num_classes
+        if target.ndim == 2 and target.shape[1] > 1:
+            columns = target.shape[1]
+            if len(target) != len(predicted) or columns != (classes or columns):
+                raise ValueError(
+                    f"DirectParameterGradientLoss takes soft targets ({len(predicted)}, "
+                    f"{classes or 'classes'}), but got shape {tuple(target.shape)}."
+                )
+            return expected_class(target).to(predicted.dtype) / (columns - 1)
+        target = target_column(predicted, target, self)
+        if classes is not None:
+            return target.to(predicted.dtype) / (classes - 1)
+        if not target.is_floating_point():
+            missing = "param_range" if self.bounds is None else "param_range.num_classes"
+            raise ValueError(
+                f"DirectParameterGradientLoss got class indices as targets but no {missing}; "
+                "give values in 0...1, or param_range with min, max and num_classes."
+            )
+        return target.to(predicted.dtype)
 
 
 class DirectRegressionLoss(ValueLoss):
@@ -116,7 +151,7 @@ class DirectRegressionLoss(ValueLoss):
 
     Args:
         loss_type: l1, l2 (also written mse) or huber.
-        huber_delta: Where Huber's loss becomes linear, as a share of the range.
+        huber_delta: Where Huber's loss becomes linear, as a share of the range; 1: nowhere.
         clamp_range: Outputs are clamped to (low, high) before they are compared; an output outside
             is still pulled back (see :func:`~src.models.losses.distances.inward_clamp`).
         activation: sigmoid, or none for a linear output, whose bias then starts mid-range.
@@ -128,7 +163,7 @@ class DirectRegressionLoss(ValueLoss):
     def __init__(
         self,
         loss_type: DistanceName = "l1",
-        huber_delta: Positive = 0.1,
+        huber_delta: Positive = 1.0,
         clamp_range: Bounds | None = None,
         activation: Activation = "sigmoid",
     ) -> None:
@@ -145,12 +180,11 @@ class DirectRegressionLoss(ValueLoss):
         return 0.5 if self.activation == "none" else None
 
     def forward(self, outputs: Float[Tensor, "B *k"], target: Tensor) -> Float[Tensor, ""]:
-        """The mean distance to values in 0...1 (B,)."""
+        """The mean distance to values in 0...1, (B,) or (B, 1)."""
         predicted = full_precision(single_column(outputs, self))
-        check_target(predicted, target, self)
+        target = target_column(predicted, target, self).to(predicted.dtype)
         if self.clamp_range is not None:
             predicted = inward_clamp(predicted, *self.clamp_range)
-        target = target.to(predicted.dtype)
         return distance(predicted, target, self.loss_type, self.huber_delta).mean()
 
 
@@ -227,9 +261,9 @@ class NormalizedRegressionLoss(ValueLoss):
         }
 
     def forward(self, outputs: Float[Tensor, "B *k"], target: Tensor) -> Float[Tensor, ""]:
-        """The loss for values (B,), in parameter units unless ``normalised_targets``."""
+        """The loss for values (B,) or (B, 1), in units unless ``normalised_targets``."""
         predicted = single_column(outputs, self)
-        check_target(predicted, target, self)
+        target = target_column(predicted, target, self)
         # Normalised targets stay as they are: over the units and back would cost digits.
         low, high = (0.0, 1.0) if self.normalised_targets else self.bounds
         loss = normalized_regression_loss(

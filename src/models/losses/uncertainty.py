@@ -12,8 +12,8 @@ from src.models.losses.base import (
     ValueLoss,
     check_at_least,
     check_columns,
-    check_target,
     full_precision,
+    target_column,
 )
 from src.models.losses.distances import inward_clamp
 from src.schema.bounds import Share
@@ -80,10 +80,10 @@ class BetaNLLLoss(ValueLoss):
         return 2
 
     def forward(self, outputs: Float[Tensor, "B K"], target: Tensor) -> Float[Tensor, ""]:
-        """The loss for values in 0...1 (B,)."""
+        """The loss for values in 0...1, (B,) or (B, 1)."""
         mean, log_variance = self._gaussian(outputs)
-        check_target(mean, target, self)
-        return beta_nll_loss(mean, log_variance, target.to(mean.dtype), self.beta)
+        target = target_column(mean, target, self).to(mean.dtype)
+        return beta_nll_loss(mean, log_variance, target, self.beta)
 
     def decode(self, outputs: Float[Tensor, "B K"], parameter: Parameter) -> Float[Tensor, " B"]:
         """The mean, in units, clipped to min...max."""

@@ -60,6 +60,70 @@ def test_direct_gradient_refuses_class_indices_without_a_range() -> None:
     with pytest.raises(ValueError, match="no param_range"):
         DirectParameterGradientLoss()(torch.zeros(4, 1), torch.zeros(4, dtype=torch.int64))
 
+    with pytest.raises(ValueError, match=r"no param_range.num_classes"):
+        DirectParameterGradientLoss(param_range={"min": 0.0, "max": 1.0})(
+            torch.zeros(4, 1), torch.zeros(4, dtype=torch.int64)
+        )
+
+
+def test_direct_gradient_in_units_of_a_range_without_classes() -> None:
+    loss = DirectParameterGradientLoss(param_range={"min": -2.0, "max": 3.0})
+    assert loss.target == "value"
+    outputs, values = torch.tensor([[0.5], [1.0]]), torch.tensor([0.7, 1.0])
+    assert loss(outputs, values).item() == pytest.approx(0.5 * (5 * 0.2) ** 2 / 2)
+
+
+@pytest.mark.parametrize(
+    ("param_range", "targets"),
+    [
+        (None, torch.tensor([[0.25], [1.0]])),
+        ({"min": 0.0, "max": 1.0}, torch.tensor([[0.25], [1.0]])),
+        ({"min": 0.0, "max": 1.0, "num_classes": 5}, torch.tensor([[1], [4]])),
+    ],
+)
+def test_direct_gradient_takes_a_column_of_targets(
+    param_range: dict[str, float] | None, targets: Tensor
+) -> None:
+    loss = DirectParameterGradientLoss(param_range=param_range)
+    outputs = torch.tensor([[0.5], [0.5]])
+    expected = 0.5 * (0.25**2 + 0.5**2) / 2
+    assert loss(outputs, targets).item() == pytest.approx(expected)
+    assert loss(outputs, targets[:, 0]).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("param_range", "span"),
+    [
+        (None, 1.0),
+        ({"min": 0.0, "max": 8.0}, 8.0),
+        ({"min": -4.0, "max": 4.0, "num_classes": 3}, 8.0),
+    ],
+)
+def test_direct_gradient_takes_the_expectation_of_soft_targets(
+    param_range: dict[str, float] | None, span: float
+) -> None:
+    loss = DirectParameterGradientLoss(param_range=param_range)
+    # Expected classes 1.25 and 2 of 0...2, that is 0.625 and 1 of 0...1.
+    soft = torch.tensor([[0.25, 0.25, 0.5], [0.0, 0.0, 1.0]])
+    outputs = torch.tensor([[0.625], [0.5]])
+    assert loss(outputs, soft).item() == pytest.approx(0.5 * (span * 0.5) ** 2 / 2)
+
+
+def test_direct_gradient_refuses_soft_targets_of_other_shapes() -> None:
+    loss = DirectParameterGradientLoss(param_range={"min": 0.0, "max": 1.0, "num_classes": 4})
+    with pytest.raises(ValueError, match=r"soft targets \(2, 4\), but got shape \(2, 3\)"):
+        loss(torch.zeros(2, 1), torch.full((2, 3), 1 / 3))
+    with pytest.raises(ValueError, match=r"soft targets \(2, classes\), but got shape \(1, 3\)"):
+        DirectParameterGradientLoss()(torch.zeros(2, 1), torch.full((1, 3), 1 / 3))
+
+
+def test_direct_regression_has_the_threshold_of_torch() -> None:
+    outputs, values = torch.tensor([[0.9], [0.4]]), torch.tensor([0.0, 0.4])
+    loss = DirectRegressionLoss("huber")
+    expected = torch.nn.functional.huber_loss(outputs[:, 0], values)
+    assert loss.huber_delta == 1.0
+    torch.testing.assert_close(loss(outputs, values), expected)
+
 
 @pytest.mark.parametrize(
     ("loss_type", "expected"),
