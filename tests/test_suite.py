@@ -9,7 +9,20 @@ import numpy as np
 import pytest
 
 from benchmarks import suite, suite_job
-from benchmarks.suite_plan import CNN, DATA, EPOCHS, LOSSES, NETWORKS, QUICK, VIT, Job, Plan, Table
+from benchmarks.suite_plan import (
+    CNN,
+    COMPARED_NETWORKS,
+    DATA,
+    EPOCHS,
+    LOSSES,
+    NETWORKS,
+    QUICK,
+    SETTINGS,
+    VIT,
+    Job,
+    Plan,
+    Table,
+)
 from benchmarks.suite_report import ranked, render, table_lines
 from src.vimh.parameters import Parameter
 
@@ -51,7 +64,8 @@ def test_the_plan_has_every_loss_and_network_and_three_seeds() -> None:
     losses = {path.stem for path in (ROOT / "configs" / "loss").glob("*.yaml")}
     assert set(LOSSES) == losses
     tables, results = all_tables()
-    assert [len(table.rows) for table in tables] == [14, 6, 4, 3, 4, 1]
+    rows = [len(LOSSES), len(COMPARED_NETWORKS), len(SETTINGS), 3, 4, 1]
+    assert [len(table.rows) for table in tables] == rows
     assert {len(jobs) for table in tables[:-1] for jobs in table.rows.values()} == {3}
     assert {job.data for table in tables for job in table.jobs} == set(DATA)
     same_steps = {job.epochs for table in tables[:3] for job in table.jobs if job.network}
@@ -74,7 +88,7 @@ def test_the_best_by_validation_is_taken_on() -> None:
     assert [name.split(", ")[-1] for name in tables[3].rows] == ["emd", "corn", "dg", "emd"]
     page = render(tables, results, Plan(), 2, {"Commit": "abc"})
     assert "- Best loss: `emd` (within 1 JND 90.0 ± 0.0 %)." in page
-    assert "Direct gradient does not win: `dg` is number 3 of 14" in page
+    assert f"Direct gradient does not win: `dg` is number 3 of {len(LOSSES)}" in page
     assert "simple 16k: CNN 64k has 90.0 ± 0.0 % within 1 JND and ViT 64k 90.0" in page
     assert "Not finished" not in page
 

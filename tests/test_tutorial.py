@@ -30,6 +30,9 @@ def test_the_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
         if where == tmp_path:
             where = tmp_path / "avix"
             use_our_packages(where)
+    # A new loss needs no change of the tests that hold for all of them.
+    run("python -m pytest -q tests/models/losses/test_contract.py -k log_cosh", where)
+    run("python -m pytest -q tests/test_suite.py -k plan", where)
     reports = list(where.glob("logs/train/runs/*/metrics.json"))
     assert len(reports) == 5
     assert len(list(where.glob("logs/train/multiruns/*/*/metrics.json"))) == 4

@@ -1,5 +1,6 @@
 """What holds for every loss: configs, gradients, extremes, decoding, refusals."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,24 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
+from src.models import losses
 from src.models.losses import HeadLoss, derive_loss_weights, head_loss
 from src.models.losses.base import single_column
 from src.vimh.parameters import Parameter
 
 CONFIGS = sorted((Path(__file__).parents[3] / "configs" / "loss").glob("*.yaml"))
-NAMES = [path.stem for path in CONFIGS]
-ORDERED = [name for name in NAMES if name != "ce"]
+NAMES = [path.stem for path in CONFIGS]  # also of losses that were added since
+
+
+def loss_class(name: str) -> type[nn.Module]:
+    return hydra.utils.get_class(OmegaConf.load(CONFIGS[NAMES.index(name)])["_target_"])
+
+
+CLASSES = {name: loss_class(name) for name in NAMES}
+OURS = {name for name, cls in CLASSES.items() if cls.__name__ in losses.__all__} | {"ce"}
+ORDERED = [name for name, cls in CLASSES.items() if issubclass(cls, HeadLoss) and cls.needs_order]
 OF_VALUES = ["dg", "direct_regression", "normalized_regression", "jnd", "index", "beta_nll"]
-NEED_STEP = ["hl_gauss", "jnd"]
+NEED_STEP = [name for name, cls in CLASSES.items() if issubclass(cls, HeadLoss) and cls.needs_step]
 
 
 def build(name: str, parameter: Parameter, **overrides: Any) -> HeadLoss:
@@ -73,13 +83,19 @@ def spread(loss: HeadLoss, raw: Tensor) -> Tensor:
 def test_there_is_a_config_for_each_loss() -> None:
     others = {"ce", "corn", "emd", "hl_gauss", "ordinal", "quantized_regression"}
     others |= {"soft_target", "weighted_ce"}
-    assert set(NAMES) == set(OF_VALUES) | others
+    assert set(NAMES) >= OURS >= set(OF_VALUES) | others
+    exported = {getattr(losses, name) for name in losses.__all__} - {losses.CrossEntropyHead}
+    concrete = {c for c in exported if isinstance(c, type) and issubclass(c, HeadLoss)}
+    concrete = {c for c in concrete if not inspect.isabstract(c)}
+    assert concrete | {nn.CrossEntropyLoss} <= set(CLASSES.values())
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
 def test_every_key_of_a_config_has_a_comment(path: Path) -> None:
     lines = path.read_text().splitlines()
-    assert lines[0].startswith(f"# docs/vimh_loss_functions.md#{path.stem}")
+    assert lines[0].startswith("# ")
+    if path.stem in OURS:
+        assert lines[0].startswith(f"# docs/vimh_loss_functions.md#{path.stem}")
     keys = [line for line in lines[1:] if line and not line.startswith(("#", "_target_"))]
     assert all(" # " in line for line in keys), keys
 
@@ -175,6 +191,18 @@ def test_foreign_losses_are_refused(decay: Parameter) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_what_is_declared_fits_together(name: str, decay: Parameter) -> None:
+    loss = build(name, decay)
+    assert loss.output_mode in ("classification", "regression")
+    assert loss.target in ("index", "distribution", "value")
+    assert loss.activation in ("none", "sigmoid")
+    assert loss.activation == "none" or loss.output_mode == "regression"
+    assert loss.accepts_soft_targets or loss.target != "distribution"
+    assert loss.gives_scalar
+    assert loss.outputs(decay) >= 1
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
 def test_declares_what_the_build_function_asks(name: str, decay: Parameter) -> None:
     loss = build(name, decay)
     values = name in OF_VALUES
@@ -206,6 +234,21 @@ def test_targets_that_would_broadcast_are_refused(name: str, decay: Parameter) -
     targets = targets_for(loss, decay, [0, 5, 11, 17, 22, 23])
     with pytest.raises(ValueError, match=r"target|same shape"):
         loss(outputs, targets[:1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_column_of_targets_is_one_target_a_sample(name: str, decay: Parameter) -> None:
+    """Of values always; a loss on logits refuses it or says the same, and never broadcasts."""
+    loss = build(name, decay)
+    outputs = outputs_for(loss, decay)
+    targets = targets_for(loss, decay, [0, 5, 11, 17, 22, 23])
+    if targets.ndim == 2:
+        return
+    if loss.target == "value" or name == "quantized_regression":
+        torch.testing.assert_close(loss(outputs, targets[:, None]), loss(outputs, targets))
+        return
+    with pytest.raises((ValueError, RuntimeError)):
+        loss(outputs, targets[:, None])
 
 
 def test_a_column_or_a_vector_is_one_number_a_sample() -> None:
