@@ -2,17 +2,19 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from omegaconf import open_dict
 
-from src.build import build, fit_data_to_model
+from src.build import build, build_model, fit_data_to_model
 from src.data.vimh_datamodule import VIMHDataModule
 from src.monitor import resolve_monitor
 from src.utils.errors import ConfigError
 from src.vimh.metadata import METADATA_FILE
+from src.vimh.parameters import ParameterSpace
 from tests.helpers import shrink
 
 
@@ -97,3 +99,35 @@ def test_a_data_set_with_the_parameters_in_another_order_is_refused(config, tmp_
     other = VIMHDataModule(tmp_path / "other")
     with pytest.raises(ConfigError, match="in another order, log10_decay_time, note_velocity"):
         fit_data_to_model(other, built.model)
+
+
+@pytest.mark.parametrize("spelled", ["null", "{}"])
+def test_heads_of_every_vimh_model_are_weighed_by_their_steps(config, spelled: str) -> None:
+    built = build(config("experiment=vimh_cnn", f"model.loss_weights={spelled}"))
+    weights = {name: head.weight for name, head in built.model.heads.items()}
+    assert weights == pytest.approx({"note_velocity": 2 / 23, "log10_decay_time": 1.0})
+
+
+def test_the_simple_experiment_counts_its_heads_the_same(config) -> None:
+    built = build(config("experiment=avix_densenet_72dss_64k_jnd_dg_simple"))
+    assert {head.weight for head in built.model.heads.values()} == {1.0}
+
+
+def test_outputs_are_in_units_where_the_command_line_names_a_range(config) -> None:
+    ranges = "model.net.parameter_ranges={log10_decay_time: [-2.0, 0.3]}"
+    built = build(config("experiment=avix_cnn_72dss_jnd_dg_hybrid", ranges))
+    assert built.model.net.parameter_ranges == {"log10_decay_time": (-2.0, 0.3)}
+    assert built.model.heads["log10_decay_time"].in_units
+    with pytest.raises(ConfigError, match=r"parameter_ranges.log10_decay_time: only a head that"):
+        build(config("experiment=vimh_cnn", ranges))
+
+
+def test_names_of_parameters_that_collide_are_said_before_training(config) -> None:
+    """A head called `mae` would overwrite the mean error of all."""
+    cfg = config("experiment=vimh_cnn")
+    built = build(cfg)
+    velocity, decay = built.datamodule.metadata.parameters.values()
+    parameters = ParameterSpace([velocity, replace(decay, name="mae")])
+    metadata = replace(built.datamodule.metadata, parameters=parameters)
+    with pytest.raises(ConfigError, match="head 'mae' and the mae_jnd of all heads"):
+        build_model(cfg, metadata, built.model.preparation)

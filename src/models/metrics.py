@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -12,7 +12,80 @@ from torchmetrics import Metric
 
 from src.models.jnd_accuracy import widest_float
 from src.models.losses.base import class_scale
+from src.utils.errors import ConfigError
 from src.vimh.parameters import Parameter
+
+Direction = Literal["min", "max"]
+# Which way each kind of figure is better.
+DIRECTIONS: dict[str, Direction] = {
+    "mae": "min",
+    "mae_percent": "min",
+    "mae_jnd": "min",
+    "jnd": "max",
+    "acc": "max",
+}
+
+
+class LoggedFigure(NamedTuple):
+    """A figure that training logs.
+
+    Attributes:
+        name: What it is logged under, without the stage.
+        kind: One of ``DIRECTIONS``.
+        head: The index of its head; None: of all heads together.
+    """
+
+    name: str
+    kind: str
+    head: int | None
+
+
+def logged_figures(
+    parameters: Sequence[Parameter], with_accuracy: bool = True
+) -> tuple[LoggedFigure, ...]:
+    """The figures of heads, in the order in which they are logged.
+
+    Args:
+        parameters: The heads' parameters.
+        with_accuracy: Whether ordered heads have an accuracy.
+
+    Raises:
+        ConfigError: If two of them have one name: one would overwrite the other.
+    """
+    found: list[LoggedFigure] = []
+    for head, p in enumerate(parameters):
+        kinds = ["mae", "mae_percent"] if p.is_ordered else []
+        kinds += ["mae_jnd", "jnd"] if p.has_jnd else []
+        kinds += ["acc"] if with_accuracy or p.is_categorical else []
+        found += [LoggedFigure(f"{p.name}_{kind}", kind, head) for kind in kinds]
+    there = {figure.kind for figure in found}
+    joint = [LoggedFigure(kind, kind, None) for kind in ("jnd", "mae_jnd", "acc") if kind in there]
+    taken: dict[str, LoggedFigure] = {}
+    for figure in (*found, *joint):
+        other = taken.setdefault(figure.name, figure)
+        if other is not figure:
+            owners = [_owner(f, parameters) for f in (other, figure)]
+            raise ConfigError(
+                f"{' and '.join(owners)} would both be logged as {figure.name!r}, and one would "
+                "overwrite the other: give the parameter another name in the data set."
+            )
+    return (*found, *joint)
+
+
+def _owner(figure: LoggedFigure, parameters: Sequence[Parameter]) -> str:
+    if figure.head is None:
+        return f"the {figure.kind} of all heads"
+    return f"the {figure.kind} of head {parameters[figure.head].name!r}"
+
+
+def _factor(kind: str, parameter: Parameter) -> float:
+    """What a figure in the parameter's unit is multiplied by."""
+    match kind:
+        case "mae_percent":
+            return 100 / parameter.range
+        case "mae_jnd":
+            return parameter.num_steps / parameter.range
+    return 1.0
 
 
 class WideMetric(Metric):
@@ -83,6 +156,9 @@ class ParameterMetrics(WideMetric):
     and the ranks of a distributed run exchange it once. A NaN among the predictions shows as a
     NaN error, and counts as wrong.
 
+    Names of parameters come from anybody's data set, and two figures of one name would overwrite
+    each other: heads ``x`` and ``x_mae`` both have ``x_mae_jnd``.
+
     Args:
         parameters: The heads' parameters, in the order of the columns.
         with_accuracy: Whether to give accuracies of ordered heads (categorical ones have theirs
@@ -91,6 +167,7 @@ class ParameterMetrics(WideMetric):
 
     Raises:
         ValueError: If there are no parameters, or one is fixed.
+        ConfigError: If two figures have one name.
 
     Example:
         >>> metrics = ParameterMetrics([Parameter("decay", -2.0, 0.3, 0.1)])
@@ -114,6 +191,7 @@ class ParameterMetrics(WideMetric):
         super().__init__(**options)
         self.parameters_of_heads = tuple(parameters)
         self.with_accuracy = with_accuracy
+        self.figures = logged_figures(parameters, with_accuracy)
         if not parameters:
             raise ValueError("ParameterMetrics needs at least one parameter.")
         if fixed := [p.name for p in parameters if p.is_fixed]:
@@ -123,6 +201,7 @@ class ParameterMetrics(WideMetric):
         self._buffer("lowest", [p.min if p.is_categorical else p.lo for p in parameters])
         self._buffer("highest", [p.max if p.is_categorical else p.hi for p in parameters])
         self._buffer("width", [class_scale(p)[1] for p in parameters])
+        self.num_computed = 0
         # Per head: absolute errors, within one JND, in the right class; then: all within, samples.
         sums = torch.zeros(3 * len(parameters) + 2, dtype=torch.float64)
         self.add_state("sums", sums, dist_reduce_fx="sum")
@@ -130,7 +209,12 @@ class ParameterMetrics(WideMetric):
     @property
     def names(self) -> list[str]:
         """The names that :meth:`compute` gives, in its order."""
-        return list(self._figures(torch.ones_like(self.sums)))
+        return [figure.name for figure in self.figures]
+
+    @property
+    def directions(self) -> dict[str, Direction]:
+        """Which way each figure is better, by name: shares rise, errors fall."""
+        return {figure.name: DIRECTIONS[figure.kind] for figure in self.figures}
 
     def update(self, predicted: Float[Tensor, "B P"], true: Float[Tensor, "B P"]) -> None:
         """Adds a batch.
@@ -152,30 +236,25 @@ class ParameterMetrics(WideMetric):
 
     def compute(self) -> dict[str, Tensor]:
         """The figures by name, float32 scalars."""
+        # How many samples they are of: here, and only here, the sums are those of all ranks.
+        self.num_computed = int(self.sums[-1])
         return self._figures((self.sums / self.sums[-1]).float())
 
     def _figures(self, means: Float[Tensor, " S"]) -> dict[str, Tensor]:
         size = len(self.parameters_of_heads)
         errors, within, correct = means[: 3 * size].view(3, size)
-        figures: dict[str, Tensor] = {}
-        in_jnd, accuracies = [], []
-        for head, p in enumerate(self.parameters_of_heads):
-            if p.is_ordered:
-                figures[f"{p.name}_mae"] = errors[head]
-                figures[f"{p.name}_mae_percent"] = errors[head] * (100 / p.range)
-            if p.has_jnd:
-                in_jnd.append(errors[head] * (p.num_steps / p.range))
-                figures[f"{p.name}_mae_jnd"] = in_jnd[-1]
-                figures[f"{p.name}_jnd"] = within[head]
-            if self.with_accuracy or p.is_categorical:
-                accuracies.append(correct[head])
-                figures[f"{p.name}_acc"] = correct[head]
-        if in_jnd:
-            figures["jnd"] = means[-2]
-            figures["mae_jnd"] = torch.stack(in_jnd).mean()
-        if accuracies:
-            figures["acc"] = torch.stack(accuracies).mean()
-        return figures
+        rows = {"jnd": within, "acc": correct}
+        found: dict[str, Tensor] = {}
+        for name, kind, head in self.figures:
+            if head is not None:
+                p = self.parameters_of_heads[head]
+                found[name] = rows.get(kind, errors)[head] * _factor(kind, p)
+            elif kind == "jnd":
+                found[name] = means[-2]
+            else:
+                of_heads = [f.name for f in self.figures if f.kind == kind and f.head is not None]
+                found[name] = torch.stack([found[own] for own in of_heads]).mean()
+        return found
 
     def _buffer(self, name: str, values: Sequence[float]) -> None:
         self.register_buffer(name, torch.tensor(values, dtype=torch.float64), persistent=False)

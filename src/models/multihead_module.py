@@ -12,13 +12,21 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MaxMetric, MinMetric
 
 from src.models.components.network import MultiheadNetwork
+from src.models.head_building import (
+    build_heads,
+    check_criteria,
+    criteria_by_head,
+    cross_entropy,
+    gives_logits,
+    parameters_of,
+)
 from src.models.jnd_accuracy import widest_float
-from src.models.losses import derive_loss_weights, head_loss
-from src.models.metrics import ParameterMetrics
+from src.models.metrics import DIRECTIONS, Direction, ParameterMetrics
 from src.models.parameter_head import ParameterHead
 from src.models.random_states import random_states, restore_random_states
 from src.models.stage_metrics import StageMetrics, StepOutputs, StepResult
 from src.schema.bounds import Margin, NonNegative
+from src.utils.errors import ConfigError
 from src.vimh.parameters import Parameter
 
 STAGES = ("train", "val", "test")
@@ -51,15 +59,18 @@ class MultiheadLitModule(LightningModule):
         criterion: The loss of a single head.
         criteria: A loss for each head, by name.
         loss: Makes the loss of a head from its parameter (needs ``parameters``).
-        loss_weights: The factor of each head's loss; None for a head: proportional to its number
-            of JND steps, the largest 1. None for all: every head counts 1.
+        loss_weights: The factor of each head's loss. None for a head, or None or an empty dict for
+            all: proportional to its number of JND steps, the largest 1 (heads that are just
+            classes of a network have no JND and count 1).
         compile: Whether to compile the network with ``torch.compile`` when training starts.
         auto_configure_from_dataset: Whether losses and heads come from the data set
-            (``loss`` with ``parameters``); without it, ``criterion`` or ``criteria`` is needed.
+            (``loss`` with ``parameters``), or, without a ``loss``, each head of a network for
+            classes takes cross-entropy. False: ``criterion`` or ``criteria`` is needed.
         output_mode: "classification" or "regression": what the network was built for. It has to
             agree with every head's loss.
         head_margin: Spread of sigmoid outputs; see :class:`ParameterHead`.
-        parameters: The parameters of the heads. None: classes 0...K-1 as the network has them.
+        parameters: The parameters of the heads. None: classes 0...K-1 as the network has them,
+            or values in its ``parameter_ranges``.
         preparation: Bytes to float images and auxiliary features, on the device
             (``src.data.preparation.Preparation``). None: batches come ready.
         scheduler_monitor: The metric a plateau scheduler looks at.
@@ -68,6 +79,7 @@ class MultiheadLitModule(LightningModule):
 
     Raises:
         ValueError: If there is no way to a loss, or heads, losses and network disagree.
+        ConfigError: If two heads would log metrics of one name.
     """
 
     def __init__(
@@ -102,25 +114,24 @@ class MultiheadLitModule(LightningModule):
         self.provenance = provenance or {}
         self._random_states: dict[str, Any] | None = None
 
+        if not auto_configure_from_dataset:
+            loss = None
+        elif loss is None and gives_logits(net):
+            loss = cross_entropy
+        check_criteria(criterion, criteria, loss)
         if parameters is None:
-            parameters = _classes_of(net)
-        if criterion is not None:
-            if criteria is not None or len(parameters) != 1:
-                raise ValueError(
-                    f"criterion is for a single head; there are {len(parameters)} "
-                    f"({', '.join(p.name for p in parameters)}): give criteria, a dict by head."
-                )
-            criteria = {parameters[0].name: criterion}
-        if criteria is None and auto_configure_from_dataset and loss is not None:
-            criteria = {p.name: loss(p) for p in parameters}
-        if criteria is None:
-            raise ValueError(
-                "Must provide either criterion (one head), criteria (a dict by head), or loss with "
-                "auto_configure_from_dataset=True."
-            )
+            parameters = parameters_of(net)
+            loss_weights = loss_weights or {p.name: 1.0 for p in parameters}
         # A list, since a ModuleDict admits neither dots nor names of its own as keys.
         self.head_list = nn.ModuleList(
-            _build_heads(parameters, criteria, loss_weights, head_margin, output_mode)
+            build_heads(
+                net,
+                parameters,
+                criteria_by_head(parameters, criterion, criteria, loss),
+                loss_weights,
+                head_margin,
+                output_mode,
+            )
         )
         metrics = ParameterMetrics(parameters, with_accuracy=output_mode == "classification")
         self.metrics = nn.ModuleList(StageMetrics(metrics, self._decoded) for _ in STAGES)
@@ -148,8 +159,36 @@ class MultiheadLitModule(LightningModule):
     @property
     def logged_names(self) -> list[str]:
         """Every metric that fitting and testing will log, by its full name."""
-        of_stages = (f"{stage}/{name}" for stage in STAGES for name in self._stage(stage).names)
-        return ["train/loss_step", *of_stages, *(BEST_METRICS[metric][0] for metric in self.best)]
+        return list(self.metric_directions)
+
+    @property
+    def metric_directions(self) -> dict[str, Direction]:
+        """Every metric that will be logged, by its full name, and which way it is better.
+
+        "max" where it rises while learning goes well (shares of samples that are right), "min"
+        where it falls (losses and errors).
+        """
+        of_stages = {
+            f"{stage}/{name}": direction
+            for stage in STAGES
+            for name, direction in self._stage(stage).directions.items()
+        }
+        of_best = {BEST_METRICS[metric][0]: DIRECTIONS[metric] for metric in self.best}
+        return {"train/loss_step": "min", **of_stages, **of_best}
+
+    @property
+    def all_heads_have_steps(self) -> bool:
+        """Whether the error in JND steps says something of every head."""
+        return all(head.parameter.has_jnd for head in self.heads.values())
+
+    @property
+    def default_monitor(self) -> str:
+        """The metric that chooses the best epoch unless the config names one."""
+        return "val/mae_jnd" if self.all_heads_have_steps else "val/loss"
+
+    def num_measured(self, stage: str) -> int:
+        """How many samples the last figures of "train", "val" or "test" are of, on all ranks."""
+        return self._stage(stage).num_samples
 
     def forward(self, images: Tensor, auxiliary: Tensor | None = None) -> dict[str, Tensor]:
         """The network's outputs by head, not yet decoded.
@@ -158,11 +197,17 @@ class MultiheadLitModule(LightningModule):
             images: float32 (B, C, H, W) in 0...1.
             auxiliary: Standardised auxiliary features, float32 (B, A), or None.
         """
-        outputs = self.net(images) if auxiliary is None else self.net(images, auxiliary)
-        if isinstance(outputs, Tensor):
-            (name,) = self.heads
-            return {name: outputs}
-        return outputs
+        try:
+            outputs = self.net(images) if auxiliary is None else self.net(images, auxiliary)
+        except ValueError as error:
+            if not _is_batch_of_one(error):
+                raise
+            raise ConfigError(
+                f"{type(self.net).__name__} normalises over the batch (BatchNorm) and cannot train "
+                "on a batch of one sample: set data.batch_size to 2 or more and have more than one "
+                "training sample, or take model/net=simple_mlp, which has no BatchNorm."
+            ) from error
+        return self._by_head(outputs, "outputs of the network")
 
     def decode(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Outputs by head → values in the parameters' units, (B,) each."""
@@ -196,8 +241,13 @@ class MultiheadLitModule(LightningModule):
             self.net.compile()
 
     def training_step(self, batch: Sequence[Any], batch_idx: int) -> Tensor:
-        """One step; the loss is logged every ``trainer.log_every_n_steps`` steps."""
+        """One step; the loss is logged every ``trainer.log_every_n_steps`` steps.
+
+        Without a trainer nothing is logged.
+        """
         loss = self._step(batch, "train")
+        if self._trainer is None:
+            return loss
         # Lightning drops what is logged on the other steps anyway, after having paid for it.
         interval: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if interval and (self.trainer.global_step + 1) % interval == 0:
@@ -241,7 +291,7 @@ class MultiheadLitModule(LightningModule):
         # A plateau is looked for after validations, which not every epoch has.
         plateau = isinstance(scheduler, ReduceLROnPlateau)
         validated = plateau and self.scheduler_monitor.startswith("val/")
-        every = self.trainer.check_val_every_n_epoch if validated else None
+        every = self._trainer.check_val_every_n_epoch if validated and self._trainer else None
         return {
             "optimizer": optimizer,
             "lr_scheduler": {
@@ -272,13 +322,28 @@ class MultiheadLitModule(LightningModule):
 
     def _step_outputs(self, batch: Sequence[Any]) -> StepOutputs:
         images, labels, auxiliary, values = (*batch, None, None)[:4]
-        if isinstance(labels, Tensor):
-            (name,) = self.heads
-            labels = {name: labels}
+        labels = self._by_head(labels, "labels")
         outputs = self(images, auxiliary)
         losses = [head(outputs[name], labels[name]) for name, head in self.heads.items()]
         loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
         return StepOutputs(loss, outputs, labels, values)
+
+    def _by_head(self, tensors: Tensor | Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
+        """A dict by head that lacks none, of a dict, or of a tensor where there is one head."""
+        names = list(self.heads)
+        if isinstance(tensors, Tensor):
+            if len(names) != 1:
+                raise ValueError(
+                    f"The {what} are one tensor, but there are {len(names)} heads "
+                    f"({', '.join(names)}): give a dict by head."
+                )
+            return {names[0]: tensors}
+        if missing := [name for name in names if name not in tensors]:
+            raise ValueError(
+                f"The {what} lack {', '.join(missing)}: there are {', '.join(tensors) or 'none'}, "
+                f"and the heads are {', '.join(names)}."
+            )
+        return dict(tensors)
 
     def _decoded(self, step: StepOutputs) -> StepResult:
         predictions = self.decode(step.outputs)
@@ -313,38 +378,6 @@ class MultiheadLitModule(LightningModule):
         return values
 
 
-def _classes_of(net: nn.Module) -> list[Parameter]:
-    """Parameters that are just classes, for a network that was built without a data set."""
-    heads_config = cast(Mapping[str, int], net.heads_config)
-    return [
-        Parameter(name=name, min=0.0, max=float(max(size - 1, 1)), step=1.0)
-        for name, size in heads_config.items()
-    ]
-
-
-def _build_heads(
-    parameters: Sequence[Parameter],
-    criteria: Mapping[str, nn.Module],
-    weights: Mapping[str, float | int | None] | None,
-    margin: float | int,
-    output_mode: str,
-) -> list[ParameterHead]:
-    names = [p.name for p in parameters]
-    if set(criteria) != set(names):
-        raise ValueError(f"criteria are for {sorted(criteria)}, but the heads are {sorted(names)}.")
-    given = {name: weight for name, weight in (weights or {}).items() if weight is not None}
-    if unknown := sorted(set(given) - set(names)):
-        raise ValueError(f"loss_weights names {unknown}, but the heads are {sorted(names)}.")
-    derived = dict.fromkeys(names, 1.0) if weights is None else derive_loss_weights(parameters)
-    heads = []
-    for parameter in parameters:
-        loss = head_loss(criteria[parameter.name], parameter)
-        if loss.output_mode != output_mode:
-            raise ValueError(
-                f"output_mode is {output_mode!r}, but {type(loss).__name__} of head "
-                f"{parameter.name!r} is for {loss.output_mode}: change output_mode (null derives "
-                "it) or the loss."
-            )
-        weight = given.get(parameter.name, derived[parameter.name])
-        heads.append(ParameterHead(parameter, loss, weight, margin))
-    return heads
+def _is_batch_of_one(error: ValueError) -> bool:
+    """Whether torch's BatchNorm has refused a batch because it has nothing to normalise over."""
+    return "more than 1 value per channel" in str(error)

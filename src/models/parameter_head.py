@@ -24,6 +24,9 @@ class ParameterHead(nn.Module):
         weight: The factor of this head's loss in the total loss.
         margin: The spread ``m`` of a sigmoid output; 0 leaves it as it is. Heads without a
             sigmoid have no use for it and ignore it.
+        in_units: Whether the network's sigmoid output comes in the parameter's unit (its
+            ``parameter_ranges``). The loss and the margin see it in 0...1 all the same, so that
+            learning does not depend on it.
 
     Raises:
         ValueError: If the weight is not positive and finite or the margin is negative.
@@ -35,6 +38,7 @@ class ParameterHead(nn.Module):
         loss: HeadLoss,
         weight: float | int = 1.0,
         margin: float | int = 0.0,
+        in_units: bool = False,
     ) -> None:
         super().__init__()
         if not 0 <= weight < float("inf"):
@@ -47,6 +51,7 @@ class ParameterHead(nn.Module):
         self.loss = loss
         self.weight = float(weight)
         self.margin = float(margin) if loss.activation == "sigmoid" else 0.0
+        self.in_units = in_units
 
     @property
     def num_outputs(self) -> int:
@@ -61,13 +66,13 @@ class ParameterHead(nn.Module):
             target: Class indices (B,), distributions (B, K) or normalised values (B,),
                 whichever ``loss.target`` asks for.
         """
-        loss = self.loss(self._spread(outputs), target)
+        loss = self.loss(self._for_loss(outputs), target)
         return loss if self.weight == 1.0 else self.weight * loss
 
     @torch.no_grad()
     def decode(self, outputs: Float[Tensor, "B K"]) -> Float[Tensor, " B"]:
         """The parameter's value in its own unit, within its range."""
-        return self.loss.decode(self._spread(outputs), self.parameter)
+        return self.loss.decode(self._for_loss(outputs), self.parameter)
 
     @torch.no_grad()
     def values_of(self, labels: Tensor) -> Float[Tensor, " B"]:
@@ -91,7 +96,10 @@ class ParameterHead(nn.Module):
         """The parameter and the weight, for ``print(model)``."""
         return f"{self.parameter.name}, weight={self.weight:g}, margin={self.margin:g}"
 
-    def _spread(self, outputs: Tensor) -> Tensor:
+    def _for_loss(self, outputs: Tensor) -> Tensor:
+        """The outputs normalised to 0...1 and spread, as the loss takes them."""
+        if self.in_units:
+            outputs = (outputs - self.parameter.min) / self.parameter.range
         if self.margin == 0.0:
             return outputs
         return outputs * (1 + 2 * self.margin) - self.margin

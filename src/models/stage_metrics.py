@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from src.models.metrics import ParameterMetrics, WideMean
+from src.models.metrics import Direction, ParameterMetrics, WideMean
 
 # Decoding and counting a batch costs some 15 small tensor operations, nearly as many for 4,000
 # samples as for 128: about 7 % of a small network's step if it is done on every one.
@@ -71,12 +71,18 @@ class StageMetrics(nn.Module):
         self.loss.persistent(True)
         self.register_state_dict_pre_hook(StageMetrics._settle)
         self._decode = decode
+        self.num_samples = 0  # of the last epoch, on all ranks
         self._pending: list[StepOutputs] = []
 
     @property
     def names(self) -> list[str]:
         """What :meth:`compute` gives."""
-        return ["loss", *self.heads.names]
+        return list(self.directions)
+
+    @property
+    def directions(self) -> dict[str, Direction]:
+        """What :meth:`compute` gives, and which way each of them is better."""
+        return {"loss": "min", **self.heads.directions}
 
     def update(self, step: StepOutputs) -> None:
         """Adds a batch. It is counted later, together with others."""
@@ -88,6 +94,7 @@ class StageMetrics(nn.Module):
         """The epoch's figures by name, summed over the ranks; starts anew."""
         self._settle()
         values = {"loss": self.loss.compute().float(), **self.heads.compute()}
+        self.num_samples = self.heads.num_computed
         self.loss.reset()
         self.heads.reset()
         return values

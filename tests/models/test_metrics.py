@@ -7,6 +7,7 @@ from torch import Tensor
 
 from src.models import jnd_accuracy
 from src.models.metrics import ParameterMetrics
+from src.utils.errors import ConfigError
 from src.vimh.parameters import Parameter
 
 DECAY = Parameter("decay", -2.0, 0.3, 0.1)
@@ -212,3 +213,36 @@ def test_fixed_parameters_and_no_parameters_are_refused() -> None:
         ParameterMetrics([Parameter("note", 1.0, 1.0)])
     with pytest.raises(ValueError, match="at least one"):
         ParameterMetrics([])
+
+
+@pytest.mark.parametrize(
+    ("names", "match"),
+    [
+        (["x", "x_mae"], "the mae_jnd of head 'x' and the jnd of head 'x_mae'.*as 'x_mae_jnd'"),
+        (["mae"], "the jnd of head 'mae' and the mae_jnd of all heads.*as 'mae_jnd'"),
+    ],
+)
+def test_two_figures_of_one_name_are_refused(names: list[str], match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        ParameterMetrics([Parameter(name, 0.0, 1.0, 0.1) for name in names])
+
+
+def test_names_that_only_look_alike_are_fine() -> None:
+    # Without steps nobody has a `jnd`.
+    parameters = [Parameter(name, 0.0, 1.0) for name in ("mae", "x", "x_mae", "loss", "acc", "jnd")]
+    names = ParameterMetrics(parameters).names
+    assert len(names) == len(set(names)) == 3 * len(parameters) + 1
+
+
+def test_shares_rise_and_errors_fall() -> None:
+    assert ParameterMetrics([DECAY, DIGIT]).directions == {
+        "decay_mae": "min",
+        "decay_mae_percent": "min",
+        "decay_mae_jnd": "min",
+        "decay_jnd": "max",
+        "decay_acc": "max",
+        "digit_acc": "max",
+        "jnd": "max",
+        "mae_jnd": "min",
+        "acc": "max",
+    }

@@ -4,14 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from src.models.components import SimpleCNN
+from src.models.components import SimpleCNN, SimpleDenseNet
 from src.models.losses import DirectParameterGradientLoss
 from src.models.multihead_module import MultiheadLitModule
+from src.utils.errors import ConfigError
 from src.vimh.parameters import Parameter
 
 ADAM = partial(torch.optim.Adam, lr=1e-3)
 VELOCITY = Parameter(name="note_velocity", min=126, max=127, step=0.5)
 DECAY = Parameter(name="log10_decay_time", min=-2.0, max=0.3, step=0.1)
+RISING = ("jnd", "note_velocity_jnd", "log10_decay_time_jnd")
 
 
 def _cnn(**heads) -> SimpleCNN:
@@ -36,6 +38,166 @@ def test_nothing_to_learn_from_is_an_error() -> None:
         MultiheadLitModule(
             net=_cnn(output_size=10), optimizer=ADAM, auto_configure_from_dataset=False
         )
+
+
+@pytest.mark.parametrize("automatic", [True, False])
+def test_a_network_that_names_no_heads_needs_a_loss_too(automatic: bool) -> None:
+    with pytest.raises(ValueError, match="Must provide either"):
+        MultiheadLitModule(
+            net=nn.Linear(4, 2), optimizer=ADAM, auto_configure_from_dataset=automatic
+        )
+    with pytest.raises(ValueError, match="Linear does not say which heads it has"):
+        MultiheadLitModule(net=nn.Linear(4, 2), criterion=nn.CrossEntropyLoss())
+
+
+def test_heads_of_a_network_take_cross_entropy() -> None:
+    module = MultiheadLitModule(net=_cnn(heads_config={"a": 5, "b": 3}), optimizer=ADAM)
+    labels = {"a": torch.tensor([0, 4]), "b": torch.tensor([2, 1])}
+    images = torch.rand(2, 1, 32, 32)
+    outputs = module(images)
+    expected = sum(nn.functional.cross_entropy(outputs[name], labels[name]) for name in labels)
+    torch.testing.assert_close(module.model_step((images, labels)).loss, expected)
+
+
+def test_values_have_no_loss_of_their_own() -> None:
+    net = _cnn(output_mode="regression", parameter_names=["a"])
+    with pytest.raises(ValueError, match="Must provide either"):
+        MultiheadLitModule(net=net, optimizer=ADAM, output_mode="regression")
+
+
+def test_a_step_works_without_a_trainer() -> None:
+    module = MultiheadLitModule(net=_cnn(output_size=10), optimizer=ADAM)
+    batch = (torch.rand(4, 1, 32, 32), torch.tensor([0, 3, 9, 9]))
+    loss = module.training_step(batch, 0)
+    loss.backward()
+    assert module.net.heads.layers["head_output"].weight.grad is not None
+    module.validation_step(batch, 0)
+    plateau = partial(torch.optim.lr_scheduler.ReduceLROnPlateau)
+    module.scheduler = plateau
+    assert module.configure_optimizers()["lr_scheduler"]["frequency"] == 1
+
+
+def test_a_missing_label_is_named() -> None:
+    module = MultiheadLitModule(net=_cnn(heads_config={"a": 5, "b": 3}), optimizer=ADAM)
+    images, labels = torch.rand(2, 1, 32, 32), torch.zeros(2, dtype=torch.int64)
+    with pytest.raises(ValueError, match="labels lack b: there are a, c, and the heads are a, b"):
+        module.training_step((images, {"a": labels, "c": labels}), 0)
+    with pytest.raises(ValueError, match=r"labels are one tensor, but there are 2 heads \(a, b\)"):
+        module.training_step((images, labels), 0)
+
+
+@pytest.mark.parametrize(
+    ("heads", "match"),
+    [
+        ({"note_velocity": 3, "decay": 24}, "no head 'log10_decay_time'; it has note_velocity, d"),
+        (
+            {"note_velocity": 3, "log10_decay_time": 23},
+            "takes 24 outputs, but the network gives 23",
+        ),
+    ],
+)
+def test_a_network_that_does_not_fit_its_heads_is_refused(heads: dict, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        MultiheadLitModule(net=_cnn(heads_config=heads), parameters=[VELOCITY, DECAY])
+
+
+@pytest.mark.parametrize("net", [SimpleDenseNet, SimpleCNN])
+def test_a_batch_of_one_with_batch_norm_is_a_sentence(net: type) -> None:
+    size = 32 if net is SimpleDenseNet else 4  # of 4x4 the second convolution leaves one pixel
+    module = MultiheadLitModule(net=net(input_size=size, output_size=10), optimizer=ADAM)
+    batch = (torch.rand(1, 1, size, size), torch.tensor([3]))
+    with pytest.raises(ConfigError, match=rf"{net.__name__} .*BatchNorm.*data.batch_size to 2"):
+        module.training_step(batch, 0)
+    module.eval()
+    module.validation_step(batch, 0)
+
+
+@pytest.mark.parametrize("weights", [None, {}, {"note_velocity": None}])
+def test_weights_that_are_not_given_follow_the_steps(weights: dict | None) -> None:
+    heads = _regression(loss_weights=weights).heads
+    assert heads["note_velocity"].weight == pytest.approx(2 / 23)
+    assert heads["log10_decay_time"].weight == 1.0
+
+
+def test_heads_that_are_just_classes_count_the_same() -> None:
+    module = MultiheadLitModule(net=_cnn(heads_config={"a": 5, "b": 3}))
+    assert {head.weight for head in module.heads.values()} == {1.0}
+
+
+def test_learning_does_not_depend_on_the_unit_of_the_outputs() -> None:
+    ranges = {"note_velocity": (126.0, 127.0), "log10_decay_time": (-2.0, 0.3)}
+    plain, units = (
+        _regression(parameter_ranges=found, head_margin=0.05) for found in (None, ranges)
+    )
+    units.load_state_dict(plain.state_dict())
+    images, values = torch.rand(3, 1, 32, 32), torch.rand(3, 2)
+    labels = {"note_velocity": values[:, 0], "log10_decay_time": values[:, 1]}
+    outputs = units(images)
+    assert all(126 <= value <= 127 for value in outputs["note_velocity"])
+    expected, found = (m.model_step((images, labels, None, values)) for m in (plain, units))
+    torch.testing.assert_close(found.loss, expected.loss, rtol=1e-4, atol=0)
+    for name, step in (("note_velocity", 0.5), ("log10_decay_time", 0.1)):
+        torch.testing.assert_close(
+            found.predictions[name], expected.predictions[name], rtol=0, atol=1e-3 * step
+        )
+
+
+def test_a_narrower_range_is_one_of_the_predictions() -> None:
+    module = _regression(parameter_ranges={"log10_decay_time": (-1.0, -0.5)}).eval()
+    decay = module.predict(10 * torch.randn(20, 1, 32, 32))["log10_decay_time"]
+    assert ((decay >= -1.0 - 1e-5) & (decay <= -0.5 + 1e-5)).all()
+
+
+def test_heads_with_a_range_are_values_in_it() -> None:
+    net = _cnn(
+        output_mode="regression",
+        parameter_names=["log10_decay_time"],
+        parameter_ranges={"log10_decay_time": (-2.0, 0.3)},
+    )
+    module = MultiheadLitModule(
+        net, criterion=DirectParameterGradientLoss(), output_mode="regression"
+    )
+    images = torch.rand(2, 1, 32, 32)
+    step = module.model_step((images, torch.tensor([0.0, 0.5])))
+    assert step.targets["log10_decay_time"].tolist() == pytest.approx([-2.0, -0.85])
+    torch.testing.assert_close(
+        step.predictions["log10_decay_time"], module(images)["log10_decay_time"][:, 0]
+    )
+
+
+def test_colliding_names_of_metrics_are_an_error_at_build_time() -> None:
+    with pytest.raises(ConfigError, match=r"head 'x' and .* head 'x_mae' would both be logged"):
+        _of_parameters(Parameter("x", 0.0, 1.0, 0.1), Parameter("x_mae", 0.0, 1.0, 0.1))
+
+
+def test_the_module_knows_which_metrics_rise() -> None:
+    directions = _regression().metric_directions
+    rising = {name for name, direction in directions.items() if direction == "max"}
+    assert rising == {
+        *(f"{stage}/{name}" for stage in ("train", "val", "test") for name in RISING),
+        "val/jnd_best",
+    }
+    assert directions["val/mae_best"] == directions["train/loss_step"] == "min"
+    classes = MultiheadLitModule(net=_cnn(output_size=10)).metric_directions
+    assert classes["val/acc"] == classes["val/acc_best"] == "max"
+    assert set(_regression().logged_names) == set(directions)
+
+
+@pytest.mark.parametrize(
+    ("other", "monitor"),
+    [
+        (Parameter("pitch", 0.0, 1.0, 0.1), "val/mae_jnd"),
+        (Parameter("cutoff", 0.0, 1.0), "val/loss"),
+        (Parameter("type", 0.0, 255.0, kind="categorical", class_names=("a", "b")), "val/loss"),
+    ],
+)
+def test_every_head_needs_a_step_for_the_error_in_steps(other: Parameter, monitor: str) -> None:
+    criteria = {name: nn.CrossEntropyLoss() for name in (DECAY.name, other.name)}
+    net = _cnn(heads_config={p.name: p.num_classes for p in (DECAY, other)})
+    module = MultiheadLitModule(net, criteria=criteria, parameters=[DECAY, other])
+    assert "val/mae_jnd" in module.logged_names
+    assert module.all_heads_have_steps == (monitor == "val/mae_jnd")
+    assert module.default_monitor == monitor
 
 
 def test_criterion_is_for_one_head() -> None:
@@ -84,19 +246,36 @@ def test_logged_names_are_those_of_the_heads() -> None:
     assert not any(name.endswith("_acc") for name in names)
 
 
-def _regression(auxiliary_input_size: int = 0, **arguments) -> MultiheadLitModule:
-    parameters = [VELOCITY, DECAY]
+def _regression(
+    auxiliary_input_size: int = 0, parameter_ranges: dict | None = None, **arguments
+) -> MultiheadLitModule:
+    return _of_parameters(
+        VELOCITY,
+        DECAY,
+        auxiliary_input_size=auxiliary_input_size,
+        parameter_ranges=parameter_ranges,
+        **arguments,
+    )
+
+
+def _of_parameters(
+    *parameters: Parameter,
+    auxiliary_input_size: int = 0,
+    parameter_ranges: dict | None = None,
+    **arguments,
+) -> MultiheadLitModule:
     net = _cnn(
         heads_config={p.name: 1 for p in parameters},
         output_mode="regression",
         auxiliary_input_size=auxiliary_input_size,
+        parameter_ranges=parameter_ranges,
     )
     return MultiheadLitModule(
         net=net,
         optimizer=ADAM,
         **{
             "criteria": {p.name: DirectParameterGradientLoss() for p in parameters},
-            "parameters": parameters,
+            "parameters": list(parameters),
             "output_mode": "regression",
             **arguments,
         },

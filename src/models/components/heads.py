@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from src.schema.bounds import Count, OptionalSize, Outputs, Size
+from src.schema.bounds import Bounds, Count, OptionalSize, Outputs, Real, Size
 
 OutputMode = Literal["classification", "regression"]
 Activation = Literal["none", "sigmoid"]
@@ -31,6 +31,7 @@ class HeadOptions(TypedDict, total=False):
     joint_size: OptionalSize
     activations: Mapping[str, Activation] | None
     output_bias: Mapping[str, float] | None
+    parameter_ranges: Mapping[str, Bounds] | None
 
 
 class HeadLayers(nn.Module):
@@ -45,12 +46,12 @@ class HeadLayers(nn.Module):
     Args:
         num_features: Number of image features F.
         dropout: The network's dropout rate; the auxiliary branch uses half of it.
-        heads_config: Number of outputs K by head name.
+        heads_config: Number of outputs K by head name; empty is None.
         output_size: Number of outputs of a single head without a name, instead of `heads_config`;
             `forward` then returns a plain tensor.
         output_mode: "classification" gives logits, "regression" values in 0...1.
-        parameter_names: The heads' order. In regression without `heads_config`, these are the
-            heads, with one output each.
+        parameter_names: The heads' order; empty is None. In regression without `heads_config`,
+            these are the heads, with one output each.
         auxiliary_input_size: Number of auxiliary features A, 0 for none.
         auxiliary_hidden_size: Width of both layers of the auxiliary branch.
         joint_size: Width of a hidden layer (Linear, ReLU) on image and auxiliary features together,
@@ -59,6 +60,8 @@ class HeadLayers(nn.Module):
             and on none in classification.
         output_bias: Where the bias of a head's layer starts, by head name. Heads that are not
             named keep PyTorch's initialisation.
+        parameter_ranges: (min, max) by head name, in the parameter's unit: these heads, which end
+            in a sigmoid, give min...max instead of 0...1. Empty is None: all give 0...1.
 
     Raises:
         ValueError: The arguments name no heads, contradict each other or are out of range.
@@ -70,6 +73,12 @@ class HeadLayers(nn.Module):
         {'pitch': (5, 24), 'level': (5, 3)}
         >>> tuple(HeadLayers(8, output_size=10)(torch.zeros(5, 8)).shape)
         (5, 10)
+        >>> heads = HeadLayers(
+        ...     8, output_mode="regression", parameter_ranges={"decay": (-2.0, 0.3)},
+        ...     parameter_names=["decay"], output_bias={"decay": 0.0},
+        ... )
+        >>> round(heads(torch.zeros(1, 8))["decay"].item(), 3)  # a sigmoid of 0.5, in units
+        -0.85
     """
 
     def __init__(
@@ -86,6 +95,7 @@ class HeadLayers(nn.Module):
         joint_size: int = 0,
         activations: Mapping[str, Activation] | None = None,
         output_bias: Mapping[str, float] | None = None,
+        parameter_ranges: Mapping[str, Sequence[Real]] | None = None,
     ) -> None:
         super().__init__()
         if output_mode not in ("classification", "regression"):
@@ -93,9 +103,12 @@ class HeadLayers(nn.Module):
                 f"output_mode: expected 'classification' or 'regression', found {output_mode!r}"
             )
         self.output_mode = output_mode
-        self.heads_config = _resolve_heads(heads_config, output_size, output_mode, parameter_names)
+        self.heads_config = _resolve_heads(
+            heads_config or None, output_size, output_mode, parameter_names or None
+        )
         self.is_single = output_size is not None
         self.activations = _resolve_activations(activations, self.heads_config, output_mode)
+        self.parameter_ranges = _resolve_ranges(parameter_ranges or {}, self.activations)
         self.auxiliary_input_size = auxiliary_input_size
 
         self.auxiliary: nn.Sequential | None = None
@@ -148,6 +161,11 @@ class HeadLayers(nn.Module):
         for name, activation in self.activations.items():
             output = self.layers[_key(name)](features)
             outputs[name] = output.sigmoid() if activation == "sigmoid" else output
+            if name in self.parameter_ranges:
+                low, high = self.parameter_ranges[name]
+                # Half precision has no digits for 126...127.
+                wide = torch.promote_types(output.dtype, torch.float32)
+                outputs[name] = low + (high - low) * outputs[name].to(wide)
         return outputs[SINGLE_HEAD] if self.is_single else outputs
 
     def _checked(self, auxiliary: Tensor | None) -> Tensor:
@@ -226,6 +244,28 @@ def _resolve_activations(
                 f"activations.{name}: expected 'none' or 'sigmoid', found {activation!r}"
             )
     return {name: given.get(name, default) for name in heads_config}
+
+
+def _resolve_ranges(
+    ranges: Mapping[str, Sequence[Real]], activations: Mapping[str, Activation]
+) -> dict[str, tuple[float, float]]:
+    """Return (min, max) of the heads that give values in units."""
+    _check_names("parameter_ranges", ranges, activations)
+    found = {}
+    for name, bounds in ranges.items():
+        if activations[name] != "sigmoid":
+            raise ValueError(
+                f"parameter_ranges.{name}: only a head that ends in a sigmoid has a range, and "
+                "this one gives plain numbers or logits: take it out, or choose a regression loss "
+                "with a sigmoid (loss=dg, loss=direct_regression)"
+            )
+        if len(bounds) != 2 or not float("-inf") < bounds[0] < bounds[1] < float("inf"):
+            raise ValueError(
+                f"parameter_ranges.{name}: expected two finite numbers (min, max) with min < max, "
+                f"found {list(bounds)}"
+            )
+        found[name] = (float(bounds[0]), float(bounds[1]))
+    return found
 
 
 def _check_names(

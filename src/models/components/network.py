@@ -51,6 +51,11 @@ class MultiheadNetwork(nn.Module, ABC):
         """Whether the heads give logits ("classification") or values in 0...1 ("regression")."""
         return self.heads.output_mode
 
+    @property
+    def parameter_ranges(self) -> dict[str, tuple[float, float]]:
+        """(min, max) by name of the heads that give values in units instead of 0...1."""
+        return self.heads.parameter_ranges
+
     def example_inputs(self, batch_size: int = 1) -> tuple[Tensor, ...]:
         """Zeros of the shapes it was built for, to trace it or to see what its layers give.
 

@@ -135,3 +135,67 @@ def test_only_a_joint_layer_lets_one_input_change_what_the_other_means(joint_siz
         return heads(image, changed)[name] - heads(image, auxiliary)[name]
 
     assert torch.allclose(effect(features), effect(other), atol=1e-12) is (joint_size == 0)
+
+
+def test_a_range_gives_outputs_in_units():
+    arguments = {"heads_config": {"a": 1, "b": 1}, "output_mode": "regression"}
+    torch.manual_seed(0)
+    plain = HeadLayers(8, **arguments)
+    ranged = HeadLayers(8, **arguments, parameter_ranges={"b": (126.0, 127.5)})
+    ranged.load_state_dict(plain.state_dict())  # a range adds nothing to checkpoints
+    features = torch.randn(20, 8)
+    before, after = plain(features), ranged(features)
+    torch.testing.assert_close(after["a"], before["a"])
+    torch.testing.assert_close(after["b"], 126.0 + 1.5 * before["b"])
+
+
+def test_units_keep_their_digits_in_half_precision():
+    heads = HeadLayers(
+        8,
+        heads_config={"velocity": 1},
+        output_mode="regression",
+        parameter_ranges={"velocity": (126.0, 127.0)},
+        output_bias={"velocity": 0.4},
+    ).to(torch.bfloat16)
+    output = heads(torch.zeros(1, 8, dtype=torch.bfloat16))["velocity"]
+    assert output.item() == pytest.approx(126.6, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"parameter_ranges": {"c": (0.0, 1.0)}}, r"unknown heads \['c'\]"),
+        (
+            {"parameter_ranges": {"a": (1.0, 1.0)}},
+            r"parameter_ranges.a: expected two .*\[1.0, 1.0\]",
+        ),
+        ({"parameter_ranges": {"a": (0.0, float("nan"))}}, "parameter_ranges.a: expected two"),
+        ({"parameter_ranges": {"a": (0.0, 1.0, 2.0)}}, "parameter_ranges.a: expected two"),
+        (
+            {"parameter_ranges": {"a": (0.0, 1.0)}, "activations": {"a": "none"}},
+            "parameter_ranges.a: only a head that ends in a sigmoid",
+        ),
+        (
+            {"parameter_ranges": {"a": (0.0, 1.0)}, "output_mode": "classification"},
+            "parameter_ranges.a: only a head that ends in a sigmoid",
+        ),
+    ],
+)
+def test_ranges_that_do_not_fit_are_refused(arguments, match):
+    with pytest.raises(ValueError, match=match):
+        HeadLayers(8, **{"heads_config": {"a": 1}, "output_mode": "regression", **arguments})
+
+
+def test_what_is_empty_is_automatic():
+    heads = HeadLayers(
+        8,
+        heads_config={},
+        output_mode="regression",
+        parameter_names=["b", "a"],
+        parameter_ranges={},
+    )
+    assert heads.heads_config == {"b": 1, "a": 1}
+    assert HeadLayers(8, heads_config={"a": 2}, parameter_names=[]).heads_config == {"a": 2}
+    assert HeadLayers(8, heads_config={}, output_size=3).heads_config == {"output": 3}
+    with pytest.raises(ValueError, match="No heads"):
+        HeadLayers(8, heads_config={}, parameter_names=[])

@@ -60,6 +60,21 @@ def test_regression_is_within_0_and_1(cls):
 
 
 @every_network
+def test_parameter_ranges_give_units(cls):
+    network = build(
+        cls,
+        heads_config={"a": 1, "b": 1},
+        output_mode="regression",
+        parameter_ranges={"b": (-2.0, 0.3)},
+    )
+    assert network.parameter_ranges == {"b": (-2.0, 0.3)}
+    outputs = network(100 * torch.randn(20, 2, 16, 12))
+    assert 0 <= outputs["a"].min() <= outputs["a"].max() <= 1
+    assert -2.0 <= outputs["b"].min() < 0
+    assert outputs["b"].max() <= 0.3 + 1e-6
+
+
+@every_network
 def test_wrong_image_shapes_say_what_was_expected(cls):
     network = build(cls)
     for shape in [(5, 1, 16, 12), (5, 2, 12, 16), (2, 16, 12), (5, 2, 16, 12, 1)]:
