@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import open_dict
@@ -24,6 +25,7 @@ def run(compose_config, data_root: Path, tmp_path: Path):
         *overrides: str,
         ckpt_path: str | None = None,
         export: bool = False,
+        batch_size: int = 32,
     ):
         cfg = shrink(
             compose_config("train", "experiment=avix_cnn_72dss_jnd_dg_hybrid", *overrides),
@@ -33,6 +35,7 @@ def run(compose_config, data_root: Path, tmp_path: Path):
             cfg.trainer.max_epochs = max_epochs
             cfg.ckpt_path = ckpt_path
             cfg.export = export
+            cfg.data.batch_size = batch_size
             cfg.paths.output_dir = str(tmp_path / name)
             Path(cfg.paths.output_dir).mkdir()
         return train(cfg)
@@ -117,6 +120,31 @@ def test_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(run) -> 
     expected, found = (o["model"].net.state_dict() for o in (whole, resumed))
     for name, tensor in expected.items():
         assert torch.equal(tensor, found[name]), name
+
+
+def test_baselines_are_measured_on_the_samples_that_the_network_was(
+    run, tmp_path: Path, capsys
+) -> None:
+    limits = ("++trainer.limit_test_batches=1", "++trainer.limit_val_batches=2")
+    metrics, found = run("limits", 1, *limits, batch_size=4)
+    content = json.loads((tmp_path / "limits" / "metrics.json").read_text())
+    assert content["num_measured"] == {"val": 8, "test": 4}
+    assert "4 of 7 test samples of" in capsys.readouterr().out
+    # The mean of the training split, by hand, on the first four test samples.
+    data = found["datamodule"]
+    decay = {
+        split: np.concatenate(
+            [raw.scalars[:, 3].double().numpy() for raw in data.raw_batches(split)]
+        )
+        for split in ("train", "test")
+    }
+    errors = data.param_ranges["log10_decay_time"] * np.abs(
+        decay["test"][:4] - decay["train"].mean()
+    )
+    assert content["baselines"][0]["metrics"]["log10_decay_time_mae"] == pytest.approx(
+        errors.mean(), rel=1e-4
+    )
+    assert 0 <= metrics["test/jnd"] <= 1
 
 
 def test_metrics_json_names_units_and_versions(run, tmp_path: Path) -> None:

@@ -29,6 +29,11 @@ class SplitArrays:
     auxiliary: Float[np.ndarray, "N A"] | None
     values: Float[np.ndarray, "N P"]
 
+    def first(self, count: int) -> SplitArrays:
+        """The first samples."""
+        auxiliary = None if self.auxiliary is None else self.auxiliary[:count]
+        return SplitArrays(self.images[:count], auxiliary, self.values[:count])
+
 
 def baselines(
     train: SplitArrays, test: SplitArrays, categorical: Sequence[bool]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -86,6 +86,7 @@ def evaluate_split(
     sounds: int,
     resamples: int,
     seed: int,
+    count: int | None = None,
 ) -> Evaluation:
     """Predicts a split, measures, and resynthesises.
 
@@ -96,9 +97,10 @@ def evaluate_split(
         sounds: The most samples to resynthesise, chosen by the seed; 0: none.
         resamples: Of the bootstrap.
         seed: Of the bootstrap and of the choice.
+        count: How many of the first samples; None: all.
 
     Raises:
-        ConfigError: If a number is out of range.
+        ConfigError: If a number is out of range, or two figures have one name.
         VIMHError: If the sounds cannot be made or compared.
     """
     if sounds < 0 or resamples < 1:
@@ -106,11 +108,14 @@ def evaluate_split(
             f"report.sounds is {sounds} and report.resamples {resamples}; expected 0 or more and "
             "1 or more"
         )
+    metadata, parameters = built.datamodule.metadata, list(built.model.parameters_by_head.values())
+    refuse_collisions([f for p in parameters for f in figures_of(p)] + joint_figures(parameters))
     found = predict_split(built.model.eval(), built.datamodule, split)
     assert found is not None, "an empty split"
     built.model.cpu()
-    metadata, parameters = built.datamodule.metadata, list(built.model.parameters_by_head.values())
     tried = split_arrays(built.model, built.datamodule, split)
+    if count is not None:
+        found, tried = found.first(count), tried.first(count)
     predicted = {NETWORK: found.predicted, **baseline_predictions(built, tried, trained_on)}
     columns = {m: sample_columns(own, found.true, parameters) for m, own in predicted.items()}
     measured = measure(columns, parameters, resamples, seed)
@@ -127,6 +132,25 @@ def evaluate_split(
         heard = measure(distances, [], resamples, seed)
         measured = {method: own | heard[method] for method, own in measured.items()}
     return Evaluation(metadata, parameters, found, predicted, measured, distances)
+
+
+def refuse_collisions(figures: Sequence[Figure]) -> None:
+    """Refuses figures of one name: one would overwrite the other.
+
+    Args:
+        figures: All that are measured.
+
+    Raises:
+        ConfigError: If two groups have a figure of the same name; names both.
+    """
+    groups: dict[str, str] = {}
+    for figure in figures:
+        other = groups.setdefault(figure.name, figure.group)
+        if other != figure.group:
+            raise ConfigError(
+                f"{other!r} and {figure.group!r} would both have a figure called {figure.name!r}, "
+                "and one would overwrite the other: give the parameter another name in the data set"
+            )
 
 
 def _choice(count: int, wanted: int, seed: int) -> np.ndarray:

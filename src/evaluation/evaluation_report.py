@@ -27,6 +27,7 @@ from src.evaluation.pictures import (
 )
 from src.evaluation.report import no_yardstick, row_of
 from src.evaluation.run_report import (
+    measured_text,
     network_row,
     print_comparison,
     print_loggers,
@@ -43,7 +44,6 @@ PICTURES = "pictures"
 WORST = 8  # samples in the picture of the worst
 CONFUSIONS = 10  # of classes, in the table of the most frequent
 DOTS_PER_INCH = 72
-SPLITS = {"test": "test", "val": "validation"}
 
 
 @rank_zero_only
@@ -73,6 +73,7 @@ def report_evaluation(
         sounds=cfg.report.sounds,
         resamples=cfg.report.resamples,
         seed=cfg.seed,
+        count=built.model.num_measured(cfg.split),
     )
     values = {name: float(value) for name, value in metrics.items()}
     rows = [
@@ -84,7 +85,7 @@ def report_evaluation(
     facts = {
         "checkpoint": str(cfg.ckpt_path),
         "data set": evaluation.metadata.dataset_name,
-        "samples": f"{len(evaluation.found)}, the {SPLITS[cfg.split]} split",
+        "samples": f"{measured_text(built, cfg.split)} samples",
         "baselines learn from": (trained_on or built.datamodule).metadata.dataset_name,
         "intervals": f"{100 * CONFIDENCE:.0f} %, bootstrap over the samples, "
         f"{cfg.report.resamples} resamples, seed {cfg.seed}",
@@ -133,6 +134,8 @@ def notes(evaluation: Evaluation, built: Built, split: str) -> list[str]:
     """What has to be known to read the figures right."""
     found = []
     count = len(evaluation.found)
+    if count < built.datamodule.get_dataset_info()["split_sizes"][split]:
+        found.append(f"The trainer's limits leave samples out: the first {count} are measured.")
     if split == "val":
         found.append("The checkpoint was chosen on these samples: its figures flatter.")
     if built.datamodule.avix_training_mode:

@@ -1,6 +1,5 @@
 """A model as one function of stored bytes, for use without this project."""
 
-import json
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from src.data.preparation import Preparation
 from src.models.multihead_module import MultiheadLitModule
 from src.models.parameter_head import ParameterHead
+from src.utils.strict_json import strict_json
 from src.vimh.metadata import Metadata
 
 # Keys of a data set's metadata that say how a sound becomes an image.
@@ -71,8 +71,8 @@ def description(metadata: Metadata, model: MultiheadLitModule) -> dict[str, str]
     sound = {key: metadata.raw[key] for key in SOUND_KEYS if metadata.raw.get(key) is not None}
     return {
         "format": "avix-1",
-        "parameters": json.dumps(parameters),
-        "image": json.dumps(
+        "parameters": strict_json(parameters),
+        "image": strict_json(
             {
                 "channels": metadata.channels,
                 "height": metadata.height,
@@ -80,6 +80,6 @@ def description(metadata: Metadata, model: MultiheadLitModule) -> dict[str, str]
                 "channel_labels": list(metadata.channel_labels),
             }
         ),
-        "sound": json.dumps(sound),
+        "sound": strict_json(sound),
         "dataset_name": metadata.dataset_name,
     }

@@ -1,6 +1,5 @@
 """What predicting leaves behind: a table, JSON lines, resynthesised sounds, pictures."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from rich.table import Table
 from src.evaluation.dataset_picture import value_text
 from src.evaluation.image_axes import ImageAxes
 from src.evaluation.predictor import Prediction, Predictor
+from src.utils.strict_json import strict_json
 from src.vimh.parameters import Parameter
 
 TABLE_ROWS = 40
@@ -44,7 +44,7 @@ def write_lines(path: Path, predictions: Sequence[Prediction], failed: dict[str,
     """Writes a JSON object a line: predictions, then the inputs that gave none, with the reason."""
     lines = [p.to_json() for p in predictions]
     lines += [{"input": source, "error": error} for source, error in failed.items()]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    path.write_text("".join(strict_json(line) + "\n" for line in lines))
 
 
 def file_stem(number: int, prediction: Prediction, count: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from src.models.metrics import ParameterMetrics
+from src.utils.strict_json import strict_json
 from src.vimh.parameters import Parameter
 
 HEADINGS = ("MAE", "of range", "within 1 JND", "accuracy")
@@ -105,17 +105,26 @@ def remarks(network: Row, others: Sequence[Row]) -> list[str]:
 
     Returns:
         A sentence for each baseline that is no worse in the share of samples that are right in
-        all heads, and one where the auxiliary features alone solve the data set.
+        all heads (in the error where neither has any right), and one where the auxiliary features
+        alone solve the data set.
     """
     key = _joint_key(network)
     if key is None:
         return []
     sentences = [
-        f"Not better than: {row.method}."
-        for row in others
-        if row.metrics[key] >= network.metrics[key]
+        f"Not better than: {row.method}." for row in others if not _beats(network, row, key)
     ]
     return sentences + no_yardstick(others)
+
+
+def _beats(network: Row, other: Row, key: str) -> bool:
+    """Whether the network is better in the share ``key``; see :func:`remarks`."""
+    shares = [row.metrics[key] for row in (network, other)]
+    if any(_percent(share) != _percent(0.0) for share in shares):
+        return shares[0] > shares[1]
+    errors = [row.metrics.get("mae_jnd") for row in (network, other)]
+    # Classes have no error: a tie at nothing is then no defeat.
+    return errors[0] is None or errors[1] is None or errors[0] < errors[1]
 
 
 def no_yardstick(baselines: Sequence[Row]) -> list[str]:
@@ -152,7 +161,7 @@ def write_metrics(
 
     Args:
         path: The file; replaced if it is there.
-        metrics: Values by logged name.
+        metrics: Values by logged name; null in the file where one is NaN or infinite.
         parameters: Their units, ranges and steps are noted.
         num_samples: Samples in each split.
         seed: The seed of weights and order.
@@ -174,7 +183,7 @@ def write_metrics(
         **more,
     }
     temporary = path.with_suffix(".json.tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    temporary.write_text(strict_json(content, indent=2) + "\n", encoding="utf-8")
     temporary.replace(path)
 
 

@@ -54,7 +54,8 @@ def report_run(
     rows: list[Row] = []
     stage = "test" if "test/loss" in values else "val"
     if f"{stage}/loss" in values:
-        rows = [network_row(values, stage), *baseline_rows(built, stage)]
+        count = built.model.num_measured(stage)
+        rows = [network_row(values, stage), *baseline_rows(built, stage, count)]
         print_comparison(console, built, rows, stage)
         for sentence in remarks(rows[0], rows[1:]):
             console.print(sentence)
@@ -79,11 +80,19 @@ def network_row(values: Mapping[str, float], stage: str) -> Row:
 
 def print_comparison(console: Console, built: Built, rows: list[Row], stage: str) -> None:
     """Prints the table of the network and the baselines."""
-    info = built.datamodule.get_dataset_info()
-    split = "test" if stage == "test" else "validation"
-    count, name = info[f"num_{stage}_samples"], built.datamodule.metadata.dataset_name
+    name = built.datamodule.metadata.dataset_name
+    title = f"{measured_text(built, stage)} samples of {name}"
     parameters = list(built.model.parameters_by_head.values())
-    console.print(comparison_table(rows, parameters, title=f"{count} {split} samples of {name}"))
+    console.print(comparison_table(rows, parameters, title=title))
+
+
+def measured_text(built: Built, stage: str) -> str:
+    """How many samples the last figures of "val" or "test" are of, and of how many."""
+    total = built.datamodule.get_dataset_info()["split_sizes"][stage]
+    count = built.model.num_measured(stage)
+    split = "test" if stage == "test" else "validation"
+    # limit_test_batches, limit_val_batches and the like leave some out.
+    return f"{total} {split}" if count >= total else f"{count} of {total} {split}"
 
 
 def print_loggers(console: Console, loggers: list[Logger]) -> None:
@@ -122,6 +131,9 @@ def save_metrics(
         list(built.model.parameters_by_head.values()),
         {split: info[f"num_{split}_samples"] for split in ("train", "val", "test")},
         cfg.seed,
+        num_measured={
+            stage: count for stage in ("val", "test") if (count := built.model.num_measured(stage))
+        },
         dataset=built.datamodule.metadata.dataset_name,
         num_weights=sum(weight.numel() for weight in built.model.net.parameters()),
         checkpoint=checkpoint,
@@ -130,10 +142,17 @@ def save_metrics(
     )
 
 
-def baseline_rows(built: Built, stage: str) -> list[Row]:
-    """The baselines on "val" or "test", by the metrics that the network is measured with."""
+def baseline_rows(built: Built, stage: str, count: int) -> list[Row]:
+    """The baselines on "val" or "test", by the metrics that the network is measured with.
+
+    Args:
+        built: The data module and the module.
+        stage: "val" or "test".
+        count: On so many of the first samples: those that the network was measured on.
+    """
     parameters = list(built.model.parameters_by_head.values())
-    tried = split_arrays(built.model, built.datamodule, stage)
+    # Every rank of a distributed run measures each n-th sample, so together they have the first.
+    tried = split_arrays(built.model, built.datamodule, stage).first(count)
     return [
         row_of(name, predicted, tried.values, parameters)
         for name, predicted in baseline_predictions(built, tried).items()

@@ -33,6 +33,10 @@ class SplitPredictions:
     def __len__(self) -> int:
         return len(self.true)
 
+    def first(self, count: int) -> SplitPredictions:
+        """The first samples."""
+        return SplitPredictions(self.images[:count], self.true[:count], self.predicted[:count])
+
 
 @torch.no_grad()
 def predict_split(

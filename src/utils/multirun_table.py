@@ -23,6 +23,7 @@ from hydra.types import RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from src.utils.errors import ConfigError
+from src.utils.strict_json import strict_json
 from src.utils.sweep_storage import was_pruned
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class MultirunTable(Callback):
             "seconds": round(time.monotonic() - self._started, 3),
         }
         path = Path(config.hydra.runtime.output_dir) / JOB_FILE
-        path.write_text(json.dumps(content) + "\n")
+        path.write_text(strict_json(content) + "\n")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Prints the table, but for sweepers that have a report of their own.
@@ -252,7 +253,10 @@ def _read_job(folder: Path) -> Job:
     return Job(
         name=folder.name,
         overrides={key.lstrip("+"): value for key, _, value in pairs},
-        metrics=result.get("metrics", {}),
+        metrics={
+            name: math.nan if value is None else value  # JSON has no NaN
+            for name, value in result.get("metrics", {}).items()
+        },
         num_weights=result.get("num_weights"),
         seconds=ended.get("seconds"),
         status=ended.get("status", "done" if result else "not finished"),

@@ -7,7 +7,7 @@ from src.evaluation.baselines import (
     least_squares,
     nearest_neighbours,
 )
-from src.evaluation.report import remarks, row_of
+from src.evaluation.report import Row, remarks, row_of
 from src.vimh.parameters import Parameter
 
 
@@ -51,6 +51,33 @@ def test_a_network_no_better_than_a_baseline_is_said_not_to_be() -> None:
         "Not better than: perfect.",
     ]
     assert remarks(perfect, [mean]) == []
+
+
+def test_a_tie_at_nothing_is_decided_by_the_error() -> None:
+    parameters = [Parameter(name="a", min=0, max=100, step=1)]
+    true = np.linspace(0, 100, 11)[:, None]
+    near, far, further = (row_of(f"{d}", true + d, true, parameters) for d in (10, 20, 30))
+    assert {row.metrics["jnd"] for row in (near, far, further)} == {0.0}
+    assert remarks(near, [far, further]) == []
+    assert remarks(far, [near, far]) == ["Not better than: 10.", "Not better than: 20."]
+    lucky = row_of("lucky", np.where(true == 0, 0, true + 50), true, parameters)
+    assert remarks(near, [lucky]) == ["Not better than: lucky."]
+
+
+def test_a_share_that_shows_as_nothing_is_nothing() -> None:
+    found = [
+        Row(name, {"jnd": jnd, "mae_jnd": mae})
+        for name, jnd, mae in (
+            ("network", 0.0, 5.0),
+            ("mean", 0.0004, 10.0),
+            ("exact", 0.0004, 5.0),
+        )
+    ]
+    assert remarks(found[0], found[1:]) == ["Not better than: exact."]
+
+
+def test_classes_of_which_none_is_right_have_no_error() -> None:
+    assert remarks(Row("network", {"acc": 0.0}), [Row("nearest", {"acc": 0.0})]) == []
 
 
 def test_a_set_that_the_auxiliary_features_solve_is_said_to_be_no_yardstick() -> None:

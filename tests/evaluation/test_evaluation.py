@@ -13,8 +13,10 @@ from omegaconf import open_dict
 
 from src.build import build
 from src.eval import evaluate
-from src.evaluation.evaluation import evaluate_split
+from src.evaluation.evaluation import evaluate_split, refuse_collisions
+from src.evaluation.figures import figures_of, joint_figures
 from src.utils.errors import ConfigError
+from src.vimh.parameters import Parameter
 from tests.helpers import shrink
 
 SOUND = ("sound_mss", "sound_lsd", "sound_envelope", "sound_transport")
@@ -50,7 +52,8 @@ def evaluated(compose_config, tmp_path: Path):
         (tmp_path / "out").mkdir(exist_ok=True)
         _, objects = evaluate(cfg)
         assert objects["report"] == tmp_path / "out" / "report.md"
-        content = json.loads((tmp_path / "out" / "metrics.json").read_text())
+        text = (tmp_path / "out" / "metrics.json").read_text()
+        content = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
         return content, objects["report"].read_text(), objects
 
     return run
@@ -119,7 +122,9 @@ def test_predictions_that_are_nan(checkpoint, evaluated) -> None:
     path = checkpoint("vimh_cnn", "loss=dg", spoil=True)
     content, report, _ = evaluated(path)
     network = content["evaluation"]["methods"]["network"]
-    assert np.isnan([network[name]["value"] for name in ("note_velocity_mae", *SOUND)]).all()
+    # JSON has no NaN.
+    assert {network[name]["value"] for name in ("note_velocity_mae", *SOUND)} == {None}
+    assert content["metrics"]["test/note_velocity_mae"] is None
     assert network["jnd"] == {"value": 0.0, "low": 0.0, "high": 0.0}
     assert "Not better than always the mean in any figure" in report
 
@@ -132,6 +137,29 @@ def test_the_validation_split_and_no_sounds(checkpoint, evaluated) -> None:
     assert "The checkpoint was chosen on these samples" in report
     with pytest.raises(ConfigError, match="split=val has no samples"):
         evaluated(path, "split=val", "data.train_val_test_split=[0.5,0,0.5]")
+
+
+def test_samples_that_a_limit_leaves_out_are_in_no_figure(checkpoint, evaluated, capsys) -> None:
+    limits = ("data.batch_size=4", "++trainer.limit_test_batches=1")
+    content, report, _ = evaluated(checkpoint("avix_cnn_72dss_jnd"), *limits)
+    assert content["evaluation"]["num_samples"] == 4
+    assert content["num_measured"] == {"test": 4}
+    assert content["num_samples"]["test"] == 7
+    network = content["evaluation"]["methods"]["network"]
+    for name in ("mae_jnd", "log10_decay_time_mae"):
+        assert network[name]["value"] == pytest.approx(content["metrics"][f"test/{name}"], rel=1e-5)
+    assert "| samples | 4 of 7 test samples |" in report
+    assert "the first 4 are measured" in report
+    assert "4 of 7 test samples of" in capsys.readouterr().out
+
+
+def test_figures_of_one_name_are_refused() -> None:
+    half = Parameter("half", 0.0, 1.0, 0.1)
+    other = Parameter("pitch", 0.0, 1.0, 0.1)
+    figures = [*figures_of(half), *figures_of(other), *joint_figures([half, other])]
+    with pytest.raises(ConfigError, match=r"'half' and 'all parameters' .*called 'half_jnd'"):
+        refuse_collisions(figures)
+    refuse_collisions([*figures_of(other), *joint_figures([other, other])])
 
 
 @pytest.fixture

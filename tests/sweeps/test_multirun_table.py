@@ -63,6 +63,15 @@ def test_a_row_for_each_job_with_what_differs(folder: Path) -> None:
     ]
 
 
+def test_a_metric_that_was_none_is_null_in_the_file_and_counts_in_no_mean(folder: Path) -> None:
+    path = folder / "8" / "metrics.json"
+    path.write_text(path.read_text().replace("0.5", "null"))
+    table = seed_table(read_jobs(folder), ["test/loss"])
+    assert table is not None
+    assert text(table)[0] == ["cnn", "2", "0.7"]
+    assert text(job_table(read_jobs(folder), ["test/loss"]))[0][-1] == "nan"
+
+
 def test_seeds_are_averaged(folder: Path) -> None:
     table = seed_table(read_jobs(folder), ["test/loss"])
     assert table is not None

@@ -1,0 +1,32 @@
+"""JSON as the standard has it: numbers that are none are null."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def strict_json(content: Any, indent: int | None = None) -> str:
+    """JSON without ``NaN`` and ``Infinity``, which Python writes and few others read.
+
+    Args:
+        content: Plain containers.
+        indent: Spaces for each level; None: one line.
+
+    Example:
+        >>> strict_json({"loss": float("nan"), "best": [0.5, float("inf")]})
+        '{"loss": null, "best": [0.5, null]}'
+    """
+    return json.dumps(_without_nan(content), indent=indent, allow_nan=False)
+
+
+def _without_nan(content: Any) -> Any:
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    if isinstance(content, Mapping):
+        return {key: _without_nan(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_without_nan(value) for value in content]
+    return content
