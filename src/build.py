@@ -182,7 +182,8 @@ def build_network(
         "parameter_names": [p.name for p in parameters],
         "auxiliary_input_size": preparation.auxiliary_size,
     }
-    given = network.arguments
+    # An empty list of heads is what null is: the data set decides.
+    given = {key: value for key, value in network.arguments.items() if value not in ({}, [], ())}
     for key in derived.keys() & given.keys():
         if _plain(given[key]) != _plain(derived[key]):
             raise ConfigError(
