@@ -32,4 +32,4 @@ include make/diagrams.mk
 
 # Every documented target is a command, not a file. ($(HASH): how # is quoted differs between versions.)
 HASH := \#
-.PHONY: lint $(shell sed -n 's/^\([a-z0-9 -]*\):.*$(HASH)$(HASH).*/\1/p' $(MAKEFILE_LIST))
+.PHONY: lint $(shell sed -n 's/^\([a-z0-9_ -]*\):.*$(HASH)$(HASH).*/\1/p' $(MAKEFILE_LIST))

@@ -78,10 +78,10 @@ cb10c cifar10-cnn: $(READY) ## CIFAR-10: CNN 64k
 cb10cn cifar10-convnext: $(READY) ## CIFAR-10: ConvNeXt V2 210k
 	$(call train,experiment=cifar10_benchmark_convnext)
 
-cb10cn64 cifar10-convnext-64k: $(READY) ## CIFAR-10: ConvNeXt V2 64k
+cb10cn64 cifar10-convnext-64k cifar10-convnext-64k-optimized: $(READY) ## CIFAR-10: ConvNeXt V2 64k
 	$(call train,experiment=cifar10_convnext_64k_optimized)
 
-cb10cn128 cifar10-convnext-128k: $(READY) ## CIFAR-10: ConvNeXt V2 128k
+cb10cn128 cifar10-convnext-128k cifar10-convnext-128k-optimized: $(READY) ## CIFAR-10: ConvNeXt V2 128k
 	$(call train,experiment=cifar10_convnext_128k_optimized)
 
 cb10v cifar10-vit: $(READY) ## CIFAR-10: Vision transformer 210k
@@ -102,7 +102,7 @@ cb100v cifar100-vit: $(READY) ## CIFAR-100: Vision transformer 210k
 cb100e cifar100-efficientnet: $(READY) ## CIFAR-100: EfficientNet 210k
 	$(call train,experiment=cifar100_benchmark_cnn $(call on,cifar100,cifar100_efficientnet_210k))
 
-cb100sdn cifar100-sdn-1m: $(READY) ## CIFAR-100: SimpleDenseNet 1M
+cb100sdn cifar100-sdn cifar100-sdn-1m: $(READY) ## CIFAR-100: SimpleDenseNet 1M
 	$(call train,experiment=cifar100_benchmark_cnn $(call on,cifar100,cifar100_sdn_1m))
 
 cb100cnn1m cifar100-cnn-1m: $(READY) ## CIFAR-100: CNN 1M
@@ -114,7 +114,7 @@ cb100cn1m cifar100-convnext-1m: $(READY) ## CIFAR-100: ConvNeXt V2 1M
 cb100cn10m cifar100-convnext-10m: $(READY) ## CIFAR-100: ConvNeXt V2 10M
 	$(call train,experiment=cifar100_benchmark_convnext $(call on,cifar100,cifar100_convnext_10m))
 
-cb100cc cifar100-coarse: $(READY) ## CIFAR-100: CNN 64k on the 20 superclasses
+cb100cc cifar100-coarse cifar100-coarse-cnn: $(READY) ## CIFAR-100: CNN 64k on the 20 superclasses
 	$(call train,experiment=cifar100_coarse_cnn)
 
 cb100ccn cifar100-coarse-convnext: $(READY) ## CIFAR-100: ConvNeXt V2 210k on the 20 superclasses
@@ -149,7 +149,7 @@ cbq10cn128 cifar10-quick-convnext-128k: $(READY) ## CIFAR-10: ConvNeXt V2 128k
 cbq100c cifar100-quick-cnn: $(READY) ## CIFAR-100: CNN 64k
 	$(call train,experiment=cifar100_benchmark_cnn $(QUICK))
 
-cbq100sdn cifar100-quick-sdn-1m: $(READY) ## CIFAR-100: SimpleDenseNet 1M
+cbq100sdn cifar100-quick-sdn cifar100-quick-sdn-1m: $(READY) ## CIFAR-100: SimpleDenseNet 1M
 	$(call train,experiment=cifar100_benchmark_cnn $(call on,cifar100,cifar100_sdn_1m) $(QUICK))
 
 cbq100cnn1m cifar100-quick-cnn-1m: $(READY) ## CIFAR-100: CNN 1M
@@ -171,14 +171,14 @@ allqt all-quick-tests: tqa cbqa ## All quick trainings
 
 ##@ CIFAR benchmark suite (docs/benchmarks.md; the same target goes on where it stopped)
 
-cbs cifar-suite: $(READY) ## The networks up to a million weights on both data sets, and a report
+cbs cifar-suite benchmark-suite: $(READY) ## The networks up to a million weights on both data sets, and a report
 	@$(SUITE) -- $(ARGS)
 
-cbs10 cifar-suite-10: $(READY) ## Those on CIFAR-10
+cbs10 cifar-suite-10 benchmark-cifar10: $(READY) ## Those on CIFAR-10
 	@$(SUITE) --set cifar10 -- $(ARGS)
 
-cbs100 cifar-suite-100: $(READY) ## Those on CIFAR-100
+cbs100 cifar-suite-100 benchmark-cifar100: $(READY) ## Those on CIFAR-100
 	@$(SUITE) --set cifar100 -- $(ARGS)
 
-cbsa cifar-suite-all: $(READY) ## And those with two heads, and the largest
+cbsa cifar-suite-all benchmark-all: $(READY) ## And those with two heads, and the largest
 	@$(SUITE) --set all -- $(ARGS)

@@ -2,17 +2,20 @@
 
 GENERATE = $(RUN) generate_vimh.py
 
-ss simp-small: $(READY) ## 256 random samples of the simple synthesiser
-	@$(GENERATE) dataset.size=256 $(ARGS)
+ds dataset: $(READY) ## The data set that ARGS describes; without any, 16384 samples of the simple synthesiser
+	@$(GENERATE) $(ARGS)
 
-sl simp-large: $(READY) ## 16384 random samples of it
-	@$(GENERATE) dataset.size=16384 $(ARGS)
+ss simp-small: $(READY) ## 256 random samples of the simple synthesiser, and as a pickle too
+	@$(GENERATE) dataset.size=256 --pickle $(ARGS)
 
-sa simp-avix: $(READY) ## The complete grid of 72 samples, shuffled
-	@$(GENERATE) --avix --shuffle $(ARGS)
+sl simp-large: $(READY) ## 16384 random samples of it, and as a pickle too
+	@$(GENERATE) dataset.size=16384 --pickle $(ARGS)
 
-san simp-avix-normalized: $(READY) ## The grid with both envelopes as channels, normalised
-	@$(GENERATE) --avix --shuffle --temporal-envelope --spectral-envelope --normalize $(ARGS)
+sa simp-avix: $(READY) ## The complete grid of 72 samples, shuffled, and as a pickle too
+	@$(GENERATE) --avix --shuffle --pickle $(ARGS)
+
+san simp-avix-normalized: $(READY) ## The grid with both envelopes as channels, normalised, and as a pickle too
+	@$(GENERATE) --avix --shuffle --temporal-envelope --spectral-envelope --normalize --pickle $(ARGS)
 
 sw simp-wide: $(READY) ## 16384 samples over a wide range of velocities
 	@$(GENERATE) --config-name generate_simple_wide $(ARGS)

@@ -20,17 +20,18 @@ tds test-diagram-simple: $(READY) ## A network as text: layers, shapes, paramete
 tdsl test-diagram-simple-list: $(READY) ## The models that can be written out
 	@$(DIAGRAM_TEXT) --list-configs
 
-tdsc test-diagram-simple-cnn: $(READY) ## The AVIX CNN of the main job as text
-	@$(DIAGRAM_TEXT) --config avix_cnn_64k_jnd_dg_hybrid --data avix_72dss_features
+tdsc test-diagram-simple-config: $(READY) ## The network of CONFIG=NAME as text, as tds does
+	@$(DIAGRAM_TEXT) --config $(CONFIG)
 
-tdss test-diagram-simple-sdn: $(READY) ## SimpleDenseNet 64k as text
-	@$(DIAGRAM_TEXT) --config avix_densenet_64k_jnd
+tdss test-diagram-simple-samples: $(READY) ## One network of each kind as text
+	@$(DIAGRAM_TEXT) --config avix_densenet_64k_jnd mnist_cnn_8k mnist_vit_38k mnist_convnext_68k \
+	 cifar10_cnn_64k cifar10_efficientnet_210k mnist_mh_cnn_422k
 
-tdsm test-diagram-simple-mnist: $(READY) ## An MNIST CNN as text
-	@$(DIAGRAM_TEXT) --config mnist_cnn_68k
+tdsm test-diagram-simple-mnist: $(READY) ## The MNIST networks as text
+	@$(DIAGRAM_TEXT) --config mnist_sdn_8k mnist_cnn_8k mnist_vit_38k mnist_convnext_68k mnist_mh_cnn_422k
 
-tdsc10 test-diagram-simple-cifar10: $(READY) ## A CIFAR-10 CNN as text
-	@$(DIAGRAM_TEXT) --config cifar10_cnn_64k
+tdsc10 test-diagram-simple-cifar10: $(READY) ## The CIFAR-10 networks as text
+	@$(DIAGRAM_TEXT) --config cifar10_cnn_64k cifar10_convnext_64k cifar10_mh_cnn_64k cifar10_vit_210k
 
 amlp64d avix-mlp-64k-diagram: $(READY) ## Picture of the AVIX MLP 64k
 	@$(DIAGRAM) --config avix_mlp_64k_jnd

@@ -11,10 +11,10 @@ define train
 endef
 
 # One epoch of ten batches
-QUICK = trainer.max_epochs=1 +trainer.limit_train_batches=10 +trainer.limit_val_batches=5
+QUICK = trainer.max_epochs=1 trainer.limit_train_batches=10 trainer.limit_val_batches=5
 
-tr train train-sdn: $(READY) ## The default of src/train.py
-	$(call train)
+tr train train-sdn: $(READY) ## SimpleDenseNet 68k on the bundled digits
+	$(call train,model=mnist_sdn_68k)
 
 tq train-quick: $(READY) ## The default, one epoch of ten batches
 	$(call train,trainer.min_epochs=1 $(QUICK))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 OUTPUT = ROOT / "docs" / "makefile.md"
-TARGET = re.compile(r"^([a-z0-9][a-z0-9 -]*):(?!=).*?## (.+)$")
+TARGET = re.compile(r"^([a-z0-9][a-z0-9_ -]*):(?!=).*?## (.+)$")
 
 HEADER = """# Make targets
 

@@ -169,8 +169,16 @@ def test_every_training_on_images_takes_two_steps(
         ("emhcm", "{root}"),  # an experiment
         ("cb100v", "{root}"),  # an experiment with another model, and tags with a comma
         ("cbq100cc", "{root}"),  # a quick one
-        ("dglw", ""),  # a key deep down
-        ("ca", ""),  # a multirun
+        ("dgt1m", ""),
+        ("dgbx", ""),  # in AVIX mode, like those below
+        ("dgnx", ""),
+        ("dgx", ""),
+        ("dgt", ""),
+        ("dgct", ""),
+        ("avixo", ""),
+        ("dgwr", ""),  # dglw and dgro: keys deep down
+        ("ca", "{root}"),  # a multirun
+        ("caa", ""),
     ],
 )
 def test_targets_run(target: str, overrides: str, data_root: Path, tmp_path: Path) -> None:
@@ -193,5 +201,5 @@ def test_targets_run(target: str, overrides: str, data_root: Path, tmp_path: Pat
         check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    jobs = 4 if target == "ca" else 1
+    jobs = {"ca": 4, "caa": 4, "dgwr": 2}.get(target, 1)
     assert len(list(tmp_path.rglob("metrics.json"))) == jobs

@@ -1,4 +1,4 @@
-"""A model's layers, shapes, parameters and work as text: ``--config NAME``."""
+"""Models' layers, shapes, parameters and work as text: ``--config NAME [NAME ...]``."""
 
 import argparse
 import sys
@@ -23,20 +23,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: Its words; None: those of this process.
     """
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", "-c", default=DEFAULT, help=f"a model config ({DEFAULT})")
+    parser.add_argument(
+        "--config", "-c", nargs="+", default=[DEFAULT], help=f"model configs ({DEFAULT})"
+    )
     parser.add_argument("--data", help="a data config; by default the one the model is sized on")
     parser.add_argument("--list-configs", action="store_true", help="name the model configs")
     given = parser.parse_args(arguments)
     if given.list_configs:
         print("\n".join(model_names()))
         return
-    try:
-        configured = build_configured(given.config, given.data)
-    except ConfigError as error:
-        sys.exit(f"error: {error}")
-    kind = type(configured.network).__name__
-    print(f"{configured.name}: {kind} on data={configured.data}")
-    print(table(trace(configured.network)))
+    for number, name in enumerate(given.config):
+        try:
+            configured = build_configured(name, given.data)
+        except ConfigError as error:
+            sys.exit(f"error: {error}")
+        kind = type(configured.network).__name__
+        print("\n" * (number > 0) + f"{name}: {kind} on data={configured.data}")
+        print(table(trace(configured.network)))
 
 
 def table(traced: Trace) -> str:

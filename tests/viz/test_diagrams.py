@@ -53,6 +53,14 @@ def test_the_table_has_every_layer_and_the_totals(capsys):
     assert "of hidden.3" in second
 
 
+def test_one_table_after_the_other(capsys):
+    simple_model_diagram.main(["--config", "avix_cnn_11k", "mnist_sdn_8k"])
+    first, second = capsys.readouterr().out.strip().split("\n\n")
+    assert first.startswith("avix_cnn_11k: SimpleCNN on data=avix_72dss\n")
+    assert second.startswith("mnist_sdn_8k: SimpleDenseNet on data=mnist\n")
+    assert {table.splitlines()[-1].split()[0] for table in (first, second)} == {"total"}
+
+
 @pytest.mark.parametrize("command", [simple_model_diagram.main, enhanced_model_diagrams.main])
 def test_an_unknown_model_is_one_sentence(command):
     with pytest.raises(SystemExit, match="There is no model config 'avix_rnn'"):
