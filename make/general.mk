@@ -4,7 +4,7 @@ h help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
 	  /^[a-z0-9_ -]+:.*## / { \
-	    if (length($$1) > 40) { printf "  %s\n", $$1; $$1 = "" } \
+	    if (length($$1) > 40) { printf "  %s \n", $$1; $$1 = "" } \
 	    printf "  %-40s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 lc list-configs: ## The names that each config group offers
