@@ -25,6 +25,7 @@ from src.models.components import MultiheadNetwork
 from src.models.losses import HeadLoss, head_loss
 from src.models.multihead_module import MultiheadLitModule
 from src.models.tables import NETWORKS
+from src.optimization import check_criterion, use_criterion
 from src.schema.specs import Spec
 from src.utils.errors import ConfigError
 from src.vimh.metadata import Metadata
@@ -71,10 +72,12 @@ def build(cfg: DictConfig) -> Built:
         ConfigError: If the config does not fit the data set; names the key to change.
         VIMHError: If the data set is not what it should be.
     """
+    use_criterion(cfg)
     settings = ModelSettings.of(cfg)
     datamodule = called(partial(hydra.utils.instantiate, cfg.data), "data")
     datamodule.prepare_data()
     preparation = datamodule.build_preparation()
+    check_criterion(cfg, list(datamodule.metadata.parameters))
     model = build_from(settings, datamodule.metadata, preparation)
     fit_data_to_model(datamodule, model)
     return Built(datamodule, model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import hydra
@@ -12,6 +13,7 @@ rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from src.cli import entry_point  # noqa: E402
 from src.config_check import EvalConfig, check_config  # noqa: E402
+from src.overrides import add_or_override  # noqa: E402
 from src.utils import (  # noqa: E402
     extras,
     instantiate_loggers,
@@ -82,4 +84,5 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    sys.argv[1:] = add_or_override(sys.argv[1:])
     main()

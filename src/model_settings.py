@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from src.models.components import MultiheadNetwork
+from src.optimization import build_partial
 from src.schema.plain import plain_node
 from src.schema.specs import Lookup, NotDerivedError, Spec, imported, spec_of
 from src.utils.errors import ConfigError
@@ -58,7 +59,7 @@ class ModelSettings:
         config = {key: plain_node(cfg, key) for key in ("data", "model", "loss")}
         model = config["model"]
         optimizer, scheduler = (
-            called(partial(hydra.utils.instantiate, cfg.model.get(key)), f"model.{key}")
+            called(partial(build_partial, cfg, key), f"model.{key}")
             for key in ("optimizer", "scheduler")
         )
         return cls(

@@ -5,6 +5,7 @@ compose → build → run → report; docs/configuration.md says how the config 
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from src.cli import entry_point  # noqa: E402
 from src.config_check import TrainConfig, check_config  # noqa: E402
+from src.overrides import add_or_override  # noqa: E402
 from src.resume import run_folder  # noqa: E402
 from src.utils import (  # noqa: E402
     extras,
@@ -111,4 +113,5 @@ def main(cfg: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
+    sys.argv[1:] = add_or_override(sys.argv[1:])
     main()

@@ -1,0 +1,106 @@
+"""Optimiser, scheduler and criterion of a config, checked before anything is trained."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, open_dict
+
+from src.utils.errors import ConfigError
+
+# configs/model/optimizer has it where PyTorch does; another `_target_` may not.
+FUSED = "fused"
+
+
+def build_partial(cfg: DictConfig, key: str) -> Any:
+    """Build the optimiser or scheduler that only lacks its parameters or its optimiser.
+
+    ``model.optimizer._target_=torch.optim.RMSprop`` keeps the other keys of the config. ``fused``
+    says how an optimiser works and not what it does, so it is left out where the optimiser has no
+    such argument. Any other key that does not fit is a mistake.
+
+    Args:
+        cfg: The composed config.
+        key: ``optimizer`` or ``scheduler``, under ``model``.
+
+    Returns:
+        A partial, or None where the config has null.
+
+    Raises:
+        ConfigError: If there is no such class, or it has no such argument.
+    """
+    node = cfg.model.get(key)
+    if node is None:
+        return None
+    where = f"model.{key}"
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        raise ConfigError(
+            f"{where} is {node!r}, but it takes keys such as {where}._target_: model/{key}=NAME "
+            f"chooses a file of configs/model/{key}."
+        )
+    parameters = _parameters(node["_target_"], where)
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return hydra.utils.instantiate(node)
+    node = node.copy()
+    if FUSED in node and FUSED not in parameters:
+        with open_dict(node):
+            node.pop(FUSED)
+    known = [name for name in parameters if name not in ("self", "params", "optimizer")]
+    for name in (str(name) for name in node):
+        if name not in known and name not in ("_target_", "_partial_"):
+            raise ConfigError(
+                f"{where}.{name}: {node['_target_']} has no such argument, it has "
+                f"{', '.join(known)}. ~{where}.{name} on the command line leaves it out."
+            )
+    return hydra.utils.instantiate(node)
+
+
+def use_criterion(cfg: DictConfig) -> None:
+    """Put ``model.criterion``, the other spelling of a loss, in the place of ``loss``.
+
+    Args:
+        cfg: The composed config; ``loss`` is changed in place where ``model.criterion`` is given.
+
+    Raises:
+        ConfigError: If the criterion has no ``_target_``.
+    """
+    criterion = cfg.model.get("criterion")
+    if criterion is None or all(value is None for value in criterion.values()):
+        return
+    if criterion.get("_target_") is None:
+        raise ConfigError(
+            f"model.criterion has {', '.join(criterion)} but no loss: name one by "
+            "model.criterion._target_=torch.nn.CrossEntropyLoss, or use loss=NAME."
+        )
+    cfg.loss = criterion
+
+
+def check_criterion(cfg: DictConfig, heads: Sequence[str]) -> None:
+    """Refuse ``model.criterion``, the loss of a single head, where the data have several.
+
+    Args:
+        cfg: The composed config.
+        heads: The names of the data set's parameters.
+
+    Raises:
+        ConfigError: If there is a criterion, and more than one head.
+    """
+    criterion = cfg.model.get("criterion")
+    if criterion is not None and criterion.get("_target_") and len(heads) > 1:
+        raise ConfigError(
+            f"model.criterion is the loss of a single head, and the data set has {len(heads)}: "
+            f"{', '.join(heads)}. loss=NAME or loss._target_=CLASS gives each of them its own."
+        )
+
+
+def _parameters(target: Any, where: str) -> dict[str, inspect.Parameter]:
+    try:
+        found = hydra.utils.get_object(target)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{where}._target_: {error}") from error
+    if not callable(found):
+        raise ConfigError(f"{where}._target_ is {target}, which builds nothing: name a class")
+    return dict(inspect.signature(found).parameters)

@@ -1,0 +1,46 @@
+"""Additions that may be overrides; tests/test_typed_lines.py runs the lines."""
+
+import subprocess
+import sys
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from src.overrides import add_or_override
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize(
+    ("typed", "taken"),
+    [
+        ("+trainer.gradient_clip_val=0.5", "++trainer.gradient_clip_val=0.5"),
+        ("+trainer.limit_val_batches=1,2", "++trainer.limit_val_batches=1,2"),  # a sweep
+        ("+model.optimizer.momentum=0.9", "++model.optimizer.momentum=0.9"),
+        ("+trainer.max_time='00:00:01:00'", "++trainer.max_time='00:00:01:00'"),
+        *(
+            (word, word)
+            for word in ("++trainer.max_steps=3", "trainer.max_steps=3", "-m", "--help")
+        ),
+        *((word, word) for word in ("+experiment=example", "+model/optimizer=sgd", "~logger.csv")),
+        ("+recipe@data.source.recipe=simple", "+recipe@data.source.recipe=simple"),
+        ("input=+a.b=c.wav", "input=+a.b=c.wav"),
+    ],
+)
+def test_words(typed: str, taken: str) -> None:
+    assert add_or_override([typed]) == [taken]
+
+
+def test_an_added_key_may_be_there() -> None:
+    said = ["experiment=mnist_vit_995", "+trainer.gradient_clip_val=0.5", "+trainer.new_key=1"]
+    with initialize_config_dir(version_base="1.3", config_dir=str(ROOT / "configs")):
+        cfg = compose("train", add_or_override(said))
+    assert (cfg.trainer.gradient_clip_val, cfg.trainer.new_key) == (0.5, 1)
+
+
+@pytest.mark.parametrize("script", ["src/train.py", "src/eval.py"])
+def test_the_commands_take_additions_of_keys_that_are_there(script: str) -> None:
+    words = ["+trainer.max_epochs=7", "--cfg", "job", "--package", "trainer"]
+    done = subprocess.run(
+        [sys.executable, script, *words], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "max_epochs: 7" in done.stdout
