@@ -117,3 +117,27 @@ def test_a_run_with_a_criterion(short) -> None:
 def test_a_criterion_that_does_not_fit_is_one_sentence(line: str, message: str, short) -> None:
     with pytest.raises(ConfigError, match=message):
         train(short(*line.split()))
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "saved"),
+    [
+        ("grouped_progress_bar", True),
+        ("grouped_progress_bar_with_gradients", True),
+        ("none", False),
+        ("gradient_stats", False),
+    ],
+)
+def test_a_run_says_which_weights_were_tested(
+    callbacks: str, saved: bool, short, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, objects = train(short(f"callbacks={callbacks}", "trainer.limit_train_batches=1"))
+    printed = capsys.readouterr().out
+    assert ("the weights of the last step were tested" in printed) != saved
+    assert ("evaluate:  python src/eval.py ckpt_path=" in printed) == saved
+    assert bool(objects["trainer"].checkpoint_callback) == saved
+
+
+def test_nothing_is_said_of_weights_where_nothing_was_tested(short, capsys) -> None:
+    train(short("callbacks=none", "test=false", "trainer.limit_train_batches=1"))
+    assert "were tested" not in capsys.readouterr().out

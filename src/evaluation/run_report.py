@@ -68,6 +68,8 @@ def report_run(
     if checkpoint:
         console.print(f"Checkpoint:  {checkpoint}", soft_wrap=True)
         console.print(f"  evaluate:  python src/eval.py ckpt_path={checkpoint}", soft_wrap=True)
+    elif cfg.train and stage == "test":
+        console.print("Checkpoint:  none was saved, so the weights of the last step were tested")
     print_loggers(console, loggers)
     console.print(f"Run:         {cfg.paths.output_dir}", soft_wrap=True)
 

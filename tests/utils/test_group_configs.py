@@ -11,7 +11,7 @@ import lightning.pytorch.loggers
 import pytest
 from hydra import compose, initialize_config_dir
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy
 from omegaconf import OmegaConf
 
@@ -19,6 +19,7 @@ import src.resume  # noqa: F401 - the resolvers of configs/hydra/train.yaml
 from src.callbacks.checkpoint_io import AtomicCheckpointIO
 from src.callbacks.gradient_stats import GradientStats
 from src.callbacks.grouped_progress_bar import GroupedProgressBar
+from src.callbacks.last_checkpoint import LastCheckpoint
 from src.utils import instantiate_callbacks, instantiate_loggers
 
 MONITOR = "monitor.metric=val/loss"
@@ -58,6 +59,26 @@ def test_every_callback_builds(project_root: Path, compose_config: Any) -> None:
         callbacks = instantiate_callbacks(cfg.get("callbacks"))
         assert all(isinstance(callback, Callback) for callback in callbacks)
         assert callbacks or name == "none"
+
+
+@pytest.mark.parametrize(
+    ("choice", "stops"),
+    [
+        ("grouped_progress_bar", True),
+        ("grouped_progress_bar_with_gradients", False),
+        ("[grouped_progress_bar,grouped_progress_bar_with_gradients]", True),
+        ("[default,grouped_progress_bar]", True),
+    ],
+)
+def test_a_bar_alone_brings_checkpoints(compose_config: Any, choice: str, stops: bool) -> None:
+    cfg = compose_config("train", f"callbacks={choice}", MONITOR)
+    callbacks = instantiate_callbacks(cfg.callbacks)
+    for kind in (ModelCheckpoint, LastCheckpoint, GroupedProgressBar):
+        assert sum(isinstance(callback, kind) for callback in callbacks) == 1
+    assert any(isinstance(callback, EarlyStopping) for callback in callbacks) == stops
+    (bar,) = (callback for callback in callbacks if isinstance(callback, GroupedProgressBar))
+    tracked = any(isinstance(callback, GradientStats) for callback in callbacks)
+    assert tracked == (bar.with_gradients or "default" in choice)
 
 
 @pytest.mark.parametrize(
