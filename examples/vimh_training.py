@@ -3,12 +3,17 @@
 python examples/vimh_training.py                 a network in about a minute
 python examples/vimh_training.py --demo          fewer samples and epochs: ten seconds
 python examples/vimh_training.py --save-plots    and a picture of predicted against true
+python examples/vimh_training.py --data-dir data-vimh/NAME          a data set that is there
+python examples/vimh_training.py --analyze-only --checkpoint FILE   no training, only the errors
 """
 
 import argparse
+import json
+import sys
 import warnings
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import rootutils
 
@@ -18,11 +23,16 @@ import lightning.pytorch as pl  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
+from src.build import fit_data_to_model  # noqa: E402
+from src.callbacks.checkpoint_io import AtomicCheckpointIO  # noqa: E402
+from src.checkpoint import load_model, read_checkpoint  # noqa: E402
 from src.data.sources.generator import GeneratorSource  # noqa: E402
 from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
 from src.models.components import SimpleCNN  # noqa: E402
 from src.models.losses import DirectParameterGradientLoss  # noqa: E402
 from src.models.multihead_module import MultiheadLitModule  # noqa: E402
+from src.utils.errors import CheckpointError, ConfigError  # noqa: E402
+from src.vimh.errors import VIMHError  # noqa: E402
 
 # A decaying sawtooth of 100 Hz: how hard it was struck, and how fast it decays.
 RECIPE = {
@@ -42,12 +52,21 @@ RECIPE = {
 }  # fmt: skip
 
 
-def make_data(num_samples: int, folder: Path) -> VIMHDataModule:
+def make_data(num_samples: int, folder: Path, batch_size: int = 128) -> VIMHDataModule:
     """Synthesises the data set, unless it is there already, and splits it."""
     recipe = RECIPE | {"dataset": {"name": "example", "size": num_samples}}
     source = GeneratorSource(recipe, folder)
     # Images are scaled one by one, so the level is not in them: `level` puts it beside them.
-    data = VIMHDataModule(source=source, auxiliary_features=["level", "decay_time"])
+    features = ["level", "decay_time"]
+    data = VIMHDataModule(source=source, auxiliary_features=features, batch_size=batch_size)
+    data.prepare_data()
+    return data
+
+
+def open_data(folder: Path, batch_size: int) -> VIMHDataModule:
+    """A data set that is there, with the level beside the image where the set knows it."""
+    features = ["level"] if VIMHDataModule(folder).metadata.has_scale_factors else None
+    data = VIMHDataModule(folder, auxiliary_features=features, batch_size=batch_size)
     data.prepare_data()
     return data
 
@@ -71,11 +90,30 @@ def make_model(data: VIMHDataModule) -> MultiheadLitModule:
         head_margin=0.05,  # a sigmoid reaches its ends only in infinity
         parameters=parameters,
         preparation=preparation,
+        provenance=describe(data),
     )
 
 
+def describe(data: VIMHDataModule) -> dict[str, Any]:
+    """What a checkpoint needs so that --analyze-only and src/predict.py build the model again."""
+    features = data.preparation_arguments["auxiliary_features"]
+    config = {
+        "data": {"auxiliary_features": features},
+        "model": {"net": {"_target_": "src.models.components.SimpleCNN"}, "head_margin": 0.05},
+        "loss": {"_target_": "src.models.losses.DirectParameterGradientLoss"},
+    }
+    return {"format": 1, "config": config, "metadata": data.metadata.to_json()}
+
+
+def load(checkpoint: Path, data: VIMHDataModule) -> MultiheadLitModule:
+    """The model of a checkpoint, of this example or of src/train.py; the data have to fit it."""
+    model = load_model(read_checkpoint(checkpoint))
+    fit_data_to_model(data, model)
+    return model
+
+
 def train(data: VIMHDataModule, model: MultiheadLitModule, max_epochs: int) -> pl.Trainer:
-    """Fits and returns the trainer; without checkpoints and logs, to stay short."""
+    """Fits and returns the trainer; without a best checkpoint and logs, to stay short."""
     # A batch is one read here, so no worker is missing; the other two are Lightning's own affair.
     for advice in (".*does not have many workers", ".*LeafSpec", ".*on_after_batch_transfer"):
         warnings.filterwarnings("ignore", message=advice)
@@ -87,6 +125,7 @@ def train(data: VIMHDataModule, model: MultiheadLitModule, max_epochs: int) -> p
         enable_model_summary=False,
         enable_progress_bar=False,
         use_distributed_sampler=False,  # the loader knows its rank itself
+        plugins=[AtomicCheckpointIO()],  # a file that is written whole, and read without code
     )
     trainer.fit(model, datamodule=data)
     return trainer
@@ -104,15 +143,32 @@ def predict(data: VIMHDataModule, model: MultiheadLitModule) -> dict[str, np.nda
     return {name: np.concatenate(found, axis=1) for name, found in pairs.items()}
 
 
-def report(data: VIMHDataModule, pairs: dict[str, np.ndarray]) -> None:
-    """Prints the error of each parameter beside that of always saying the mean."""
+def measure(data: VIMHDataModule, pairs: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+    """Parameter name -> its mean error, that of always saying the mean, and the share in a JND."""
+    found: dict[str, dict[str, Any]] = {}
     for name, (predicted, true) in pairs.items():
         parameter = data.metadata.parameters[name]
-        error, guess = np.abs(predicted - true), np.abs(true - true.mean())
-        within = np.mean(error <= parameter.tolerance())
+        error = np.abs(predicted - true)
+        found[name] = {
+            "unit": parameter.unit,
+            "mean_error": float(error.mean()),
+            "mean_error_of_the_mean": float(np.abs(true - true.mean()).mean()),
+            # A parameter without a step has no JND.
+            "within_one_jnd": float(np.mean(error <= parameter.tolerance()))
+            if parameter.step
+            else None,
+        }
+    return found
+
+
+def report(measured: dict[str, dict[str, Any]]) -> None:
+    """Prints the error of each parameter beside that of always saying the mean."""
+    for name, found in measured.items():
+        within = found["within_one_jnd"]
         print(
-            f"{name}: mean error {error.mean():.3f} {parameter.unit} (always the mean: "
-            f"{guess.mean():.3f}), within one JND {within:.1%}"
+            f"{name}: mean error {found['mean_error']:.3f} {found['unit']} (always the mean: "
+            f"{found['mean_error_of_the_mean']:.3f})"
+            + ("" if within is None else f", within one JND {within:.1%}")
         )
 
 
@@ -133,26 +189,63 @@ def save_plot(data: VIMHDataModule, pairs: dict[str, np.ndarray], path: Path) ->
     print(f"picture: {path}")
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--demo", action="store_true", help="512 samples, 5 epochs")
-    parser.add_argument("--save-plots", action="store_true", help="write predictions.png")
-    parser.add_argument("--folder", type=Path, default=ROOT / "logs" / "example", help="for files")
+    add = parser.add_argument
+    add("--demo", action="store_true", help="512 samples, 5 epochs")
+    add("--save-plots", action="store_true", help="write predictions.png")
+    add("--folder", type=Path, default=ROOT / "logs" / "example", help="for files")
+    add("--data-dir", type=Path, help="a VIMH data set; by default one is made")
+    add("--max-epochs", type=int, help="by default 20, with --demo 5")
+    add("--batch-size", type=int, default=128, help="samples of a step (128)")
+    add("--analyze-only", action="store_true", help="measure --checkpoint, without training")
+    add("--checkpoint", type=Path, help="of an earlier run, for --analyze-only")
+    add("--export-results", type=Path, help="write the figures into this JSON file")
     options = parser.parse_args()
-    num_samples, max_epochs = (512, 5) if options.demo else (8192, 20)
+    if options.analyze_only != (options.checkpoint is not None):
+        parser.error("--analyze-only and --checkpoint FILE go together")
+    if options.max_epochs is None:
+        options.max_epochs = 5 if options.demo else 20
+    return options
 
+
+def run(options: argparse.Namespace) -> None:
+    """Data, model, training, errors."""
+    num_samples = 512 if options.demo else 8192
     pl.seed_everything(42, verbose=False)
-    data = make_data(num_samples, options.folder)
-    model = make_model(data)
-    print(f"{num_samples} samples in {data.data_dir}")
-    train(data, model, max_epochs)
+    if options.data_dir is None:
+        data = make_data(num_samples, options.folder, options.batch_size)
+    else:
+        data = open_data(options.data_dir, options.batch_size)
+    sizes = data.get_dataset_info()["split_sizes"]
+    print(f"{sum(sizes.values())} samples in {data.data_dir}, {sizes['test']} of them to test")
+    checkpoint = options.checkpoint or options.folder / "model.ckpt"
+    if options.analyze_only:
+        model = load(checkpoint, data)
+    else:
+        model = make_model(data)
+        train(data, model, options.max_epochs).save_checkpoint(checkpoint, weights_only=True)
     pairs = predict(data, model)
-    report(data, pairs)
+    measured = measure(data, pairs)
+    report(measured)
+    print(f"checkpoint: {checkpoint}")
+    if options.export_results is not None:
+        results = {"dataset": str(data.data_dir), "checkpoint": str(checkpoint), "test": measured}
+        options.export_results.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        print(f"figures: {options.export_results}")
     if options.save_plots:
         save_plot(data, pairs, options.folder / "predictions.png")
+
+
+def main() -> None:
+    """Runs, and says a mistake in one sentence."""
+    try:
+        run(arguments())
+    except (CheckpointError, ConfigError, VIMHError) as mistake:
+        sys.exit(f"error: {mistake}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from examples import vimh_training
+from src.checkpoint import load_model, read_checkpoint
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 
@@ -45,6 +48,55 @@ def test_the_training_example(tmp_path: Path) -> None:
 def test_the_demo_is_short(tmp_path: Path) -> None:
     done = run("examples/vimh_training.py", "--demo", "--folder", str(tmp_path), timeout=120)
     assert "512 samples" in done.stdout
+
+
+@pytest.fixture
+def example(monkeypatch: pytest.MonkeyPatch):
+    """The example's command line, in this process."""
+
+    def called(*words: object) -> None:
+        monkeypatch.setattr(sys, "argv", ["vimh_training.py", *map(str, words)])
+        vimh_training.main()
+
+    return called
+
+
+def test_a_data_set_of_ones_own_and_a_checkpoint_to_look_at(
+    example, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example("--demo", "--folder", tmp_path, "--max-epochs", 1)
+    (own,) = tmp_path.glob("vimh-*")
+    line = ("--data-dir", own, "--folder", tmp_path)
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    example(*line, "--max-epochs", 2, "--batch-size", 64, "--export-results", first)
+    assert "512 samples" in capsys.readouterr().out
+    checkpoint = tmp_path / "model.ckpt"
+    saved = checkpoint.read_bytes()
+    example(*line, "--analyze-only", "--checkpoint", checkpoint, "--export-results", second)
+    assert checkpoint.read_bytes() == saved  # not trained any further
+    results = json.loads(first.read_text(encoding="utf-8"))
+    assert results == json.loads(second.read_text(encoding="utf-8"))
+    assert list(results["test"]) == ["note_velocity", "log10_decay_time"]
+    assert 0 < results["test"]["log10_decay_time"]["mean_error"] < 1.0
+    # The same file is a checkpoint for the other commands.
+    assert load_model(read_checkpoint(checkpoint)).preparation.auxiliary_size == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--analyze-only", "--analyze-only and --checkpoint FILE go together"),
+        ("--checkpoint model.ckpt", "--analyze-only and --checkpoint FILE go together"),
+        ("--data-dir nowhere", "nowhere"),
+        ("--demo --folder {folder} --analyze-only --checkpoint no.ckpt", "error: no.ckpt"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    line: str, message: str, example, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        example(*line.format(folder=tmp_path).split())
+    assert message in f"{stopped.value} {capsys.readouterr().err}"
 
 
 @pytest.mark.slow

@@ -1,7 +1,10 @@
 """Targets keep the meaning that people know them by from the system that came before."""
 
+import json
+import re
 import shlex
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -176,3 +179,29 @@ def test_the_diagram_of_any_config() -> None:
     ).stdout
     words = shlex.split(printed)
     assert words[1:] == ["viz/simple_model_diagram.py", "--config", "mnist_vit_38k"]
+
+
+LAUNCHED = {
+    entry["name"]: entry["args"]
+    for entry in json.loads((ROOT / ".vscode" / "launch.json").read_text())["configurations"]
+    if entry.get("program", "").endswith("src/train.py")
+}
+
+
+def test_the_entries_that_people_look_for_in_the_editor_are_there() -> None:
+    wanted = "direct_gradient_normalized direct_gradient_training_1m avix-sdn-64k avix-mlp-64k"
+    assert {*wanted.split(), "avix-cnn-jnd"} <= set(LAUNCHED)
+
+
+@pytest.mark.parametrize("name", LAUNCHED)
+def test_an_entry_of_the_editor_composes(name: str, compose_config) -> None:
+    assert compose_config("train", *LAUNCHED[name]).tags != ["dev"]  # an experiment's own
+
+
+def test_pre_commit_is_among_the_requirements() -> None:
+    """CONTRIBUTING.md tells people to install its hooks."""
+    pinned = re.findall(r"^([\w-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    names = {name.replace("_", "-") for name in pinned}
+    assert {"pre-commit", "cfgv", "identify", "nodeenv", "virtualenv"} <= names
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert "pre-commit" in project["optional-dependencies"]["dev"]
