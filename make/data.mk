@@ -32,6 +32,9 @@ dd display-data: $(READY) ## Look at the newest data set; ARGS="NAME --save out.
 sr resonator-data: $(READY) ## 16384 samples of a resonator: frequency and Q
 	@$(GENERATE) --config-name generate_resonator $(ARGS)
 
+sst string-data: $(READY) ## 8192 samples of a plucked string: pitch and decay
+	@$(GENERATE) --config-name generate_stk $(ARGS)
+
 sm moog-data: $(READY) ## The ladder synthesiser: 16384 samples of 4 parameters, 32768 of 10
 	@$(GENERATE) --config-name generate_moog_basic $(ARGS)
 	@$(GENERATE) --config-name generate_moog_envelope $(ARGS)

@@ -34,6 +34,9 @@ el evaluate: $(READY) ## Report on a checkpoint: intervals, baselines, pictures,
 ev exp-vimh: $(READY) ## CNN 64k on the 72-sample grid
 	$(call train,experiment=vimh_cnn)
 
+evimhstk exp-vimh-stk: $(READY) ## CNN 64k on a plucked string: pitch and decay
+	$(call train,experiment=vimh_cnn_stk)
+
 evimh exp-vimh-16kdss: $(READY) ## CNN 64k on 16384 random samples, cross-entropy
 	$(call train,experiment=vimh_cnn_16kdss)
 

@@ -134,7 +134,7 @@ def test_cutoff_takes_the_harmonics_away_and_resonance_lifts_those_at_the_cutoff
     assert relative_db[0] < 0
 
 
-@pytest.mark.parametrize("name", ["resonator", "moog_basic", "moog_envelope"])
+@pytest.mark.parametrize("name", ["resonator", "stk", "moog_basic", "moog_envelope"])
 def test_the_bytes_do_not_depend_on_chunks_and_threads(
     name: str, make_recipe: Any, tmp_path: Path
 ) -> None:

@@ -10,13 +10,14 @@ SYNTHS = {
     "src.synth.resonator.ResonatorSynth": {
         "log10_frequency": (2.0, 3.0, 0.1), "log10_q": (0.0, 2.0, 0.1),
     },
+    "src.synth.string.StringSynth": {"note_number": (45, 57, 1)},
 }  # fmt: skip
 
 
 @pytest.fixture(params=SYNTHS)
 def synthesizer(request):
     ranges = {**SYNTHS[request.param], "note_velocity": (10, 126, 2)}
-    if "Saw" in request.param:
+    if "Resonator" not in request.param:
         ranges["log10_decay_time"] = (-2.0, 0.3, 0.1)
     options = {"excitation": "noise"} if "Resonator" in request.param else {}
     parameters = {n: {"min": a, "max": b, "step": s} for n, (a, b, s) in ranges.items()}
