@@ -176,7 +176,11 @@ def test_velocity_is_the_amplitude() -> None:
         ({}, {"position": 1.0}, "synth.position must be between 0 and 1, found 1"),
         ({}, {"contact_s": 0.0}, "at least one sample"),
         ({}, {"noise_seed": -1}, "not negative"),
-        ({"note_number": {"min": 69, "max": 105, "step": 0.5}}, {}, "at most 2000 Hz, four samples"),
+        (
+            {"note_number": {"min": 69, "max": 105, "step": 0.5}},
+            {},
+            "at most 2000 Hz, four samples",
+        ),
         ({"note_number": {"min": -48, "max": -24, "step": 0.5}}, {}, "at least 1 Hz"),
     ],
 )
