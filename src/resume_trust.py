@@ -26,6 +26,7 @@ from src.utils.errors import ConfigError
 
 MAX_BYTES = 4 * 2**20  # of a config's file
 TARGET = "_target_"
+FORMER_TRAINER = "lightning.pytorch.trainer.Trainer"  # of runs from before src.utils.trainer
 AGAIN = "a run's folder is not trusted with it. Say it again on the command line, or start anew"
 _REFERENCE = re.compile(r"\$\{[\w.\[\]]+\}")  # to another key; a resolver has a colon
 
@@ -96,7 +97,9 @@ def check_config(config: Any, own: Any, trusted: frozenset[str], where: Path) ->
         ConfigError: Naming the key.
     """
     for key, name, value, in_own in _leaves(config, own):
-        if name == TARGET and (not isinstance(value, str) or value not in trusted):
+        # Null imports nothing: model.criterion has it until somebody names a class.
+        named = name == TARGET and value is not None
+        if named and (not isinstance(value, str) or value not in trusted):
             raise ConfigError(
                 f"{where}: {key} is {shown(value, 200)}, which neither your configs nor your "
                 f"command line name; {AGAIN}"
@@ -159,8 +162,9 @@ def trusted_targets(own: Any) -> frozenset[str]:
     """
     import torch  # here: --help does not wait for it
 
+    found = {FORMER_TRAINER}
     bases = (torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)
-    found = set(targets_in(own))
+    found |= set(targets_in(own))
     for source in GlobalHydra.instance().config_loader().get_search_path().get_path():
         path = (source.path or "").removeprefix("file://")
         if path and "://" not in path:  # others are parts of installed packages

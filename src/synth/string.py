@@ -1,12 +1,14 @@
 """A plucked or struck string: a delay line in a loop with a damping filter."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import scipy.signal
+from annotated_types import Interval
 from jaxtyping import Float32, Float64, Int64
 
+from src.schema.bounds import OneOf, Seed
 from src.synth.synthesizers import Synthesizer, fill_lanes, midi_to_hz
 from src.vimh.errors import VIMHError
 
@@ -105,10 +107,10 @@ class StringSynth(Synthesizer):
         *,
         sample_rate_hz: int,
         duration_s: float,
-        excitation: str = "pluck",
-        position: float = 0.2,
-        contact_s: float = 0.001,
-        noise_seed: int = 0,
+        excitation: Annotated[str, OneOf(EXCITATIONS)] = "pluck",
+        position: Annotated[float, Interval(gt=0, lt=1)] = 0.2,
+        contact_s: Annotated[float, Interval(gt=0, le=3600)] = 0.001,
+        noise_seed: Seed = 0,
     ) -> None:
         super().__init__(parameters, sample_rate_hz=sample_rate_hz, duration_s=duration_s)
         if excitation not in EXCITATIONS:
