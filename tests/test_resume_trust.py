@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from src.resume import resumed_config
+from src.resume_trust import FORMER_TRAINER
 from src.utils.errors import ConfigError
 
 CANARY = "a secret of the environment"
@@ -61,12 +62,20 @@ def test_an_honest_run_goes_on(plant: Plant) -> None:
     assert overrides == ["experiment=avix_quick", "logger=csv", "trainer.max_epochs=2"]
 
 
+def test_a_run_from_before_the_trainer_was_ours_goes_on(plant: Plant) -> None:
+    former = {"_target_": FORMER_TRAINER, "max_epochs": 5}
+    folder = plant(lambda config: config.update(trainer=former))
+    cfg, _ = resumed_config("train", folder, ["ckpt_path=last"])
+    assert cfg.trainer == former
+
+
 PLACES: dict[str, Callable[[dict, Path], object]] = {
     "callback": lambda c, mark: c["callbacks"].update(evil=marker(mark)),
     "logger": lambda c, mark: c["logger"].update(evil=marker(mark)),
     "net": lambda c, mark: c["model"].update(net=marker(mark)),
     "loss": lambda c, mark: c.update(loss=marker(mark)),
     "optimizer": lambda c, mark: c["model"].update(optimizer=marker(mark)),
+    "criterion": lambda c, mark: c["model"].update(criterion=marker(mark)),
     "source": lambda c, mark: c["data"].update(source=marker(mark)),
     "transform": lambda c, mark: c["data"].update(train_transform=marker(mark)),
     "trainer": lambda c, mark: c.update(trainer=marker(mark)),
