@@ -180,8 +180,9 @@ def check_model(model: Mapping[str, Any]) -> None:
         ConfigError: Naming the key.
     """
     from src.models.multihead_module import MultiheadLitModule
+    from src.optimization import without_fused
 
-    parts = ("net", "optimizer", "scheduler", "loss")
+    parts = ("net", "optimizer", "scheduler", "loss", "criterion")
     known = [key for key in signature_of(MultiheadLitModule).arguments if key not in OBJECTS]
     for key in model:
         if key not in (*known, *parts, TARGET):
@@ -190,7 +191,7 @@ def check_model(model: Mapping[str, Any]) -> None:
     check_arguments(MultiheadLitModule, given, "model", complete=False)
     for key in ("optimizer", "scheduler"):
         if model.get(key) is not None:
-            check_node(model[key], f"model.{key}")
+            check_node(without_fused(model[key], f"model.{key}"), f"model.{key}")
 
 
 # Arguments of the module that are objects; a config says them in other ways.

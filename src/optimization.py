@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import hydra
@@ -44,10 +44,10 @@ def build_partial(cfg: DictConfig, key: str) -> Any:
     parameters = _parameters(node["_target_"], where)
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         return hydra.utils.instantiate(node)
-    node = node.copy()
-    if FUSED in node and FUSED not in parameters:
+    if FUSED not in without_fused(node, where):
+        node = node.copy()
         with open_dict(node):
-            node.pop(FUSED)
+            node.pop(FUSED, None)
     known = [name for name in parameters if name not in ("self", "params", "optimizer")]
     for name in (str(name) for name in node):
         if name not in known and name not in ("_target_", "_partial_"):
@@ -56,6 +56,25 @@ def build_partial(cfg: DictConfig, key: str) -> Any:
                 f"{', '.join(known)}. ~{where}.{name} on the command line leaves it out."
             )
     return hydra.utils.instantiate(node)
+
+
+def without_fused(node: Any, where: str) -> Any:
+    """Leave ``fused`` out of an optimiser's keys where the optimiser has no such argument.
+
+    Args:
+        node: The keys; anything else than a mapping with a ``_target_`` comes back as it is.
+        where: Its key in the config.
+
+    Raises:
+        ConfigError: If there is no such class.
+    """
+    if not isinstance(node, Mapping | DictConfig) or not node.get("_target_") or FUSED not in node:
+        return node
+    parameters = _parameters(node["_target_"], where)
+    is_open = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    if FUSED in parameters or is_open:
+        return node
+    return {key: value for key, value in node.items() if key != FUSED}
 
 
 def use_criterion(cfg: DictConfig) -> None:
