@@ -9,10 +9,12 @@ from lightning.pytorch import Trainer
 from omegaconf import DictConfig, open_dict
 
 from src.checkpoint import load_model, read_checkpoint
+from src.config_check import TrainConfig, check_config
 from src.train import train
 from src.utils import instantiate_trainer
 from src.utils.errors import ConfigError
 from tests.helpers import shrink
+from tests.test_target_meanings import overrides_of
 
 # What the trainer gets from elsewhere: callbacks and logger are groups; the others are no settings.
 ELSEWHERE = {"self", "callbacks", "logger", "enable_autolog_hparams", "model_registry"}
@@ -141,3 +143,24 @@ def test_a_run_says_which_weights_were_tested(
 def test_nothing_is_said_of_weights_where_nothing_was_tested(short, capsys) -> None:
     train(short("callbacks=none", "test=false", "trainer.limit_train_batches=1"))
     assert "were tested" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(f"trainer.{line}" for line in TRAINER_LINES),
+        *(f"model.optimizer._target_=torch.optim.{name}" for name in ("RMSprop", "RAdam", "SGD")),
+        "model.criterion._target_=torch.nn.CrossEntropyLoss",
+        "callbacks=grouped_progress_bar",
+        "callbacks=grouped_progress_bar_with_gradients",
+        "experiment=vit_mnist_995",
+        "experiment=vimh_cnn_stk",
+        "data=vimh_stk model=vimh_cnn_64k",
+        "data=cifar100 model=cifar100_cnn_1m_original",
+        "experiment=avix_densenet_72dss_64k_jnd_avix",
+        *(" ".join(overrides_of(target)) for target in ("dglw", "dgro", "dgt", "dgnx", "dgbx")),
+    ],
+)
+def test_the_check_before_a_run_takes_the_line(line: str, compose_config) -> None:
+    cfg = compose_config("train", *line.split())
+    check_config(cfg, TrainConfig)
