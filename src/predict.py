@@ -59,7 +59,7 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     if cfg.play:
         find_player()
     checkpoint = read_checkpoint(cfg.ckpt_path)
-    predictor = Predictor(load_model(checkpoint), checkpoint.metadata, cfg.batch_size)
+    predictor = Predictor(load_model(checkpoint), checkpoint.metadata, cfg.batch_size, cfg.start)
     predictions, failed = predict_input(predictor, Path(cfg.input), cfg.split, cfg.limit)
     console, folder = Console(), Path(cfg.paths.output_dir)
     write_lines(folder / "predictions.jsonl", predictions, failed)

@@ -12,7 +12,8 @@ from jaxtyping import Float32, Float64, UInt8
 
 from src.data.features import check_levels
 from src.data.preparation import Preparation
-from src.evaluation.sounds import Windows, read_sound, windows
+from src.evaluation.levels import level_range_db
+from src.evaluation.sounds import STARTS, Sound, Windows, read_sound, windows
 from src.models.multihead_module import MultiheadLitModule
 from src.synth.images import ImageMaker
 from src.synth.resynthesis import resynthesise, synthesizer_of
@@ -21,6 +22,8 @@ from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import Metadata
 from src.vimh.records import OpenedDataset
+
+LEVEL_MARGIN_DB = 1.0  # beyond the levels that were heard before a sound is said to lie outside
 
 
 @dataclass(frozen=True)
@@ -63,14 +66,28 @@ class Predictor:
         model: from :func:`src.checkpoint.load_model`; used on the CPU.
         metadata: of the data set that it was trained on, as the checkpoint carries it.
         batch_size: images in a forward pass. 1: a sound gets the same bits alone and in company.
+        start: "onset": windows begin where a sound does; "file": the first one begins with the
+            file's first sample, and the others follow.
+
+    Raises:
+        ConfigError: if an argument is not one of these.
     """
 
-    def __init__(self, model: MultiheadLitModule, metadata: Metadata, batch_size: int = 1) -> None:
+    def __init__(
+        self,
+        model: MultiheadLitModule,
+        metadata: Metadata,
+        batch_size: int = 1,
+        start: str = "onset",
+    ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; it has to be 1 or more.")
+        if start not in STARTS:
+            raise ConfigError(f"start is {start!r}; it has to be {' or '.join(STARTS)}.")
         self.model = model.cpu().eval()
         self.metadata = metadata
         self.batch_size = batch_size
+        self.start = start
 
     @cached_property
     def image_maker(self) -> ImageMaker:
@@ -81,6 +98,13 @@ class Predictor:
     def synthesizer(self) -> Synthesizer | None:
         """What renders predicted values; None where the data set was not synthesised."""
         return synthesizer_of(self.metadata)
+
+    @cached_property
+    def level_range_db(self) -> tuple[float, float] | None:
+        """The levels of the training sounds; None where they were not synthesised."""
+        if self.synthesizer is None:
+            return None
+        return level_range_db(self.synthesizer, self.image_maker)
 
     @property
     def _preparation(self) -> Preparation:
@@ -101,26 +125,44 @@ class Predictor:
             VIMHError: if there is nothing in it to predict from.
         """
         spectrogram = self.image_maker.spectrogram
-        audio, notes = read_sound(path, spectrogram.sample_rate_hz)
         quietest = 10.0 ** (spectrogram.floor_db / 20.0)
+        rate_hz = spectrogram.sample_rate_hz
+        sound = read_sound(path, rate_hz, self.start, quietest)
         try:
-            cut = windows(audio, self.window_samples, spectrogram.sample_rate_hz, quietest)
+            cut = windows(sound.audio, self.window_samples, rate_hz, quietest, self.start)
         except VIMHError as error:
             raise VIMHError(f"{path}: {error}") from error
-        return self._predict_windows(str(path), cut, notes)
+        return self._predict_windows(str(path), sound, cut)
 
-    def _predict_windows(
-        self, source: str, cut: Windows, notes: tuple[str, ...]
-    ) -> list[Prediction]:
+    def _predict_windows(self, source: str, sound: Sound, cut: Windows) -> list[Prediction]:
         images, scale_factors = self.image_maker(cut.audio)
         predicted = self.predict_images(images, scale_factors)
+        notes = (*sound.notes, *cut.notes, *self._level_notes(cut.audio))
         return [
             Prediction(
-                source, images[k], row, cut.start_s[k],
-                notes=(*notes, *cut.notes), audio=cut.audio[k],
+                source, images[k], row, sound.start_s + cut.start_s[k],
+                notes=notes, audio=cut.audio[k],
             )
             for k, row in enumerate(predicted)
         ]  # fmt: skip
+
+    def _level_notes(self, audio: Float32[np.ndarray, "N T"]) -> list[str]:
+        """What there is to say of windows that are louder or quieter than all training sounds."""
+        if self.level_range_db is None:
+            return []
+        low, high = self.level_range_db
+        levels = self.image_maker.spectrogram(audio).max(axis=(1, 2))
+        outside = (levels < low - LEVEL_MARGIN_DB) | (levels > high + LEVEL_MARGIN_DB)
+        if not outside.any():
+            return []
+        found = levels[outside]
+        shown = (
+            f"{found.min():.1f} dB"
+            if len(found) == 1
+            else (f"{found.min():.1f} to {found.max():.1f} dB")
+        )
+        what = "its level" if len(levels) == 1 else f"the level of {len(found)} windows"
+        return [f"{what}, {shown}, is outside of the training range, {low:.1f} to {high:.1f} dB"]
 
     def predict_dataset(
         self, dataset: OpenedDataset, split: str, limit: int | None

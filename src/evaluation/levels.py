@@ -1,0 +1,38 @@
+"""How loud the sounds of a synthesised data set are."""
+
+import numpy as np
+
+from src.synth.images import ImageMaker
+from src.synth.resynthesis import resynthesise
+from src.synth.synthesizers import Synthesizer
+
+DRAWN = 64  # sounds at random, and as many from the corners of the parameters' ranges
+MAX_NUMBERS = 1 << 22  # samples rendered at a time: 16 MB
+
+
+def level_range_db(synthesizer: Synthesizer, image_maker: ImageMaker) -> tuple[float, float]:
+    """The lowest and the highest level of a synthesiser's sounds, by rendering some of them.
+
+    A sound's level is the highest value of its spectrogram in dB. Sounds are drawn at random and
+    at the ends of the ranges, with a fixed seed. Noise that the recipe adds is not counted.
+
+    Args:
+        synthesizer: Of the data set.
+        image_maker: Of the data set.
+    """
+    heads = synthesizer.parameters.heads
+    uniform = np.random.default_rng(0).random((2 * DRAWN, len(heads)))
+    uniform[DRAWN:] = uniform[DRAWN:].round()
+    values = {
+        name: p.dequantise(np.minimum(np.floor(uniform[:, k] * p.num_classes), p.num_classes - 1))
+        if p.is_categorical
+        else p.denormalise(uniform[:, k])
+        for k, (name, p) in enumerate(heads.items())
+    }
+    batch = max(1, MAX_NUMBERS // synthesizer.num_samples)
+    levels: list[float] = []
+    for start in range(0, len(uniform), batch):
+        some = {name: column[start : start + batch] for name, column in values.items()}
+        decibels = image_maker.spectrogram(resynthesise(synthesizer, some))
+        levels += decibels.max(axis=(1, 2)).tolist()
+    return min(levels), max(levels)
