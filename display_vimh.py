@@ -44,6 +44,31 @@ def has_display() -> bool:
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
+def pyplot_with_windows() -> Any:
+    """Matplotlib's pyplot, where it can open a window.
+
+    Raises:
+        VIMHError: if it can not: no screen answers, or no toolkit for windows is installed.
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.backends import BackendFilter, backend_registry
+
+    from src.vimh.errors import VIMHError
+
+    reason = "it has found no screen, or no toolkit such as Qt or Tk"
+    try:
+        plt.switch_backend(plt.get_backend())
+    except ImportError as error:
+        reason = str(error)
+    else:
+        if plt.get_backend().lower() in backend_registry.list_builtin(BackendFilter.INTERACTIVE):
+            return plt
+    raise VIMHError(
+        f"matplotlib can open no window: {reason}. Write the picture with --save OUT.png; "
+        "without DISPLAY and WAYLAND_DISPLAY the same is printed as a table"
+    )
+
+
 def checked(directory: Path) -> Any:
     """Checks all of a data set and says what was checked."""
     from src.vimh.records import check_dataset
@@ -94,9 +119,8 @@ def play(dataset: Any) -> None:
 
 def show(dataset: Any, directory: Path, save: Path | None) -> None:
     """Saves the picture, opens it, or prints the table."""
-    from rich.console import Console
-
     from src.evaluation.dataset_picture import dataset_figure, dataset_table
+    from src.utils.rich_utils import plain_console
     from src.vimh.errors import VIMHError
 
     if save is not None:
@@ -107,20 +131,21 @@ def show(dataset: Any, directory: Path, save: Path | None) -> None:
         figure.savefig(save, dpi=100)
         print(f"wrote {save}")
     elif has_display():
-        import matplotlib.pyplot as plt
-
+        plt = pyplot_with_windows()
         dataset_figure(dataset, plt.figure())
         plt.show()
     else:
         for table in dataset_table(dataset, directory):
-            Console().print(table)
+            plain_console().print(table)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
+    from src.utils.terminal import take_any_text
     from src.vimh.errors import VIMHError
     from src.vimh.records import open_dataset
 
+    take_any_text()
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -112,9 +112,13 @@ def run(overrides: list[str]) -> None:
     from omegaconf import DictConfig
     from omegaconf.errors import OmegaConfBaseException
 
+    from src.command_line import user_paths
     from src.synth.parts import generate
     from src.synth.sections import RecipeError
+    from src.utils.terminal import take_any_text
     from src.vimh.errors import VIMHError
+
+    take_any_text()
 
     @hydra.main(
         version_base="1.3", config_path=str(ROOT / "configs"), config_name="generate_simple"
@@ -128,7 +132,7 @@ def run(overrides: list[str]) -> None:
             stop(EXIT_FAILED, str(error))
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of a printed trace
-    sys.argv[1:] = overrides
+    sys.argv[1:] = user_paths(overrides)
     try:
         task()
     except (HydraException, OmegaConfBaseException) as error:

@@ -94,8 +94,10 @@ def output_format(source: Path) -> Any:
 
 def main() -> None:
     """The command line."""
+    from src.utils.terminal import take_any_text
     from src.vimh.errors import VIMHError
 
+    take_any_text()
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

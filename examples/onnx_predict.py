@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+if len(sys.argv) != 3:
+    sys.exit("usage: python examples/onnx_predict.py MODEL.onnx DATA_SET_FOLDER")
 model_path, dataset = Path(sys.argv[1]), Path(sys.argv[2])
 session = onnxruntime.InferenceSession(model_path, providers=["CPUExecutionProvider"])
 about = session.get_modelmeta().custom_metadata_map

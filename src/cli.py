@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -16,7 +15,9 @@ from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from src.resume import CHECKPOINT
 from src.utils.errors import CheckpointError, ConfigError, Interrupted
+from src.utils.words import path_word
 from src.vimh.disk import DISK_ERRORS, cannot_write
 from src.vimh.errors import VIMHError
 
@@ -26,9 +27,6 @@ class JobError(CompactHydraException):
 
 
 Result = TypeVar("Result")
-
-# What ckpt_path=last needs to find the same run again.
-PLACES = ("paths.log_dir=", "task_name=", "debug=")
 
 
 def entry_point(main: Callable[[DictConfig], Result]) -> Callable[[DictConfig], Result]:
@@ -79,6 +77,7 @@ def _how_to_go_on(interruption: Interrupted) -> str:
     hydra = HydraConfig.get()
     if hydra.mode is RunMode.MULTIRUN:
         return at
-    places = [said for said in hydra.overrides.task if said.startswith(PLACES)]
-    command = shlex.join(["python", "src/train.py", *places, "ckpt_path=last"])
-    return f"{at}\ngo on with: {command}"
+    # Not ckpt_path=last: by then another run may be the newest.
+    run = Path(hydra.runtime.output_dir)
+    target = run if run / CHECKPOINT == Path(saved) else saved
+    return f"{at}\ngo on with: python src/train.py {path_word('ckpt_path', target)}"

@@ -7,13 +7,14 @@ from typing import Any
 
 import hydra
 import rootutils
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from src.cli import entry_point  # noqa: E402
 from src.config_check import EvalConfig, check_config  # noqa: E402
 from src.overrides import add_or_override  # noqa: E402
+from src.command_line import prepare  # noqa: E402
 from src.utils import (  # noqa: E402
     extras,
     instantiate_loggers,
@@ -76,6 +77,8 @@ def main(cfg: DictConfig) -> None:
     Args:
         cfg: The config that Hydra composed.
     """
+    if OmegaConf.is_missing(cfg, "ckpt_path"):
+        raise ConfigError("ckpt_path is missing: python src/eval.py ckpt_path=CHECKPOINT")
     check_config(cfg, EvalConfig)
     extras(cfg)
     _, objects = evaluate(cfg)
@@ -84,5 +87,6 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    prepare()
     sys.argv[1:] = add_or_override(sys.argv[1:])
     main()

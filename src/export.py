@@ -18,6 +18,7 @@ rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 from src.checkpoint import load_model, read_checkpoint, write_safetensors  # noqa: E402
 from src.cli import entry_point  # noqa: E402
 from src.config_check import ExportConfig, check_config  # noqa: E402
+from src.command_line import prepare  # noqa: E402
 from src.evaluation.exported import description  # noqa: E402
 from src.evaluation.model_files import (  # noqa: E402
     INSTALL,
@@ -27,6 +28,7 @@ from src.evaluation.model_files import (  # noqa: E402
 )
 from src.utils import extras, task_wrapper  # noqa: E402
 from src.utils.errors import ConfigError  # noqa: E402
+from src.utils.words import path_word  # noqa: E402
 
 OPSET = 18  # of ONNX
 TOLERANCE = 1e-5
@@ -79,7 +81,7 @@ def write_model_files(
     difference = None
     if missing := missing_packages():
         print(f"ONNX:        not written, since there is no {', '.join(missing)}: {INSTALL}")
-        print(f"  then:      python src/export.py ckpt_path={ckpt_path}")
+        print(f"  then:      python src/export.py {path_word('ckpt_path', ckpt_path)}")
     else:
         difference = write_programs(model, checkpoint.metadata, path, opset, tolerance)
         files += [path, path.with_suffix(".pt2")]
@@ -104,4 +106,5 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    prepare()
     main()

@@ -1,10 +1,36 @@
-"""Parameters of a sound: ``python src/predict.py ckpt_path=... input=sound.wav``.
+"""Parameters of sounds.
 
-The input is a sound file, a folder of them, or a VIMH data set.
+usage: python src/predict.py MODEL SOUND... [key=value ...]
+
+MODEL is a checkpoint (logs/train/runs/TIME/checkpoints/NAME.ckpt) or a .safetensors file. SOUND is
+a sound file, a folder of them, a pattern such as "takes/*.wav", or the folder of a VIMH data set.
+
+key=value, with the defaults:
+  ckpt_path=MODEL   the same as by position
+  input=SOUND       the same as by position; a list: input=[a.wav,b.wav]
+  start=onset       where the first window begins: where the sound does (onset), or at the first
+                    sample (file)
+  split=test        of a data set: test or train
+  limit=null        the most records or files; null: all
+  batch_size=1      images in a forward pass; more is faster and may move the last bit
+  sounds=16         the most predictions that get a resynthesised WAV and a picture
+  play=false        play the input, where it is one file, and the resynthesised sounds
+  task_name=predict names the folder: logs/TASK_NAME/runs/TIME
+  tags=[dev]        words to find the run by
+  hydra.run.dir=... a folder of your own for what is written
+  paths.*, extras.* as in training: docs/configuration.md
+
+--cfg job shows all keys with their values; --hydra-help is about Hydra's own options.
+
+Examples:
+  python src/predict.py examples/model/simple_wide.safetensors examples/model/saw.wav
+  python src/predict.py model.ckpt "takes/*.wav" start=file limit=10
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +40,20 @@ from omegaconf import DictConfig, OmegaConf
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
+from src import command_line  # noqa: E402
 from src.cli import entry_point  # noqa: E402
 from src.evaluation.player import find_player, play_file  # noqa: E402
 from src.evaluation.sounds import sound_files  # noqa: E402
 from src.utils import extras, task_wrapper  # noqa: E402
 from src.utils.errors import ConfigError  # noqa: E402
+from src.utils.rich_utils import plain_console  # noqa: E402
+from src.utils.terminal import take_any_text  # noqa: E402
+from src.utils.words import quoted  # noqa: E402
 from src.vimh.errors import VIMHError  # noqa: E402
 from src.vimh.metadata import METADATA_FILE  # noqa: E402
 from src.vimh.records import open_dataset  # noqa: E402
+
+CONFIG = Path(__file__).parents[1] / "configs" / "predict.yaml"
 
 if TYPE_CHECKING:
     from src.evaluation.predictor import Prediction, Predictor
@@ -42,8 +74,6 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         VIMHError: If there is nothing in the input to predict from.
     """
     # Here, so that --help, --cfg job and a config with a mistake do not wait for Lightning.
-    from rich.console import Console
-
     from src.checkpoint import load_model, read_checkpoint
     from src.evaluation.prediction_report import (
         file_stem,
@@ -55,15 +85,18 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
 
     for key in ("ckpt_path", "input"):
         if OmegaConf.is_missing(cfg, key):
-            raise ConfigError(f"{key} is missing: python src/predict.py ckpt_path=... input=...")
+            raise ConfigError(
+                f"{key} is missing: python src/predict.py MODEL SOUND; --help lists the keys"
+            )
     if cfg.play:
         find_player()
     checkpoint = read_checkpoint(cfg.ckpt_path)
     predictor = Predictor(load_model(checkpoint), checkpoint.metadata, cfg.batch_size, cfg.start)
-    predictions, failed = predict_input(predictor, Path(cfg.input), cfg.split, cfg.limit)
-    console, folder = Console(), Path(cfg.paths.output_dir)
+    paths = input_paths(cfg.input)
+    predictions, failed = predict_input(predictor, paths, cfg.split, cfg.limit)
+    console, folder = plain_console(), Path(cfg.paths.output_dir)
     write_lines(folder / "predictions.jsonl", predictions, failed)
-    sounds = [Path(cfg.input)] if Path(cfg.input).is_file() else []
+    sounds = paths if len(paths) == 1 and paths[0].is_file() else []
     for number, prediction in enumerate(predictions[: cfg.sounds]):
         stem = folder / file_stem(number, prediction, len(predictions))
         files = write_resynthesis(predictor, prediction, stem)
@@ -72,43 +105,57 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     console.print(prediction_table(predictions, parameters))
     for source, notes in {p.source: p.notes for p in predictions}.items():
         if notes:
-            console.print(f"{source}: {'; '.join(notes)}.", markup=False, soft_wrap=True)
+            console.print(f"{source}: {'; '.join(notes)}.", soft_wrap=True)
     for reason in failed.values():
-        console.print(f"left out: {reason}", markup=False, soft_wrap=True)
+        console.print(f"left out: {reason}", soft_wrap=True)
     if predictor.synthesizer is None:
         console.print("No resynthesis: the model's data set was not synthesised.")
     for sound in sounds if cfg.play else []:
-        console.print(f"playing {sound.name}", markup=False, soft_wrap=True)
+        console.print(f"playing {sound.name}", soft_wrap=True)
         play_file(sound)
-    console.print(f"Run:         {folder}", markup=False, soft_wrap=True)
+    console.print(f"Run:         {folder}", soft_wrap=True)
     return {}, {"cfg": cfg, "predictor": predictor, "predictions": predictions, "failed": failed}
 
 
+def input_paths(given: str | Sequence[str]) -> list[Path]:
+    """The files and folders that ``input`` names.
+
+    Args:
+        given: A path, a pattern, or a list of them.
+    """
+    patterns = [given] if isinstance(given, str) else list(given)
+    return [Path(path) for pattern in patterns for path in command_line.matches(str(pattern))]
+
+
 def predict_input(
-    predictor: Predictor, path: Path, split: str, limit: int | None
+    predictor: Predictor, paths: Sequence[Path], split: str, limit: int | None
 ) -> tuple[list[Prediction], dict[str, str]]:
-    """Predicts a file, a folder or a data set.
+    """Predicts files, folders or a data set.
 
     Args:
         predictor: What predicts.
-        path: The input.
+        paths: The input.
         split: Of a data set, "train" or "test".
         limit: The most records or files; None: all.
 
     Returns:
-        The predictions, and of a folder's files that gave none, the reasons.
+        The predictions, and of several files those that gave none, with the reasons.
     """
     if split not in ("train", "test"):
         raise ConfigError(f"split is {split!r}; it has to be train or test.")
     if limit is not None and limit < 1:
         raise ConfigError(f"limit is {limit}; it has to be 1 or more, or null for all.")
-    if (path / METADATA_FILE).is_file():
-        return list(predictor.predict_dataset(open_dataset(path), split, limit)), {}
-    if not path.is_dir():
-        return predictor.predict_file(path), {}
+    datasets = [path for path in paths if (path / METADATA_FILE).is_file()]
+    if datasets and len(paths) > 1:
+        raise ConfigError(f"input: {datasets[0]} is a data set, and has to be the only input.")
+    if datasets:
+        return list(predictor.predict_dataset(open_dataset(datasets[0]), split, limit)), {}
+    if len(paths) == 1 and not paths[0].is_dir():
+        return predictor.predict_file(paths[0]), {}
+    files = [file for path in paths for file in (sound_files(path) if path.is_dir() else [path])]
     predictions: list[Prediction] = []
     failed: dict[str, str] = {}
-    for file in sound_files(path)[:limit]:
+    for file in files[:limit]:
         try:
             predictions += predictor.predict_file(file)
         except VIMHError as error:
@@ -116,6 +163,29 @@ def predict_input(
     if not predictions:
         raise VIMHError(f"none of the sounds can be used: {'; '.join(failed.values())}")
     return predictions, failed
+
+
+def overrides_of(arguments: Sequence[str]) -> list[str]:
+    """A command line with a model and sounds by position as Hydra's overrides.
+
+    Args:
+        arguments: Without the script.
+
+    Raises:
+        ConfigError: If sounds are given by position and as ``input`` too.
+    """
+    own = OmegaConf.load(CONFIG)
+    overrides, others = command_line.by_position(arguments, {*map(str, own), "paths", "hydra"})
+    given = {override.lstrip("+").partition("=")[0] for override in overrides}
+    if others and "ckpt_path" not in given:
+        model = command_line.matches(others.pop(0))[0]
+        overrides.append(f"ckpt_path={quoted(model)}")
+    if others and "input" in given:
+        raise ConfigError(f"input is given twice: by input=..., and as {others[0]}.")
+    if others:
+        sounds = ",".join(quoted(other) for other in others)
+        overrides.append(f"input={sounds}" if len(others) == 1 else f"input=[{sounds}]")
+    return command_line.user_paths(overrides)
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="predict.yaml")
@@ -130,5 +200,23 @@ def main(cfg: DictConfig) -> None:
     predict(cfg)
 
 
-if __name__ == "__main__":
+def run(arguments: Sequence[str]) -> None:
+    """The command line, before Hydra sees it.
+
+    Args:
+        arguments: Without the script.
+    """
+    take_any_text()
+    if {"--help", "-h"} & set(arguments):
+        assert __doc__ is not None
+        print(__doc__.strip())
+        return
+    try:
+        sys.argv[1:] = overrides_of(arguments)
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
     main()
+
+
+if __name__ == "__main__":
+    run(sys.argv[1:])

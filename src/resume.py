@@ -1,5 +1,7 @@
 """``ckpt_path=last``: the newest run goes on where it is, with its own config.
 
+``ckpt_path=`` and a run's folder: that run does.
+
 Hydra makes a run's folder and writes ``.hydra`` into it before any code of ours runs. So two
 resolvers, used in ``configs/hydra/train.yaml``, name the folder and the subfolder; this module is
 imported before Hydra composes.
@@ -7,6 +9,7 @@ imported before Hydra composes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,8 +44,17 @@ def newest_run(runs_dir: str | Path) -> Path | None:
     return max((path.parents[1] for path in Path(runs_dir).glob(f"*/{CHECKPOINT}")), default=None)
 
 
+def goes_on(ckpt_path: str | None) -> bool:
+    """Whether a run goes on in its own folder: for ``last``, and for the folder of a run.
+
+    Args:
+        ckpt_path: The config's ``ckpt_path``.
+    """
+    return ckpt_path == LAST or (ckpt_path is not None and Path(ckpt_path, CHECKPOINT).is_file())
+
+
 def run_dir(ckpt_path: str | None, runs_dir: str, fresh: str) -> str:
-    """The folder of a run: the newest one's for ``ckpt_path=last``, otherwise a new one.
+    """The folder of a run: the one that goes on, otherwise a new one.
 
     Args:
         ckpt_path: The config's ``ckpt_path``.
@@ -50,6 +62,8 @@ def run_dir(ckpt_path: str | None, runs_dir: str, fresh: str) -> str:
         fresh: The name of a new one.
     """
     # Where there is none to go on with, run_folder says so: a resolver's error is no sentence.
+    if ckpt_path is not None and ckpt_path != LAST and goes_on(ckpt_path):
+        return os.path.abspath(ckpt_path)
     found = newest_run(runs_dir) if ckpt_path == LAST else None
     return str(found or Path(runs_dir, fresh))
 
@@ -71,26 +85,31 @@ OmegaConf.register_new_resolver("hydra_subdir", hydra_subdir, use_cache=True, re
 
 @contextmanager
 def run_folder(cfg: DictConfig) -> Iterator[DictConfig]:
-    """Holds the run's folder against other processes; resumes its config for ``ckpt_path=last``.
+    """Holds the run's folder against other processes; resumes the config of a run that goes on.
 
     Args:
         cfg: What Hydra composed from the command line alone.
 
     Yields:
-        The config to run: for ``ckpt_path=last`` that of the run that goes on, with what the
-        command line changes on top, and ``ckpt_path`` the file.
+        The config to run: that of the run that goes on, with what the command line changes on
+        top, and ``ckpt_path`` the file.
 
     Raises:
         ConfigError: If there is no run to go on with, or its process still lives.
     """
     folder = Path(cfg.paths.output_dir)
-    resuming = cfg.get("ckpt_path") == LAST
+    ckpt_path = cfg.get("ckpt_path")
+    resuming = goes_on(ckpt_path)
     if resuming and HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN:
         raise ConfigError(
-            "ckpt_path=last goes on with one run, and a multirun has many: name a checkpoint"
+            f"ckpt_path={ckpt_path} goes on with one run, a multirun has many: name a checkpoint"
+        )
+    if resuming and ckpt_path != LAST and os.path.abspath(ckpt_path) != str(folder):
+        raise ConfigError(
+            f"ckpt_path={ckpt_path} goes on in that run's folder: leave hydra.run.dir alone"
         )
     runs_dir = Path(cfg.paths.log_dir, cfg.task_name, "runs")
-    if resuming and newest_run(runs_dir) != folder:
+    if ckpt_path == LAST and newest_run(runs_dir) != folder:
         raise ConfigError(
             f"ckpt_path=last: no run in {runs_dir} has a {CHECKPOINT} (it is written after the "
             "first epoch with a validation). Start anew, or name a checkpoint's file; leave "
@@ -111,7 +130,7 @@ def _locked(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise ConfigError(
-            f"ckpt_path=last: the newest run, {folder}, is still at work; wait for it, or name "
+            f"ckpt_path: the run {folder} is still at work; wait for it, or name "
             "the checkpoint of another: ckpt_path=FILE starts a run of its own"
         ) from error
     with lock:
@@ -178,7 +197,7 @@ def _newest_hydra_dir(folder: Path) -> Path:
     found = [
         path.parent
         for path in folder.glob(f"{HYDRA_DIR}*/overrides.yaml")
-        if f"ckpt_path={LAST}" not in _overrides_in(path.parent)
+        if not any(_names_the_run(line, folder) for line in _overrides_in(path.parent))
     ]
     if not found:
         raise ConfigError(
@@ -186,6 +205,13 @@ def _newest_hydra_dir(folder: Path) -> Path:
             "checkpoint's file and give the config anew"
         )
     return max(found, key=lambda path: (len(path.name), path.name))
+
+
+def _names_the_run(override: str, folder: Path) -> bool:
+    """Whether an override is the ``ckpt_path`` by which the run in the folder goes on."""
+    key, _, value = override.lstrip("+").partition("=")
+    name = Path(value.strip("'\"")).name
+    return key == "ckpt_path" and name in (LAST, folder.name)
 
 
 def _overrides_in(hydra_dir: Path) -> list[str]:

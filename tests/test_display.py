@@ -45,8 +45,8 @@ def sounds(make_recipe: MakeRecipe, tmp_path: Path) -> Path:  # noqa: F811
     return generate_dataset(recipe, root=tmp_path, progress=False).dataset_dir
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": "/usr/bin:/bin", "MPLBACKEND": "Agg", "COLUMNS": "100"}
+def run(*arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": "/usr/bin:/bin", "MPLBACKEND": "Agg", "COLUMNS": "100", **more}
     return subprocess.run(
         [sys.executable, ROOT / "display_vimh.py", *arguments],
         capture_output=True, text=True, env=environment, check=False,
@@ -115,6 +115,20 @@ def test_a_table_where_there_is_no_display(colours: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "5 train, 2 test" in result.stdout
     assert "2 classes" in result.stdout
+
+
+def test_a_display_that_shows_nothing_is_no_success(colours: Path) -> None:
+    for more in (
+        {"DISPLAY": ":9"},
+        {"DISPLAY": ":9", "MPLBACKEND": "TkAgg"},
+        {"WAYLAND_DISPLAY": "x"},
+    ):
+        result = run(colours, **more)
+        assert result.returncode == 1
+        assert "matplotlib can open no window" in result.stderr
+        assert "--save OUT.png" in result.stderr
+        assert result.stderr.count("\n") == 1
+        assert result.stdout == ""
 
 
 def test_bad_input_gets_one_sentence(sounds: Path, tmp_path: Path) -> None:

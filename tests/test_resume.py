@@ -43,6 +43,21 @@ def test_the_newest_run_with_a_checkpoint_goes_on(runs: Path) -> None:
     assert run_dir("last", str(runs / "none"), "new") == str(runs / "none" / "new")
 
 
+def test_a_run_that_is_named_goes_on_though_another_is_newer(
+    runs: Path, monkeypatch, compose_config
+) -> None:
+    older = runs / "2026-01-01_00"
+    assert run_dir(str(older), str(runs), "new") == str(older)
+    monkeypatch.chdir(runs.parent)
+    assert run_dir("runs/2026-01-01_00/", str(runs), "new") == str(older)
+    assert run_dir("runs/b", str(runs), "new") == str(runs / "new")  # nothing to go on from
+    cfg = compose_config("train")
+    with open_dict(cfg):
+        cfg.ckpt_path = str(older)
+    with pytest.raises(ConfigError, match=r"leave hydra.run.dir alone"), run_folder(cfg):
+        pass
+
+
 def test_hydra_files_of_a_run_that_goes_on_are_kept(tmp_path: Path) -> None:
     for name in (".hydra", ".hydra_2", ".hydra_3"):
         assert hydra_subdir(str(tmp_path)) == name
@@ -120,11 +135,11 @@ def test_interrupted_and_gone_on_with(project_root: Path, tmp_path: Path) -> Non
     first.send_signal(signal.SIGINT)
     said, _ = first.communicate()
     assert first.returncode == 130, said
-    assert f"go on with: python src/train.py {logs} ckpt_path=last" in said
     (run,) = runs.iterdir()
+    assert f"go on with: python src/train.py ckpt_path={run}\n" in said
     last = run / "checkpoints" / "last.ckpt"
 
-    second = start(project_root, "ckpt_path=last", logs)
+    second = start(project_root, f"ckpt_path={run}")
     saved = last.stat().st_mtime_ns
     wait_for(lambda: last.stat().st_mtime_ns > saved, second)
     second.send_signal(signal.SIGTERM)

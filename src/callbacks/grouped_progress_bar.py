@@ -121,7 +121,9 @@ class GroupedProgressBar(ProgressBar):
     def print(self, *args: Any, sep: str = " ", **kwargs: Any) -> None:
         """Prints above the bar."""
         text = sep.join(str(arg) for arg in args)
-        self._own_console().print(text, markup=False, highlight=False, soft_wrap=True, **kwargs)
+        self._own_console().print(
+            text, markup=False, emoji=False, highlight=False, soft_wrap=True, **kwargs
+        )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Finds the gradient statistics among the callbacks.
@@ -333,7 +335,7 @@ class GroupedProgressBar(ProgressBar):
         metrics.add_column(style="bold", no_wrap=True, min_width=name_width)
         metrics.add_column()  # wraps: nothing is hidden on a narrow terminal
         for group, text in self._lines.items():
-            metrics.add_row(group, text)
+            metrics.add_row(Text(group), Text(text))
         return Group(bar, metrics)
 
     def _stop(self) -> None:

@@ -9,10 +9,10 @@ from jaxtyping import Integer, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpecFromSubplotSpec
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from src.evaluation.image_axes import ImageAxes
+from src.evaluation.image_axes import ImageAxes, plain_texts
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import Parameter
 from src.vimh.records import OpenedDataset
@@ -123,7 +123,7 @@ def dataset_figure(dataset: OpenedDataset, figure: Figure | None = None) -> Figu
             image_rows, samples_a_row * len(axes.panels), subplot_spec=grid[2]
         )
         _draw_images(figure, cells, dataset, shown)
-    return figure
+    return plain_texts(figure)
 
 
 def _write_facts(axes: Axes, dataset: OpenedDataset) -> None:
@@ -225,9 +225,9 @@ def value_text(parameter: Parameter, value: float) -> str:
 
 def dataset_table(dataset: OpenedDataset, directory: Path) -> tuple[Table, Table]:
     """The same for a terminal: what the metadata say, and a line for each parameter."""
-    about = Table(title=escape(str(directory)), show_header=False, title_justify="left")
+    about = Table(title=Text(str(directory)), show_header=False, title_justify="left")
     for name, text in facts(dataset):
-        about.add_row(name, escape(text))
+        about.add_row(name, Text(text))
     parameters = Table(title="Parameters", title_justify="left")
     for heading in ("name", "unit"):
         parameters.add_column(heading, no_wrap=True)
@@ -242,7 +242,7 @@ def dataset_table(dataset: OpenedDataset, directory: Path) -> tuple[Table, Table
         ends = ("", "") if p.is_categorical else (f"{p.min:g}", f"{p.max:g}")
         unit = f"{p.num_classes} classes" if p.is_categorical else p.unit
         parameters.add_row(
-            escape(p.name), escape(unit), *ends, step, sparkline(labels[:, k], bars, top)
+            Text(p.name), Text(unit), *ends, step, sparkline(labels[:, k], bars, top)
         )
     return about, parameters
 

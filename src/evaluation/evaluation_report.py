@@ -12,9 +12,8 @@ import numpy as np
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from src.evaluation.evaluation import NETWORK, Evaluation, evaluate_split
 from src.evaluation.figures import Figure, figures_of, joint_figures, shown_unit, sound_figures
@@ -99,14 +98,14 @@ def report_evaluation(
         cfg, built, values, str(cfg.ckpt_path), rows[1:],
         evaluation=evaluation_json(evaluation, cfg.split, cfg.report.resamples),
     )  # fmt: skip
-    console = Console()
+    console = plain_console()
     print_comparison(console, built, [network_row(values, cfg.split), *rows[1:]], cfg.split)
     if evaluation.distances:
         console.print(sound_table(evaluation))
     for sentence in sentences:
-        console.print(sentence, markup=False, soft_wrap=True)
+        console.print(sentence, soft_wrap=True)
     print_loggers(console, loggers)
-    console.print(f"Run:         {folder}", markup=False, soft_wrap=True)
+    console.print(f"Run:         {folder}", soft_wrap=True)
     return folder / REPORT
 
 
@@ -292,7 +291,7 @@ def sound_table(evaluation: Evaluation) -> Table:
     table.add_column("method", no_wrap=True)
     for figure in sound_figures():
         words = [*figure.label.split(), f"[{figure.unit}]" if figure.unit else ""]
-        table.add_column(escape("\n".join(words)), justify="right", no_wrap=True)
+        table.add_column(Text("\n".join(words)), justify="right", no_wrap=True)
     for method, measured in evaluation.measured.items():
         cells = [figure_text(figure, measured.values[figure.name]) for figure in sound_figures()]
         table.add_row(method, *cells)

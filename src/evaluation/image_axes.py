@@ -6,6 +6,8 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float64, UInt8
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from src.synth.spectrogram import MelSection
 from src.vimh.errors import VIMHError
@@ -14,6 +16,17 @@ from src.vimh.metadata import Metadata
 MAX_PANELS = 12  # 65,535 channels are possible; a panel takes some 20 ms and 1 MB
 MAX_SIDE = 1024  # pixels drawn of a side: a larger image is thinned out
 COLOUR = {("R", "G", "B"), ("R", "G", "B", "A")}
+
+
+def plain_texts(figure: Figure) -> Figure:
+    """Has a figure's texts drawn as they are: a ``$`` in a name begins no formula.
+
+    Args:
+        figure: Whose texts are there; not one with logarithmic axes, whose numbers are formulas.
+    """
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    return figure
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def write_checksums(files: list[Path], path: Path) -> Path:
     for file in files:
         with file.open("rb") as content:
             lines.append(f"{hashlib.file_digest(content, 'sha256').hexdigest()}  {file.name}\n")
-    path.write_text("".join(lines))
+    path.write_text("".join(lines), encoding="utf-8")
     return path
 
 

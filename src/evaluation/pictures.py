@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from src.evaluation.audio_metrics import AUDIO_METRICS
 from src.evaluation.dataset_picture import value_text
 from src.evaluation.figures import shown_unit
-from src.evaluation.image_axes import ImageAxes
+from src.evaluation.image_axes import ImageAxes, plain_texts
 from src.evaluation.split_predictions import SplitPredictions
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import Parameter
@@ -62,7 +62,7 @@ def head_picture(
         histogram.set_title(f"{100 * within:.1f} % within 1 JND", fontsize=10)
         values.legend(loc="upper left")
         errors.legend(loc="upper left")
-    return figure
+    return plain_texts(figure)
 
 
 def _draw_values(
@@ -135,7 +135,7 @@ def _confusion_picture(parameter: Parameter, counts: Int64[np.ndarray, "K K"]) -
             colour = "white" if shares[row, column] > 0.5 else "black"
             if count:
                 axes.text(column, row, str(count), ha="center", va="center", color=colour)
-    return figure
+    return plain_texts(figure)
 
 
 def worst_picture(
@@ -182,7 +182,7 @@ def worst_picture(
             for k, p in enumerate(parameters)
         )
         axes.set_title("\n".join(lines), fontsize=7)
-    return figure
+    return plain_texts(figure)
 
 
 def _text(parameter: Parameter, value: float) -> str:

@@ -1,5 +1,6 @@
 """Sounds through the system's player."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -41,7 +42,13 @@ def play_file(path: Path) -> None:
         VIMHError: if there is no player, or it fails; with what it says.
     """
     player = find_player()
-    done = subprocess.run([*player, str(path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*player, os.path.abspath(path)],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
     if done.returncode:
         why = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[0]
         raise VIMHError(f"{player[0]} could not play {path}: {why}")

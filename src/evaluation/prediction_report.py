@@ -1,20 +1,23 @@
 """What predicting leaves behind: a table, JSON lines, resynthesised sounds, pictures."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import soundfile
 from matplotlib.figure import Figure
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from src.evaluation.dataset_picture import value_text
-from src.evaluation.image_axes import ImageAxes
+from src.evaluation.image_axes import ImageAxes, plain_texts
 from src.evaluation.predictor import Prediction, Predictor
 from src.utils.strict_json import strict_json
 from src.vimh.parameters import Parameter
 
 TABLE_ROWS = 40
+MAX_STEM_BYTES = 200  # of a file's name, which may have 255 with its number and its ending
+SHOWN_LETTERS = 40  # of a name in a picture
 
 
 def prediction_table(predictions: Sequence[Prediction], parameters: Sequence[Parameter]) -> Table:
@@ -26,16 +29,16 @@ def prediction_table(predictions: Sequence[Prediction], parameters: Sequence[Par
     if with_start:
         table.add_column("start [s]", justify="right")
     for p in parameters:
-        table.add_column(escape(f"{p.name} [{p.unit}]" if p.unit else p.name), justify="right")
+        table.add_column(Text(f"{p.name} [{p.unit}]" if p.unit else p.name), justify="right")
     for prediction in predictions[:TABLE_ROWS]:
-        cells = [escape(Path(prediction.source).name)]
+        cells: list[Text | str] = [Text(Path(prediction.source).name)]
         cells += [f"{prediction.start_s or 0.0:.3f}"] if with_start else []
         for p in parameters:
             text = value_text(p, prediction.values[p.name]).removesuffix(f" {p.unit}")
             if prediction.true is not None and p.name in prediction.true:
                 true = value_text(p, prediction.true[p.name]).removesuffix(f" {p.unit}")
                 text += f" ({true})"
-            cells.append(escape(text))
+            cells.append(Text(text))
         table.add_row(*cells)
     return table
 
@@ -44,11 +47,13 @@ def write_lines(path: Path, predictions: Sequence[Prediction], failed: dict[str,
     """Writes a JSON object a line: predictions, then the inputs that gave none, with the reason."""
     lines = [p.to_json() for p in predictions]
     lines += [{"input": source, "error": error} for source, error in failed.items()]
-    path.write_text("".join(strict_json(line) + "\n" for line in lines))
+    path.write_text("".join(strict_json(line) + "\n" for line in lines), encoding="utf-8")
 
 
 def file_stem(number: int, prediction: Prediction, count: int) -> str:
     """The beginning of the names of a prediction's files: numbered where there are several.
+
+    A long name is cut.
 
     Example:
         >>> import numpy as np
@@ -56,6 +61,7 @@ def file_stem(number: int, prediction: Prediction, count: int) -> str:
         '002_test_7'
     """
     name = Path(prediction.source).stem.replace("[", "_").replace("]", "")
+    name = cut(name, MAX_STEM_BYTES)
     return name if count == 1 else f"{number:03d}_{name}"
 
 
@@ -107,6 +113,7 @@ def comparison_figure(
             if axes.is_sound and row == len(rows) - 1:
                 target.set_xlabel("time [s]", fontsize=8)
         name = Path(shown.source).name
+        name = name if len(name) <= SHOWN_LETTERS else f"{name[:SHOWN_LETTERS]}…"
         start = f" from {shown.start_s:.3f} s" if shown.start_s else ""
         unit = "frequency [Hz]" if axes.is_sound else ""
         cells[row, 0].set_ylabel(f"{name}{start}\n{unit}".strip(), fontsize=8)
@@ -116,4 +123,4 @@ def comparison_figure(
         known = "" if true is None else f" (true: {value_text(p, true)})"
         lines.append(f"{p.name}: {value_text(p, prediction.values[p.name])}{known}")
     figure.suptitle("\n".join(lines), fontsize=9)
-    return figure
+    return plain_texts(figure)

@@ -13,8 +13,8 @@ import lightning
 import numpy as np
 import torch
 from jaxtyping import Float
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from src.models.metrics import ParameterMetrics
 from src.utils.strict_json import strict_json
@@ -65,7 +65,7 @@ def comparison_table(
     cells = {head: [_cells(row.metrics, head) for row in rows] for head in heads}
     # Classes have no errors in units, and values no accuracy: what the network lacks is left out.
     shown = [h for h in HEADINGS if any(lines[0][h] for lines in cells.values())]
-    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    table = Table(title=Text(title), caption=caption, title_justify="left", caption_justify="left")
     for heading in ("parameter", "method"):
         table.add_column(heading, no_wrap=True)
     for heading in shown:
@@ -76,7 +76,7 @@ def comparison_table(
         labels = [head or "all at once", f"[{unit}]" if unit else ""]
         for position, (row, line) in enumerate(zip(rows, lines, strict=True)):
             table.add_row(
-                escape(labels[position]) if position < len(labels) else "",
+                Text(labels[position]) if position < len(labels) else "",
                 row.method,
                 *(line[heading] for heading in shown),
                 end_section=position == len(rows) - 1,
@@ -183,7 +183,7 @@ def write_metrics(
         **more,
     }
     temporary = path.with_suffix(".json.tmp")
-    temporary.write_text(strict_json(content, indent=2) + "\n", encoding="utf-8")
+    temporary.write_text(strict_json(content, indent=2) + "\n", encoding="utf-8", encoding="utf-8")
     temporary.replace(path)
 
 

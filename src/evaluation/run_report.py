@@ -25,6 +25,8 @@ from src.evaluation.report import (
     write_metrics,
 )
 from src.evaluation.split_predictions import stored_values
+from src.utils.rich_utils import plain_console
+from src.utils.words import path_word, shell_word, shown_path
 
 if TYPE_CHECKING:
     from src.build import Built
@@ -49,7 +51,7 @@ def report_run(
         checkpoint: The best checkpoint's path; empty where there is none.
         loggers: The run's loggers.
     """
-    console = Console()
+    console = plain_console()
     values = {name: float(value) for name, value in metrics.items()}
     rows: list[Row] = []
     stage = "test" if "test/loss" in values else "val"
@@ -67,7 +69,9 @@ def report_run(
     save_metrics(cfg, built, values, checkpoint or None, rows[1:])
     if checkpoint:
         console.print(f"Checkpoint:  {checkpoint}", soft_wrap=True)
-        console.print(f"  evaluate:  python src/eval.py ckpt_path={checkpoint}", soft_wrap=True)
+        console.print(
+            f"  evaluate:  python src/eval.py {path_word('ckpt_path', checkpoint)}", soft_wrap=True
+        )
     elif cfg.train and stage == "test":
         console.print("Checkpoint:  none was saved, so the weights of the last step were tested")
     print_loggers(console, loggers)
@@ -103,7 +107,8 @@ def print_loggers(console: Console, loggers: list[Logger]) -> None:
         if isinstance(logger, TensorBoardLogger):
             console.print(f"TensorBoard: {logger.log_dir}", soft_wrap=True)
             console.print(
-                f"  look:      tensorboard --logdir {logger.log_dir}  (http://localhost:6006)",
+                f"  look:      tensorboard --logdir {shell_word(shown_path(logger.log_dir))}"
+                "  (http://localhost:6006)",
                 soft_wrap=True,
             )
 

@@ -193,16 +193,16 @@ def print_tables(folder: Path, metrics: Sequence[str] | None = None) -> None:
         folder: The multirun.
         metrics: The metrics to show; None: the overall ones that were logged.
     """
-    from rich.console import Console
+    from src.utils.rich_utils import plain_console
 
     jobs = read_jobs(folder)
     logged = {name for job in jobs for name in job.metrics}
     shown = [name for name in METRICS if name in logged] if metrics is None else list(metrics)
     if metrics and (unknown := [name for name in metrics if name not in logged]):
         raise ConfigError(f"No job logged {unknown}; there are: {', '.join(sorted(logged))}")
-    console = Console()
+    console = plain_console()
     if not console.is_terminal:
-        console = Console(width=NUM_COLUMNS)
+        console = plain_console(width=NUM_COLUMNS)
     console.print(job_table(jobs, shown))
     if (over_seeds := seed_table(jobs, shown)) is not None:
         console.print(over_seeds)

@@ -19,6 +19,17 @@ log = RankedLogger(__name__, rank_zero_only=True)
 PRINT_ORDER = ("data", "model", "loss", "callbacks", "logger", "trainer", "paths", "extras")
 
 
+def plain_console(width: int | None = None) -> Console:
+    """A terminal that shows texts as they are.
+
+    Rich would read ``[a]`` in the name of a file as markup, and ``:x:`` as an emoji.
+
+    Args:
+        width: Columns; None: those of the terminal.
+    """
+    return Console(width=width, markup=False, emoji=False)
+
+
 @rank_zero_only
 def print_config_tree(
     cfg: DictConfig,

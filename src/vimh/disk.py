@@ -7,7 +7,10 @@ from pathlib import Path
 
 # Errors of a disk or a folder, and not of what is written there.
 DISK_ERRORS = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
+        *(errno.EIO, errno.ENAMETOOLONG, errno.ENOTDIR),
+    }
 )
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

@@ -1,0 +1,123 @@
+"""What a user types, made fit for Hydra's grammar: a path is taken as it is.
+
+Hydra reads ``key=value`` by a grammar of its own, in which brackets, ``=``, ``,``, ``'``, ``#``,
+``~`` and every letter outside of ASCII mean something or nothing. Here the values of keys that name
+a path are quoted where they need it, before Hydra sees them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Collection, Sequence
+from glob import glob
+
+from hydra.core.override_parser.types import ChoiceSweep, RangeSweep
+
+from src.utils.terminal import take_any_text
+from src.utils.words import Unreadable, in_quotes, parsed, quoted
+
+# The last part of a key that names a path: ckpt_path, input, data.data_dir, hydra.run.dir ...
+PATH_KEY = re.compile(r"([a-z0-9]+_)*(path|dir|dirpath|file|filename|folder|root|input|output)")
+OVERRIDE = re.compile(r"(?P<key>\+{0,2}[\w./@:-]+)=(?P<value>.*)", re.DOTALL)
+MULTIRUN = ("-m", "--multirun", "hydra.mode=MULTIRUN")
+# Hydra's options that the next argument belongs to.
+OPTIONS_WITH_VALUE = (
+    *("--config-name", "-cn", "--config-dir", "-cd", "--config-path", "-cp"),
+    *("--cfg", "-c", "--package", "-p", "--info", "-i", "--experimental-rerun"),
+)
+
+
+def prepare() -> None:
+    """Makes this process's command line fit for Hydra; called before ``hydra.main``."""
+    take_any_text()
+    sys.argv[1:] = user_paths(sys.argv[1:])
+
+
+def user_paths(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with the values of path keys quoted where Hydra could not read them.
+
+    What names something that is there is taken as it is. Else a value stays where Hydra reads a
+    text, null or a list, or in a multirun a sweep, and is quoted otherwise. A ``~`` at its
+    beginning becomes the home directory.
+
+    Args:
+        arguments: Of the command line, without the script.
+
+    Example:
+        >>> user_paths(["input=saw (1).wav", "split=test", "ckpt_path=epoch=3.ckpt"])
+        ["input='saw (1).wav'", 'split=test', "ckpt_path='epoch=3.ckpt'"]
+    """
+    is_multirun = any(argument in MULTIRUN for argument in arguments)
+    return [_user_path(argument, is_multirun) for argument in arguments]
+
+
+def _user_path(argument: str, is_multirun: bool) -> str:
+    said = OVERRIDE.fullmatch(argument)
+    if said is None or not PATH_KEY.fullmatch(said["key"].lstrip("+").split(".")[-1]):
+        return argument
+    key, value = said["key"], os.path.expanduser(said["value"])
+    if value in ("", "null", "???"):
+        return argument
+    if os.path.lexists(value):
+        return f"{key}={quoted(value)}"
+    found = parsed(value)
+    is_sweep = isinstance(found, ChoiceSweep | RangeSweep)
+    # A path is no number; and without a multirun there is nothing to sweep.
+    if isinstance(found, bool | int | float | Unreadable) or (is_sweep and not is_multirun):
+        return f"{key}={in_quotes(value)}"
+    return f"{key}={value}"
+
+
+def by_position(arguments: Sequence[str], keys: Collection[str]) -> tuple[list[str], list[str]]:
+    """Parts the arguments into Hydra's and those that are given by their position.
+
+    Args:
+        arguments: Of the command line, without the script.
+        keys: The first parts of the keys that the config has.
+
+    Returns:
+        Options and overrides; and the others, which name files.
+
+    Example:
+        >>> by_position(["model.ckpt", "./a=1.wav", "split=test", "-c", "job"], {"split"})
+        (['split=test', '-c', 'job'], ['model.ckpt', './a=1.wav'])
+    """
+    hydras: list[str] = []
+    others: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if argument in OPTIONS_WITH_VALUE:
+            hydras += [argument, *(value for value in [next(rest, "")] if value)]
+        elif _is_hydras(argument, keys):
+            hydras.append(argument)
+        else:
+            others.append(argument)
+    return hydras, others
+
+
+def _is_hydras(argument: str, keys: Collection[str]) -> bool:
+    said = OVERRIDE.fullmatch(argument)
+    if said is not None and re.split(r"[./@:]", said["key"].lstrip("+"))[0] in keys:
+        return True
+    if os.path.lexists(os.path.expanduser(argument)) or glob(os.path.expanduser(argument)):
+        return False
+    # An unknown key is Hydra's to complain about; a key of ours has no slash.
+    is_override = said is not None and "/" not in said["key"]
+    return is_override or argument.startswith("-") or bool(re.fullmatch(r"~[\w.]+", argument))
+
+
+def matches(pattern: str) -> list[str]:
+    """The files that a name or a pattern of names means: itself where it is there, else by glob.
+
+    Args:
+        pattern: A path, perhaps with ``*``, ``?`` or ``[a-z]``; a ``~`` is the home directory.
+
+    Returns:
+        The files by name; the pattern itself where nothing fits.
+    """
+    path = os.path.expanduser(pattern)
+    if os.path.lexists(path):
+        return [path]
+    return sorted(glob(path)) or [path]
