@@ -1,15 +1,20 @@
-"""Standard output that takes any text."""
+"""Texts of any letters, whatever the locale."""
 
 import io
+import os
 import sys
 
 
 def take_any_text() -> None:
-    r"""Has letters that standard output's encoding lacks written as ``\xe9`` instead of raising.
+    r"""Has this process read and write names and texts of any letters; called before all else.
 
-    An ASCII locale has no ``é`` and no ``±``, and no encoding has what Python makes of a file name
-    that is not valid UTF-8.
+    With an ASCII locale (``LC_ALL=C``, a bare container) Python takes the name of a file apart into
+    bytes that most libraries refuse. Python then starts anew in its UTF-8 mode (PEP 540), once.
+    Letters that standard output can not show are written as ``\xe9`` instead of raising.
     """
+    if sys.getfilesystemencoding() == "ascii" and not sys.flags.utf8_mode:
+        os.environ["PYTHONUTF8"] = "1"  # for processes that this one starts
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a notebook or a test may have put something else
             stream.reconfigure(errors="backslashreplace")
