@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Collection, Sequence
-from glob import glob
+from pathlib import Path
 
 from hydra.core.override_parser.types import ChoiceSweep, RangeSweep
 
@@ -64,8 +64,9 @@ def _user_path(argument: str, is_multirun: bool) -> str:
         return f"{key}={quoted(value)}"
     found = parsed(value)
     is_sweep = isinstance(found, ChoiceSweep | RangeSweep)
-    # A path is no number; and without a multirun there is nothing to sweep.
-    if isinstance(found, bool | int | float | Unreadable) or (is_sweep and not is_multirun):
+    # A path is no number; without a multirun there is nothing to sweep; Hydra drops blanks.
+    is_other = isinstance(found, bool | int | float | Unreadable) or value != value.strip()
+    if is_other or (is_sweep and not is_multirun):
         return f"{key}={in_quotes(value)}"
     return f"{key}={value}"
 
@@ -101,7 +102,7 @@ def _is_hydras(argument: str, keys: Collection[str]) -> bool:
     said = OVERRIDE.fullmatch(argument)
     if said is not None and re.split(r"[./@:]", said["key"].lstrip("+"))[0] in keys:
         return True
-    if os.path.lexists(os.path.expanduser(argument)) or glob(os.path.expanduser(argument)):
+    if any(os.path.lexists(path) for path in matches(argument)):
         return False
     # An unknown key is Hydra's to complain about; a key of ours has no slash.
     is_override = said is not None and "/" not in said["key"]
@@ -116,8 +117,14 @@ def matches(pattern: str) -> list[str]:
 
     Returns:
         The files by name; the pattern itself where nothing fits.
+
+    Example:
+        >>> matches("src/trai?.py"), matches("src/none*.py")
+        (['src/train.py'], ['src/none*.py'])
     """
-    path = os.path.expanduser(pattern)
-    if os.path.lexists(path):
-        return [path]
-    return sorted(glob(path)) or [path]
+    path = Path(os.path.expanduser(pattern))
+    # The folders that are there are no pattern, whatever they are called.
+    there = next(folder for folder in (path, *path.parents) if os.path.lexists(folder))
+    rest = path.relative_to(there)
+    found = [str(path)] if there == path else sorted(map(str, there.glob(str(rest))))
+    return found or [str(path)]

@@ -32,6 +32,7 @@ from src.evaluation.run_report import (
     print_loggers,
     save_metrics,
 )
+from src.utils.rich_utils import plain_console
 from src.vimh.parameters import Parameter
 
 if TYPE_CHECKING:
