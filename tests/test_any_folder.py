@@ -55,7 +55,7 @@ def test_predict_there(tmp_path: Path) -> None:
     place.checkout.mkdir()
     audio, rate = soundfile.read(MODEL / "saw.wav")
     for name in ("a=b, [c] (é).wav", "[a].wav", f"{240 * 'x'}.wav", "a$^$.wav"):
-        soundfile.write(place.checkout / name, audio, rate)
+        soundfile.write(place.checkout / name, audio, rate, subtype="FLOAT")
     (place.checkout / "m [a]=1.safetensors").write_bytes(
         (MODEL / "simple_wide.safetensors").read_bytes()
     )
