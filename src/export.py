@@ -17,8 +17,8 @@ rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from src.checkpoint import load_model, read_checkpoint, write_safetensors  # noqa: E402
 from src.cli import entry_point  # noqa: E402
-from src.config_check import ExportConfig, check_config  # noqa: E402
 from src.command_line import prepare  # noqa: E402
+from src.config_check import ExportConfig, check_config  # noqa: E402
 from src.evaluation.exported import description  # noqa: E402
 from src.evaluation.model_files import (  # noqa: E402
     INSTALL,

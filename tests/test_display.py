@@ -96,6 +96,20 @@ def test_colours_are_one_picture_the_right_way_up(colours: Path) -> None:
     assert "label two" in "\n".join(texts(figure))
 
 
+def test_names_in_the_picture_are_no_formulas(tmp_path: Path) -> None:
+    odd = {
+        **COLOUR, "dataset_name": "$^$", "channel_labels": ["$^$", "a", "b"],
+        "parameter_names": ["a$^$"], "parameter_mappings": {"a$^$": {"min": 0.0, "max": 1.0}},
+    }  # fmt: skip
+    with DatasetWriter(tmp_path / "x$^$", odd) as writer:
+        for split in ("train", "test"):
+            some = (np.zeros((2, 3, 4, 6), np.uint8), np.zeros((2, 1), np.uint8))
+            writer.write(split, *some, np.tile(np.float32([0, 255]), (2, 1)))
+    figure = dataset_figure(open_dataset(tmp_path / "x$^$"))
+    figure.canvas.draw()
+    assert "a$^$" in "\n".join(texts(figure))
+
+
 def test_spread_takes_the_ends() -> None:
     assert spread(10, 4).tolist() == [0, 3, 6, 9]
     assert spread(0, 4).tolist() == []

@@ -12,7 +12,9 @@ from omegaconf import OmegaConf, open_dict
 from src.build import build
 from src.checkpoint import load_model, read_checkpoint
 from src.data.preparation import Preparation
-from src.evaluation.predictor import Predictor
+from src.evaluation.player import play_file
+from src.evaluation.prediction_report import file_stem
+from src.evaluation.predictor import Prediction, Predictor
 from src.evaluation.sounds import read_sound, windows
 from src.predict import predict
 from src.synth.generate import generate_dataset
@@ -61,10 +63,11 @@ def predictor(checkpoint: Path) -> Predictor:
 
 @pytest.fixture
 def run(compose_config, checkpoint: Path, tmp_path: Path):
-    def predicted(given: Path, **more):
+    def predicted(given: Path | str | list[str], **more):
         cfg = compose_config("predict")
         with open_dict(cfg):
-            cfg.update({"ckpt_path": str(checkpoint), "input": str(given), **more})
+            said = given if isinstance(given, list) else str(given)
+            cfg.update({"ckpt_path": str(checkpoint), "input": said, **more})
             cfg.paths.output_dir = str(tmp_path / "out")
         (tmp_path / "out").mkdir(exist_ok=True)
         return predict(cfg)[1], tmp_path / "out"
@@ -119,6 +122,12 @@ def test_the_input_and_its_resynthesis_are_played(run, tmp_path, monkeypatch, ca
     player = tmp_path / "afplay"
     player.write_text(f"#!/bin/sh\necho $1 >> {tmp_path}/played\n")
     player.chmod(0o755)
+    run(tmp_path / "one.wav", play=True)
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("-q.wav", sound(), RATE)
+    play_file(Path("-q.wav"))  # a player would take it for an option
+    assert (tmp_path / "played").read_text().split()[-1] == str(tmp_path / "-q.wav")
+    (tmp_path / "played").unlink()
     run(tmp_path / "one.wav", play=True)
     again = tmp_path / "out" / "one_resynthesised.wav"
     assert (tmp_path / "played").read_text().split() == [str(tmp_path / "one.wav"), str(again)]
@@ -280,3 +289,29 @@ def test_records_whose_scale_factors_are_no_levels_are_refused_where_levels_are_
             list(found)
     else:
         assert len(list(found)) == 3
+
+
+@pytest.mark.parametrize("name", [240 * "x", 120 * "é"])
+def test_a_long_name_is_cut_for_the_files_that_are_made_of_it(name: str, tmp_path: Path) -> None:
+    prediction = Prediction(f"takes/{name}.wav", np.zeros((1, 1, 1), np.uint8), {})
+    stem = file_stem(7, prediction, 10)
+    assert stem.startswith("007_" + name[0])
+    assert len(stem.encode()) == 204
+    (tmp_path / f"{stem}_resynthesised.wav").touch()
+
+
+@pytest.mark.parametrize("checkpoint", ["vimh_cnn"], indirect=True)
+def test_several_inputs(run, dataset: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "takes"
+    folder.mkdir()
+    for name in ("a.wav", "b.wav"):
+        soundfile.write(folder / name, sound(), RATE)
+    soundfile.write(tmp_path / "c.wav", sound(), RATE)
+    given = [str(tmp_path / "c.wav"), str(folder), str(tmp_path / "missing.wav")]
+    objects, _ = run(given)
+    assert [Path(p.source).name for p in objects["predictions"]] == ["c.wav", "a.wav", "b.wav"]
+    assert "there is no such file" in objects["failed"][given[-1]]
+    objects, _ = run(f"{folder}/[ab].wav", limit=1)
+    assert [Path(p.source).name for p in objects["predictions"]] == ["a.wav"]
+    with pytest.raises(ConfigError, match="is a data set, and has to be the only input"):
+        run([str(dataset), given[0]])

@@ -50,6 +50,18 @@ def write_lines(path: Path, predictions: Sequence[Prediction], failed: dict[str,
     path.write_text("".join(strict_json(line) + "\n" for line in lines), encoding="utf-8")
 
 
+def cut(name: str, most_bytes: int) -> str:
+    """The beginning of a name in so many bytes, as file systems count, without half a letter.
+
+    Example:
+        >>> cut("José", 4), cut("José", 5)
+        ('Jos', 'José')
+    """
+    while len(os.fsencode(name)) > most_bytes:
+        name = name[:-1]
+    return name
+
+
 def file_stem(number: int, prediction: Prediction, count: int) -> str:
     """The beginning of the names of a prediction's files: numbered where there are several.
 

@@ -183,7 +183,7 @@ def write_metrics(
         **more,
     }
     temporary = path.with_suffix(".json.tmp")
-    temporary.write_text(strict_json(content, indent=2) + "\n", encoding="utf-8", encoding="utf-8")
+    temporary.write_text(strict_json(content, indent=2) + "\n", encoding="utf-8")
     temporary.replace(path)
 
 

@@ -118,3 +118,14 @@ def test_sounds_that_are_all_alike_can_be_drawn(value: float) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         drawn(sounds_picture({"network": {name: np.full(3, value) for name in names}}))
+
+
+def test_names_are_no_formulas() -> None:
+    odd = Parameter("a$^$", min=0.0, max=10.0, step=1.0, unit="$\\frac$")
+    drawn(head_picture(odd, np.array([1.0, 2.0]), np.array([2.0, 2.0])))
+    pets = Parameter("p$^$", 0, 255, kind="categorical", class_names=("$^$", "$_$"))
+    drawn(head_picture(pets, np.array([0.0, 1.0]), np.array([1.0, 1.0])))
+    found = predictions(odd, [1.0, 2.0], [5.0, 2.0])
+    worst = worst_picture(SOUND, [odd], found, 4)
+    drawn(worst)
+    assert worst.axes[0].get_title().startswith("a$^$ 5")

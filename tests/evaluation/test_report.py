@@ -63,3 +63,12 @@ def test_classes_beside_values_leave_gaps() -> None:
     assert lines[2] == ["parameter", "method", "MAE", "of range", "within 1 JND", "accuracy"]
     assert ["digit", "network", "", "", "", "75.0 %"] in lines
     assert any(line[:1] == ["[s]"] for line in lines)
+
+
+def test_names_in_the_table_are_no_markup() -> None:
+    text = StringIO()
+    odd = Parameter(name="[red]a[/]", min=0.0, max=1.0, step=0.1, unit="[s]")
+    row = row_of("nearest", np.zeros((4, 1)), np.zeros((4, 1)), [odd])
+    Console(file=text, width=120).print(comparison_table([row], [odd], title="4 of [b]"))
+    assert "4 of [b]" in text.getvalue()
+    assert "[red]a[/]" in text.getvalue()

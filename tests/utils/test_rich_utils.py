@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 from rich.prompt import Prompt
+from rich.table import Table
 
 from src.utils import ConfigError, enforce_tags, print_config_tree
+from src.utils.rich_utils import plain_console
 
 
 def config(tmp_path: Path, **values: object) -> object:
@@ -28,6 +30,15 @@ def test_tree(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
 def test_tree_unresolved(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     print_config_tree(config(tmp_path, other="${seed}"))
     assert "other: ${seed}" in capsys.readouterr().out
+
+
+def test_names_are_no_markup(capsys: pytest.CaptureFixture) -> None:
+    table = Table("[a]", title="runs/[b]/:x:")
+    table.add_row("[red]c[/]")
+    plain_console(width=60).print("takes [d]/:smile:.wav", table)
+    shown = capsys.readouterr().out
+    for text in ("takes [d]/:smile:.wav", "[a]", "runs/[b]/:x:", "[red]c[/]"):
+        assert text in shown
 
 
 def test_tags_are_written(tmp_path: Path) -> None:
