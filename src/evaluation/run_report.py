@@ -69,13 +69,21 @@ def report_run(
     save_metrics(cfg, built, values, checkpoint or None, rows[1:])
     if checkpoint:
         console.print(f"Checkpoint:  {checkpoint}", soft_wrap=True)
-        console.print(
-            f"  evaluate:  python src/eval.py {path_word('ckpt_path', checkpoint)}", soft_wrap=True
-        )
+        console.print(f"  evaluate:  {evaluation_command(cfg, built, checkpoint)}", soft_wrap=True)
     elif cfg.train and stage == "test":
         console.print("Checkpoint:  none was saved, so the weights of the last step were tested")
     print_loggers(console, loggers)
     console.print(f"Run:         {cfg.paths.output_dir}", soft_wrap=True)
+
+
+def evaluation_command(cfg: DictConfig, built: Built, checkpoint: str) -> str:
+    """The command that evaluates a checkpoint on the data that it was trained on, for copying."""
+    words = [path_word("ckpt_path", checkpoint)]
+    # Where src/eval.py looks, by the data set's name: a checkpoint keeps no path.
+    usual = Path(cfg.paths.root_dir, "data-vimh", built.datamodule.metadata.dataset_name)
+    if built.datamodule.data_dir.absolute() != usual:
+        words.append(path_word("data.data_dir", built.datamodule.data_dir))
+    return " ".join(["python src/eval.py", *words])
 
 
 def network_row(values: Mapping[str, float], stage: str) -> Row:
