@@ -10,6 +10,7 @@ import rootutils
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from src.utils.errors import ConfigError  # noqa: E402
+from src.utils.terminal import take_any_text  # noqa: E402
 from viz.layout import arrange  # noqa: E402
 from viz.networks import ROOT, build_configured, model_names  # noqa: E402
 from viz.render import draw  # noqa: E402
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Its words; None: those of this process.
     """
+    take_any_text()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", "-c", help="a model config; by default all of them")
     parser.add_argument("--data", help="a data config; by default the one the model is sized on")

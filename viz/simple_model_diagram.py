@@ -9,6 +9,7 @@ import rootutils
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from src.utils.errors import ConfigError  # noqa: E402
+from src.utils.terminal import take_any_text  # noqa: E402
 from viz.networks import build_configured, model_names  # noqa: E402
 from viz.trace import Step, Trace, trace  # noqa: E402
 
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Its words; None: those of this process.
     """
+    take_any_text()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--config", "-c", nargs="+", default=[DEFAULT], help=f"model configs ({DEFAULT})"

@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.utils.errors import ConfigError
 from src.utils.strict_json import strict_json
 from src.utils.sweep_storage import was_pruned
+from src.utils.terminal import take_any_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -215,6 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Its words; None: those of this process.
     """
+    take_any_text()
     parser = argparse.ArgumentParser(description="The jobs of a multirun as a table.")
     parser.add_argument(
         "folder", type=Path, nargs="?", help="of the multirun or study; by default the newest"
