@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Collection, Sequence
+from glob import glob
 from pathlib import Path
 
 from hydra.core.override_parser.types import ChoiceSweep, RangeSweep
@@ -125,6 +126,7 @@ def matches(pattern: str) -> list[str]:
     path = Path(os.path.expanduser(pattern))
     # The folders that are there are no pattern, whatever they are called.
     there = next(folder for folder in (path, *path.parents) if os.path.lexists(folder))
-    rest = path.relative_to(there)
-    found = [str(path)] if there == path else sorted(map(str, there.glob(str(rest))))
-    return found or [str(path)]
+    if there == path:
+        return [str(path)]
+    found = sorted(glob(str(path.relative_to(there)), root_dir=there))
+    return [str(there / name) for name in found] or [str(path)]

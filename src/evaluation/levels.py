@@ -8,9 +8,10 @@ from src.synth.synthesizers import Synthesizer
 
 DRAWN = 64  # sounds at random, and as many from the corners of the parameters' ranges
 MAX_NUMBERS = 1 << 22  # samples rendered at a time: 16 MB
+MAX_SAMPLES = 1 << 19  # of a sound: rendering more would take too long
 
 
-def level_range_db(synthesizer: Synthesizer, image_maker: ImageMaker) -> tuple[float, float]:
+def level_range_db(synthesizer: Synthesizer, image_maker: ImageMaker) -> tuple[float, float] | None:
     """The lowest and the highest level of a synthesiser's sounds, by rendering some of them.
 
     A sound's level is the highest value of its spectrogram in dB. Sounds are drawn at random and
@@ -19,7 +20,12 @@ def level_range_db(synthesizer: Synthesizer, image_maker: ImageMaker) -> tuple[f
     Args:
         synthesizer: Of the data set.
         image_maker: Of the data set.
+
+    Returns:
+        Both levels; None where the sounds are too long to render so many.
     """
+    if synthesizer.num_samples > MAX_SAMPLES:
+        return None
     heads = synthesizer.parameters.heads
     uniform = np.random.default_rng(0).random((2 * DRAWN, len(heads)))
     uniform[DRAWN:] = uniform[DRAWN:].round()

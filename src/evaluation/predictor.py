@@ -101,7 +101,7 @@ class Predictor:
 
     @cached_property
     def level_range_db(self) -> tuple[float, float] | None:
-        """The levels of the training sounds; None where they were not synthesised."""
+        """The levels of the training sounds; None where they are not known."""
         if self.synthesizer is None:
             return None
         return level_range_db(self.synthesizer, self.image_maker)
@@ -137,7 +137,7 @@ class Predictor:
     def _predict_windows(self, source: str, sound: Sound, cut: Windows) -> list[Prediction]:
         images, scale_factors = self.image_maker(cut.audio)
         predicted = self.predict_images(images, scale_factors)
-        notes = (*sound.notes, *cut.notes, *self._level_notes(cut.audio))
+        notes = (*sound.notes, *cut.notes, *self._level_notes(cut.audio, scale_factors))
         return [
             Prediction(
                 source, images[k], row, sound.start_s + cut.start_s[k],
@@ -146,12 +146,17 @@ class Predictor:
             for k, row in enumerate(predicted)
         ]  # fmt: skip
 
-    def _level_notes(self, audio: Float32[np.ndarray, "N T"]) -> list[str]:
+    def _level_notes(
+        self, audio: Float32[np.ndarray, "N T"], scale_factors: Float32[np.ndarray, "N 2"]
+    ) -> list[str]:
         """What there is to say of windows that are louder or quieter than all training sounds."""
         if self.level_range_db is None:
             return []
         low, high = self.level_range_db
-        levels = self.image_maker.spectrogram(audio).max(axis=(1, 2))
+        # An image that is scaled by itself has its level as its upper end.
+        levels = scale_factors[:, 1]
+        if self.image_maker.scale_range_db is not None:
+            levels = self.image_maker.spectrogram(audio).max(axis=(1, 2))
         outside = (levels < low - LEVEL_MARGIN_DB) | (levels > high + LEVEL_MARGIN_DB)
         if not outside.any():
             return []
