@@ -126,7 +126,8 @@ class PredictConfig(Task):
     """``configs/predict.yaml``."""
 
     ckpt_path: Text
-    input: Text
+    input: Text | Annotated[list[Text], Len(1, 1_000_000)]
+    start: Literal["onset", "file"]
     split: Literal["train", "test"]
     batch_size: Annotated[int, Interval(ge=1, le=1_000_000)]
     sounds: Count

@@ -42,6 +42,7 @@ rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from src import command_line  # noqa: E402
 from src.cli import entry_point  # noqa: E402
+from src.config_check import PredictConfig, check_config  # noqa: E402
 from src.evaluation.player import find_player, play_file  # noqa: E402
 from src.evaluation.sounds import sound_files  # noqa: E402
 from src.utils import extras, task_wrapper  # noqa: E402
@@ -83,11 +84,7 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     )
     from src.evaluation.predictor import Predictor
 
-    for key in ("ckpt_path", "input"):
-        if OmegaConf.is_missing(cfg, key):
-            raise ConfigError(
-                f"{key} is missing: python src/predict.py MODEL SOUND; --help lists the keys"
-            )
+    check_given(cfg)
     if cfg.play:
         find_player()
     checkpoint = read_checkpoint(cfg.ckpt_path)
@@ -115,6 +112,15 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         play_file(sound)
     console.print(f"Run:         {folder}", soft_wrap=True)
     return {}, {"cfg": cfg, "predictor": predictor, "predictions": predictions, "failed": failed}
+
+
+def check_given(cfg: DictConfig) -> None:
+    """Refuses a config without model or input."""
+    for key in ("ckpt_path", "input"):
+        if OmegaConf.is_missing(cfg, key):
+            raise ConfigError(
+                f"{key} is missing: python src/predict.py MODEL SOUND; --help lists the keys"
+            )
 
 
 def input_paths(given: str | Sequence[str]) -> list[Path]:
@@ -196,6 +202,8 @@ def main(cfg: DictConfig) -> None:
     Args:
         cfg: The config that Hydra composed.
     """
+    check_given(cfg)
+    check_config(cfg, PredictConfig)
     extras(cfg)
     predict(cfg)
 
