@@ -107,7 +107,7 @@ def test_names_in_the_picture_are_no_formulas(tmp_path: Path) -> None:
             writer.write(split, *some, np.tile(np.float32([0, 255]), (2, 1)))
     figure = dataset_figure(open_dataset(tmp_path / "x$^$"))
     figure.canvas.draw()
-    assert "a$^$" in "\n".join(texts(figure))
+    assert r"a\$^\$" in "\n".join(texts(figure))
 
 
 def test_spread_takes_the_ends() -> None:

@@ -12,7 +12,7 @@ from matplotlib.gridspec import GridSpecFromSubplotSpec
 from rich.table import Table
 from rich.text import Text
 
-from src.evaluation.image_axes import ImageAxes, plain_texts
+from src.evaluation.image_axes import ImageAxes
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import Parameter
 from src.vimh.records import OpenedDataset
@@ -123,7 +123,7 @@ def dataset_figure(dataset: OpenedDataset, figure: Figure | None = None) -> Figu
             image_rows, samples_a_row * len(axes.panels), subplot_spec=grid[2]
         )
         _draw_images(figure, cells, dataset, shown)
-    return plain_texts(figure)
+    return figure
 
 
 def _write_facts(axes: Axes, dataset: OpenedDataset) -> None:

@@ -152,8 +152,8 @@ def _read(path: Path, wanted_hz: int) -> tuple[np.ndarray, list[str], int]:
     except soundfile.LibsndfileError as error:
         if path.suffix.lower() == RAW:
             raise VIMHError(
-                f"{path}: a raw file does not say its rate, channels and number format; make it a "
-                "WAV file first, for example with sox or ffmpeg"
+                f"{path}: not a sound file with a header; a raw file does not say its rate, "
+                "channels and number format: make it a WAV file, for example with sox or ffmpeg"
             ) from error
         raise VIMHError(f"{path}: not a sound file ({error.error_string})") from error
     if len(mono) == 0:
