@@ -207,7 +207,7 @@ def _mixed(
             found = ", ".join(f"{value:g}" for value in part[row, :8])
             raise VIMHError(f"{path}: sample {first + row} is [{found}], not a finite number")
         silent = silent and not part.any()
-        part = part[:, heard]
+        part = part if heard.all() else part[:, heard]
         mono = part[:, 0] if part.shape[1] == 1 else part.mean(axis=1, dtype=np.float64)
         if part.shape[1] > 1:
             power += float(np.square(part, dtype=np.float64).mean(axis=1).sum())

@@ -50,6 +50,7 @@ def test_many_channels_are_mixed_as_before(tmp_path: Path) -> None:
     sound = np.random.default_rng(0).uniform(-0.5, 0.5, (5000, 3)).astype(np.float32)
     path = tmp_path / "three.wav"
     soundfile.write(path, sound, RATE_HZ, subtype="FLOAT")
-    mono, notes = read_sound(path, RATE_HZ)
+    read = read_sound(path, RATE_HZ)
+    mono, notes = read.audio, read.notes
     np.testing.assert_array_equal(mono, sound.mean(axis=1, dtype=np.float64).astype(np.float32))
     assert notes == ("3 channels mixed down to one",)
