@@ -12,10 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from src.cli import entry_point  # noqa: E402
-from src.config_check import EvalConfig, check_config  # noqa: E402
-from src.overrides import add_or_override  # noqa: E402
 from src.command_line import prepare  # noqa: E402
 from src.config_check import EvalConfig, check_config  # noqa: E402
+from src.overrides import add_or_override  # noqa: E402
 from src.utils import (  # noqa: E402
     extras,
     instantiate_loggers,

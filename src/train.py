@@ -16,10 +16,9 @@ from omegaconf import DictConfig
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from src.cli import entry_point  # noqa: E402
-from src.config_check import TrainConfig, check_config  # noqa: E402
-from src.overrides import add_or_override  # noqa: E402
 from src.command_line import prepare  # noqa: E402
 from src.config_check import TrainConfig, check_config  # noqa: E402
+from src.overrides import add_or_override  # noqa: E402
 from src.resume import run_folder  # noqa: E402
 from src.utils import (  # noqa: E402
     extras,
