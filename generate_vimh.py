@@ -21,6 +21,7 @@ Flags; each is another spelling of a config key:
   --config-name NAME    (-cn)                    another config in configs/
   --config-dir DIR      (-cd)                    a folder of your own to look for configs in too
   --cfg job             (-c)                     show the composed config and stop
+  --check-config                                 check the recipe and start nothing
   --multirun            (-m)                     one data set for each combination of a=1,2
   --help, -h                                     this text
 
@@ -39,6 +40,7 @@ import os
 import sys
 from pathlib import Path
 
+CHECK = "--check-config"
 FLAGS = {
     "--avix": "avix=true",
     "--pickle": "output_format=both",
@@ -77,6 +79,8 @@ def translate(arguments: list[str]) -> list[str]:
         name, given, value = argument.partition("=")
         if argument in FLAGS:
             overrides.append(FLAGS[argument])
+        elif argument == CHECK:
+            continue
         elif argument in HYDRA_SWITCHES:
             options.append(argument)
         elif name in HYDRA_OPTIONS:
@@ -105,8 +109,8 @@ def _first_part(error: Exception) -> str:
     return " ".join(text.split())
 
 
-def run(overrides: list[str]) -> None:
-    """Compose the config and make the data set."""
+def run(overrides: list[str], only_check: bool = False) -> None:
+    """Compose the config and make the data set, or say its name where it is only checked."""
     import hydra
     from hydra.errors import HydraException
     from omegaconf import DictConfig
@@ -114,6 +118,7 @@ def run(overrides: list[str]) -> None:
 
     from src.command_line import user_paths
     from src.synth.parts import generate
+    from src.synth.recipe import Recipe
     from src.synth.sections import RecipeError
     from src.utils.terminal import take_any_text
     from src.vimh.errors import VIMHError
@@ -125,7 +130,11 @@ def run(overrides: list[str]) -> None:
     )
     def task(config: DictConfig) -> None:
         try:
-            print(generate(config, root=ROOT))
+            if only_check:
+                name = Recipe.from_mapping(config).dataset_name()
+                print(f"The recipe is right; it makes {name}. Nothing was started.")
+            else:
+                print(generate(config, root=ROOT))
         except RecipeError as error:
             stop(EXIT_USAGE, str(error))
         except (VIMHError, OSError) as error:
@@ -146,7 +155,7 @@ def main() -> None:
         print(__doc__.strip())
         return
     try:
-        run(translate(arguments))
+        run(translate(arguments), only_check=CHECK in arguments)
     except UsageError as error:
         stop(EXIT_USAGE, f"{error}; --help lists the flags, everything else is key=value")
     except KeyboardInterrupt:

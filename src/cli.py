@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import functools
+import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -11,9 +14,10 @@ from types import FrameType
 from typing import TypeVar
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
+from hydra.errors import CompactHydraException, HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from src.resume import CHECKPOINT
 from src.utils.errors import CheckpointError, ConfigError, Interrupted
@@ -25,6 +29,9 @@ from src.vimh.errors import VIMHError
 class JobError(CompactHydraException):
     """A user's mistake in a job of a multirun; Hydra prints it without a traceback."""
 
+
+# Lines in which Hydra and OmegaConf speak of themselves.
+ADVICE = ("To append", "Set the environment", "See https", "object_type=")
 
 Result = TypeVar("Result")
 
@@ -62,6 +69,41 @@ def entry_point(main: Callable[[DictConfig], Result]) -> Callable[[DictConfig], 
                 signal.signal(number, handler)
 
     return wrapped
+
+
+def start(main: Callable[[], object]) -> None:
+    """Runs a command; what Hydra refuses before our function is called is one sentence, too.
+
+    Args:
+        main: The function that ``hydra.main`` made.
+    """
+    # Hydra prints a stack trace for what goes wrong before our function is called. With this it
+    # raises instead; who has set it already wants to see the trace.
+    if os.environ.setdefault("HYDRA_FULL_ERROR", "0") != "0":
+        main()
+        return
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"error: {_first_part(error)}")
+    except OSError as error:
+        if error.filename is None or error.errno not in (*DISK_ERRORS, errno.ENOENT):
+            raise
+        sys.exit(f"error: {cannot_write(Path(error.filename), error)}")
+
+
+def _first_part(error: Exception) -> str:
+    """What Hydra says is wrong, without its advice on appending and its search path."""
+    text = str(error).partition("Config search path")[0]
+    lines = [line.strip() for line in text.splitlines()]
+    if isinstance(error.__cause__, OmegaConfBaseException):
+        lines.append(str(error.__cause__).partition("\n")[0])
+    kept = " ".join(line for line in lines if line and not line.startswith(ADVICE))
+    # What a resolver of ours says is a sentence already.
+    return re.sub(
+        r"^ConfigError raised while resolving interpolation: (.*?)( full_key:.*)?$", r"\1", kept
+    )
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -7,21 +7,28 @@ a path are quoted where they need it, before Hydra sees them.
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
+import shutil
 import sys
+import tempfile
 from collections.abc import Collection, Sequence
 from glob import glob
 from pathlib import Path
 
 from hydra.core.override_parser.types import ChoiceSweep, RangeSweep
 
+from src.overrides import add_or_override
 from src.utils.terminal import take_any_text
 from src.utils.words import Unreadable, in_quotes, parsed, quoted
 
 # The last part of a key that names a path: ckpt_path, input, data.data_dir, hydra.run.dir ...
 PATH_KEY = re.compile(r"([a-z0-9]+_)*(path|dir|dirpath|file|filename|folder|root|input|output)")
 OVERRIDE = re.compile(r"(?P<key>\+{0,2}[\w./@:-]+)=(?P<value>.*)", re.DOTALL)
+CHECK = "--check-config"
+RIGHT = "The config is right. Nothing was started."
+_check_folders: list[str] = []
 MULTIRUN = ("-m", "--multirun", "hydra.mode=MULTIRUN")
 # Hydra's options that the next argument belongs to.
 OPTIONS_WITH_VALUE = (
@@ -33,7 +40,30 @@ OPTIONS_WITH_VALUE = (
 def prepare() -> None:
     """Makes this process's command line fit for Hydra; called before ``hydra.main``."""
     take_any_text()
-    sys.argv[1:] = user_paths(sys.argv[1:])
+    sys.argv[1:] = add_or_override(user_paths(take_check(sys.argv[1:])))
+
+
+def take_check(arguments: Sequence[str]) -> list[str]:
+    """The arguments without ``--check-config``, for which Hydra leaves nothing behind.
+
+    The config is then composed and checked as for a run, in a folder that is removed at the end;
+    :func:`is_check` says so to the command.
+
+    Args:
+        arguments: Of the command line, without the script.
+    """
+    if CHECK not in arguments:
+        return list(arguments)
+    folder = tempfile.mkdtemp(prefix="avix-check-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _check_folders.append(folder)
+    left = [argument for argument in arguments if argument != CHECK]
+    return [*left, f"hydra.run.dir={quoted(folder)}", "hydra.output_subdir=null"]
+
+
+def is_check() -> bool:
+    """Whether the command line asks only whether its config is right."""
+    return bool(_check_folders)
 
 
 def user_paths(arguments: Sequence[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import hydra
@@ -11,10 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
-from src.cli import entry_point  # noqa: E402
-from src.command_line import prepare  # noqa: E402
+from src.cli import entry_point, start  # noqa: E402
+from src.command_line import RIGHT, is_check, prepare  # noqa: E402
 from src.config_check import EvalConfig, check_config  # noqa: E402
-from src.overrides import add_or_override  # noqa: E402
 from src.utils import (  # noqa: E402
     extras,
     instantiate_loggers,
@@ -80,6 +78,9 @@ def main(cfg: DictConfig) -> None:
     if OmegaConf.is_missing(cfg, "ckpt_path"):
         raise ConfigError("ckpt_path is missing: python src/eval.py ckpt_path=CHECKPOINT")
     check_config(cfg, EvalConfig)
+    if is_check():
+        print(RIGHT)
+        return
     extras(cfg)
     _, objects = evaluate(cfg)
     if objects["report"] is not None:
@@ -88,5 +89,4 @@ def main(cfg: DictConfig) -> None:
 
 if __name__ == "__main__":
     prepare()
-    sys.argv[1:] = add_or_override(sys.argv[1:])
-    main()
+    start(main)

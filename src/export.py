@@ -16,8 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from src.checkpoint import load_model, read_checkpoint, write_safetensors  # noqa: E402
-from src.cli import entry_point  # noqa: E402
-from src.command_line import prepare  # noqa: E402
+from src.cli import entry_point, start  # noqa: E402
+from src.command_line import RIGHT, is_check, prepare  # noqa: E402
 from src.config_check import ExportConfig, check_config  # noqa: E402
 from src.evaluation.exported import description  # noqa: E402
 from src.evaluation.model_files import (  # noqa: E402
@@ -101,10 +101,13 @@ def main(cfg: DictConfig) -> None:
         cfg: The config that Hydra composed.
     """
     check_config(cfg, ExportConfig)
+    if is_check():
+        print(RIGHT)
+        return
     extras(cfg)
     export(cfg)
 
 
 if __name__ == "__main__":
     prepare()
-    main()
+    start(main)

@@ -41,7 +41,7 @@ from omegaconf import DictConfig, OmegaConf
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from src import command_line  # noqa: E402
-from src.cli import entry_point  # noqa: E402
+from src.cli import entry_point, start  # noqa: E402
 from src.config_check import PredictConfig, check_config  # noqa: E402
 from src.evaluation.player import find_player, play_file  # noqa: E402
 from src.evaluation.sounds import sound_files  # noqa: E402
@@ -204,6 +204,9 @@ def main(cfg: DictConfig) -> None:
     """
     check_given(cfg)
     check_config(cfg, PredictConfig)
+    if command_line.is_check():
+        print(command_line.RIGHT)
+        return
     extras(cfg)
     predict(cfg)
 
@@ -220,10 +223,10 @@ def run(arguments: Sequence[str]) -> None:
         print(__doc__.strip())
         return
     try:
-        sys.argv[1:] = overrides_of(arguments)
+        sys.argv[1:] = overrides_of(command_line.take_check(arguments))
     except ConfigError as error:
         sys.exit(f"error: {error}")
-    main()
+    start(main)
 
 
 if __name__ == "__main__":

@@ -68,6 +68,22 @@ def run_dir(ckpt_path: str | None, runs_dir: str, fresh: str) -> str:
     return str(found or Path(runs_dir, fresh))
 
 
+def task_dir(log_dir: str, task_name: str) -> str:
+    """The folder of a task's runs, ``logs/<task_name>``, asked before Hydra makes any folder.
+
+    Args:
+        log_dir: The config's ``paths.log_dir``.
+        task_name: The config's ``task_name``.
+
+    Raises:
+        ConfigError: If one is empty: the runs would lie at the root of the file system.
+    """
+    for key, value in (("paths.log_dir", log_dir), ("task_name", task_name)):
+        if not isinstance(value, str) or not value.strip():
+            raise ConfigError(f"{key} is {shown(value)}; expected the name of a folder")
+    return str(Path(log_dir, task_name))
+
+
 def hydra_subdir(run: str) -> str:
     """The subfolder for Hydra's files: ``.hydra``, and ``.hydra_2`` ... where a run goes on.
 
@@ -80,6 +96,7 @@ def hydra_subdir(run: str) -> str:
 
 # Cached: what is resolved once stays, also when the folders are there.
 OmegaConf.register_new_resolver("run_dir", run_dir, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("task_dir", task_dir, replace=True)
 OmegaConf.register_new_resolver("hydra_subdir", hydra_subdir, use_cache=True, replace=True)
 
 

@@ -5,7 +5,6 @@ compose → build → run → report; docs/configuration.md says how the config 
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,9 @@ from omegaconf import DictConfig
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
-from src.cli import entry_point  # noqa: E402
-from src.command_line import prepare  # noqa: E402
+from src.cli import entry_point, start  # noqa: E402
+from src.command_line import RIGHT, is_check, prepare  # noqa: E402
 from src.config_check import TrainConfig, check_config  # noqa: E402
-from src.overrides import add_or_override  # noqa: E402
 from src.resume import run_folder  # noqa: E402
 from src.utils import (  # noqa: E402
     extras,
@@ -106,6 +104,10 @@ def main(cfg: DictConfig) -> float | None:
     Returns:
         The metric that a sweep optimises, or None.
     """
+    if is_check():
+        check_config(cfg, TrainConfig)
+        print(RIGHT)
+        return None
     with run_folder(cfg) as cfg:
         check_config(cfg, TrainConfig)
         extras(cfg)
@@ -115,5 +117,4 @@ def main(cfg: DictConfig) -> float | None:
 
 if __name__ == "__main__":
     prepare()
-    sys.argv[1:] = add_or_override(sys.argv[1:])
-    main()
+    start(main)

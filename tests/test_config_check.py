@@ -1,5 +1,7 @@
 """Every config of ours passes the check; a wrong value is one sentence that names its key."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,50 @@ def test_a_wrong_value_is_one_sentence(key: str, value, message: str, compose_co
         check_config(cfg, TrainConfig)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_check_starts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from src import command_line
+
+    monkeypatch.setattr(command_line, "_check_folders", [])
+    assert command_line.take_check(["experiment=a"]) == ["experiment=a"]
+    assert not command_line.is_check()
+    arguments = command_line.take_check(["experiment=a", "--check-config"])
+    assert command_line.is_check()
+    assert arguments[0] == "experiment=a"
+    assert arguments[1].startswith("hydra.run.dir=")
+    assert arguments[2] == "hydra.output_subdir=null"
+
+
+@pytest.mark.parametrize(
+    ("command", "said", "code"),
+    [
+        (["src/train.py", "experiment=digits_cnn"], "The config is right", 0),
+        (["src/train.py", "model.optimizer.lr=inf"], "error: model.optimizer.lr is inf", 1),
+        (["src/train.py", 'paths.log_dir=""'], "error: paths.log_dir is ''", 1),
+        (["src/train.py", "task_name='${nope}'"], "error: Interpolation key 'nope'", 1),
+        (["src/train.py", "foo=1"], "error: Could not override 'foo'. Key 'foo' is not", 1),
+        (["src/export.py", "ckpt_path=a.ckpt"], "The config is right", 0),
+        (["src/predict.py", "a.ckpt", "b.wav"], "The config is right", 0),
+        (["generate_vimh.py", "--avix"], "it makes avix-vimh-32x32x1", 0),
+    ],
+)
+@pytest.mark.slow
+def test_the_commands_check_and_start_nothing(
+    command: list[str], said: str, code: int, tmp_path: Path
+) -> None:
+    logs = [] if command[0] == "generate_vimh.py" else [f"paths.vimh_dir={tmp_path}"]
+    places = [f"paths.log_dir={tmp_path}"] if logs and "log_dir" not in command[1] else []
+    done = subprocess.run(
+        [sys.executable, *command, *logs, *places, "--check-config"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said in done.stdout + done.stderr
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -59,7 +59,7 @@ TORCH: dict[str, Any] = {
 }
 LIGHTNING: dict[str, Any] = {
     "monitor": Text | None,  # null: as `monitor.metric` is resolved
-    "mode": _Mode,
+    "mode": _Mode | None,  # null: as `monitor.mode` is resolved
     "patience": Count,
     "min_delta": _NotNegative,
     "filename": Text | None,
