@@ -11,6 +11,7 @@ from src.models.components.heads import HeadLayers, HeadOptions
 from src.models.components.layers import (
     StochasticDepth,
     average_pool_to,
+    pooled_pair,
     size_pair,
     stochastic_depth_rates,
 )
@@ -163,7 +164,7 @@ class ConvNeXtV2(MultiheadNetwork):
             blocks = [ConvNeXtBlock(dim, next(rates)) for _ in range(depth)]
             self.stages.append(nn.Sequential(*halving, *blocks))
         pool, pooled = average_pool_to(
-            (height // smallest, width // smallest), size_pair("pooled_size", pooled_size)
+            (height // smallest, width // smallest), pooled_pair(pooled_size, (height, width))
         )
         num_features = dims[-1] * pooled[0] * pooled[1]
         self.pool = nn.Sequential(

@@ -32,6 +32,29 @@ def size_pair(name: str, size: int | Sequence[int] | None) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def pooled_pair(pooled_size: int | Sequence[int], image_size: tuple[int, int]) -> tuple[int, int]:
+    """Return the most of a feature map that is kept, as (height, width).
+
+    Args:
+        pooled_size: One number or two.
+        image_size: Height and width of the images.
+
+    Raises:
+        ValueError: Both are larger than the image, so that they would decide nothing.
+
+    Example:
+        >>> pooled_pair([16, 4], (8, 8))
+        (16, 4)
+    """
+    height, width = size_pair("pooled_size", pooled_size)
+    if height > image_size[0] and width > image_size[1]:
+        raise ValueError(
+            f"pooled_size: {height}x{width} is larger than the image, "
+            f"{image_size[0]}x{image_size[1]}; it says how much of a feature map is kept at most"
+        )
+    return height, width
+
+
 def average_pool_to(
     size: tuple[int, int], pooled_size: tuple[int, int]
 ) -> tuple[nn.Module, tuple[int, int]]:

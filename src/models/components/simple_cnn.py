@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from src.models.components.heads import HeadLayers, HeadOptions
-from src.models.components.layers import average_pool_to, size_pair
+from src.models.components.layers import average_pool_to, pooled_pair, size_pair
 from src.models.components.network import MultiheadNetwork
 from src.schema.bounds import Rate, Size, SizePair
 
@@ -58,7 +58,7 @@ class SimpleCNN(MultiheadNetwork):
         self.block1 = _conv_block(input_channels, conv1_channels)
         self.block2 = _conv_block(conv1_channels, conv2_channels)
         pool, pooled = average_pool_to(
-            (height // 4, width // 4), size_pair("pooled_size", pooled_size)
+            (height // 4, width // 4), pooled_pair(pooled_size, (height, width))
         )
         self.hidden = nn.Sequential(
             pool,

@@ -10,6 +10,7 @@ from src.models.components.heads import HeadLayers, HeadOptions
 from src.models.components.layers import (
     StochasticDepth,
     average_pool_to,
+    pooled_pair,
     size_pair,
     stochastic_depth_rates,
 )
@@ -144,7 +145,7 @@ class SimpleEfficientNet(MultiheadNetwork):
         strides = [stem_stride] + [2] * (len(channels) - 1)
         pool, pooled = average_pool_to(
             (_strided(height, strides), _strided(width, strides)),
-            size_pair("pooled_size", pooled_size),
+            pooled_pair(pooled_size, (height, width)),
         )
         self.pool = nn.Sequential(
             *_conv(previous, head_channels, kernel=1),

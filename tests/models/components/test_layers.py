@@ -6,6 +6,7 @@ import torch
 from src.models.components.layers import (
     StochasticDepth,
     average_pool_to,
+    pooled_pair,
     size_pair,
     stochastic_depth_rates,
 )
@@ -63,3 +64,10 @@ def test_to_one_is_the_mean():
 def test_sizes_that_are_none_say_what_was_expected(size):
     with pytest.raises(ValueError, match=r"input_size: expected a number or \(height, width\)"):
         size_pair("input_size", size)
+
+
+def test_a_pooled_size_that_decides_nothing_is_refused() -> None:
+    assert pooled_pair((16, 4), (8, 8)) == (16, 4)
+    assert pooled_pair(8, (8, 8)) == (8, 8)
+    with pytest.raises(ValueError, match="100x100 is larger than the image, 32x32"):
+        pooled_pair([100, 100], (32, 32))
