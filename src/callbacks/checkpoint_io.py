@@ -1,41 +1,33 @@
 """Checkpoints that are either whole or not there, and that never run code when read."""
 
 import os
-import pickle
-import re
 import shutil
 import zipfile
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
+from lightning.fabric.utilities.apply_func import apply_to_collection
 
+from src.callbacks.checkpoint_reader import BROKEN, Refused, read_saved
 from src.utils.errors import CheckpointError
 from src.vimh.disk import cannot_write
 
 _CHUNK_BYTES = 1 << 20
 _SCALARS = {str, int, float, bool, type(None)}
-# What torch.load was seen to raise on files that are not checkpoints, or not safe ones.
-_UNREADABLE = (
-    pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, TypeError,
-    KeyError, IndexError, AttributeError, AssertionError, OverflowError, MemoryError, OSError,
-    zlib.error,
-)  # fmt: skip
-
-MapLocation = str | torch.device | dict[str, str] | Callable[[Any, str], Any] | None
+MapLocation = str | torch.device | None
 
 
 class AtomicCheckpointIO(CheckpointIO):
     """Writes beside the target, syncs, reads back, and only then replaces what was there.
 
     Killed at any moment, it leaves the old file or the new one, whole. A full disk or a read-only
-    folder is a :class:`CheckpointError` and loses nothing. Reading is by ``weights_only=True``
-    only, so a checkpoint cannot run code; what could not be read so is refused when it is
-    written, not weeks later.
+    folder is a :class:`CheckpointError` and loses nothing. Reading builds tensors and
+    plain containers only, so a checkpoint cannot run code; what could not be read so is refused
+    when it is written, not weeks later.
 
     A plugin of the trainer: ``configs/trainer/default.yaml`` has it under ``plugins``.
     """
@@ -89,7 +81,7 @@ class AtomicCheckpointIO(CheckpointIO):
 
         Args:
             path: A local file.
-            map_location: Where tensors go, as for :func:`torch.load`.
+            map_location: The device that the tensors go to.
             weights_only: None or True; there is no other way here.
 
         Raises:
@@ -115,11 +107,11 @@ class AtomicCheckpointIO(CheckpointIO):
 
 
 def load_checkpoint(path: str | Path, map_location: MapLocation = "cpu") -> dict[str, Any]:
-    """Reads a checkpoint by ``weights_only=True``: tensors and plain containers, no code.
+    """Reads a checkpoint as tensors and plain containers, without running any code.
 
     Args:
         path: A local file.
-        map_location: Where tensors go, as for :func:`torch.load`.
+        map_location: The device that the tensors go to.
 
     Returns:
         The checkpoint.
@@ -130,20 +122,14 @@ def load_checkpoint(path: str | Path, map_location: MapLocation = "cpu") -> dict
     target = _local(path)
     if not target.is_file():
         raise CheckpointError(f"{target}: there is no such checkpoint file")
-    # torch.load would also try two older formats; checkpoints have been zip files since 2020.
     if not _is_zip(target):
         raise CheckpointError(
             f"{target} is not a checkpoint, or a truncated one: expected a zip file as torch.save "
             f"writes, found {target.stat().st_size} bytes of something else"
         )
     try:
-        # torch.load does not look at the checksums, and would take a flipped bit for a weight.
-        with zipfile.ZipFile(target) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise zipfile.BadZipFile(f"{damaged} in it is damaged: its checksum differs")
-        checkpoint = torch.load(target, map_location=map_location, weights_only=True)
-    except _UNREADABLE as error:
+        checkpoint = read_saved(target)
+    except BROKEN as error:
         raise CheckpointError(
             f"{target} cannot be read as a checkpoint of tensors and plain containers: "
             f"{_reason(error)}"
@@ -152,6 +138,8 @@ def load_checkpoint(path: str | Path, map_location: MapLocation = "cpu") -> dict
         raise CheckpointError(
             f"{target} is not a checkpoint: expected a dict, found {type(checkpoint).__name__}"
         )
+    if map_location is not None and torch.device(map_location).type != "cpu":
+        return apply_to_collection(checkpoint, torch.Tensor, lambda t: t.to(map_location))
     return checkpoint
 
 
@@ -229,9 +217,9 @@ def _is_plain(value: Any) -> bool:
 
 def _check_loads_safely(temporary: Path, target: Path) -> None:
     try:
-        # On "meta" only the structure is read: the bytes were compared already.
-        torch.load(temporary, map_location="meta", weights_only=True)
-    except pickle.UnpicklingError as error:
+        # The bytes were compared already.
+        read_saved(temporary, with_data=False)
+    except BROKEN as error:
         raise CheckpointError(
             f"{target}: not written, since it could not be resumed from: {_reason(error)}. Keep to "
             "tensors and plain containers."
@@ -265,9 +253,7 @@ def _local(path: str | Path) -> Path:
 
 
 def _reason(error: BaseException) -> str:
-    if named := re.search(r"GLOBAL ([\w.]+)", str(error)):
-        return f"it holds a {named[1]}, and reading that would run code"
-    # Not torch's first line, which recommends weights_only=False.
-    text = str(error).partition("WeightsUnpickler error: ")[2] or str(error)
-    lines = text.strip().splitlines()
+    if isinstance(error, Refused):
+        return str(error)
+    lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,0 +1,516 @@
+"""Reads what ``torch.save`` writes: tensors and plain containers, and no code out of the file.
+
+A checkpoint is a zip archive: a pickle with the containers, and a record of bytes for each tensor's
+storage. A pickle is a program. This reader knows only the instructions that ``torch.save`` needs
+for plain data, and of the classes in it only those of :data:`_GLOBALS`, each of which it makes
+itself. Time and memory are bounded by the file's size: members are stored as they are and add up to
+no more than the file, a storage has the size of its record, a tensor lies within its storage, and
+what is shared counts as often as it would be visited.
+
+The format: https://docs.pytorch.org/docs/stable/notes/serialization.html
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import pickletools
+import re
+import struct
+import zipfile
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+# What a damaged or a foreign file raises. `Refused` is an UnpicklingError too.
+BROKEN = (
+    pickle.UnpicklingError, zipfile.BadZipFile, EOFError, IndexError, KeyError, ValueError,
+    struct.error, NotImplementedError, OSError,
+)  # fmt: skip
+MAX_DIRECTORY_BYTES = 4 * 2**20  # of the archive's table of contents: 40,000 tensors
+MAX_PICKLE_BYTES = 16 * 2**20  # of containers and texts; the networks of the configs have 0.2 MB
+MAX_STEPS = 1_500_000  # a tensor with its optimiser's state takes about 50 of them
+MAX_DEPTH = 64  # of containers in containers
+_TENSOR_STEPS = 10  # what a tensor takes beside its bytes
+_CHUNK_BYTES = 2**20
+_END = struct.Struct("<4s4H2LH")  # of an archive: signature, ..., directory's size, offset, comment
+_END_64 = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR_BYTES = 20
+_MEMBER = re.compile(
+    r"([^/]+)/(data\.pkl|byteorder|version|\.format_version|\.storage_alignment"
+    r"|\.data/serialization_id|data/[0-9]+)"
+)
+_DTYPES = {
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}
+_CONTAINERS = (dict, OrderedDict, Counter, list, tuple)
+_LEAVES = (str, int, float, bool, type(None), Tensor, torch.nn.Parameter)
+
+
+class Refused(pickle.UnpicklingError):  # noqa: N818 - the field's word for it
+    """The file holds something that is never read, or more than one of its size may."""
+
+
+def read_saved(path: Path, *, with_data: bool = True) -> Any:
+    """Reads a file of ``torch.save``.
+
+    Args:
+        path: A zip file.
+        with_data: Whether the tensors' bytes are read too; without, they are on "meta".
+
+    Returns:
+        Tensors on the CPU, and dicts, lists, tuples, texts, numbers, true, false and None.
+
+    Raises:
+        Refused: If it holds anything else, or more than a file of its size may.
+        Others: Those of :data:`BROKEN`, if it is damaged.
+    """
+    size = path.stat().st_size
+    _check_directory(path, size)
+    with zipfile.ZipFile(path) as archive:
+        members = _members(archive, size)
+        order = members.get("byteorder")
+        if order is not None and _read(archive, order) != b"little":
+            raise Refused("its numbers are not little-endian")
+        storages = _Storages(archive, members, with_data)
+        pickled = members["data.pkl"]
+        if pickled.file_size > MAX_PICKLE_BYTES:
+            raise Refused(f"its containers take {pickled.file_size} bytes")
+        value = _Reader(_read(archive, pickled), storages, 2 * size).load()
+        if with_data:
+            _check_the_rest(archive, members.values(), storages.read)
+    _check_plain_tree(value, size)
+    return value
+
+
+def _check_directory(path: Path, size: int) -> None:
+    """Refuses a table of contents that would take more memory than any checkpoint's."""
+    length = _END.size + _LOCATOR_BYTES + _END_64.size
+    with path.open("rb") as file:
+        file.seek(max(0, size - length))
+        tail = file.read(length)
+    if len(tail) < _END.size:
+        raise zipfile.BadZipFile("it is too short")
+    signature, *_, directory_bytes, _, comment_bytes = _END.unpack(tail[-_END.size :])
+    if signature != b"PK\5\6" or comment_bytes:
+        raise zipfile.BadZipFile("something follows its end")
+    if len(tail) == length and tail[_END_64.size :].startswith(b"PK\6\7"):
+        signature, *_, directory_bytes, _ = _END_64.unpack(tail[: _END_64.size])
+        if signature != b"PK\6\6":
+            raise zipfile.BadZipFile("its end is damaged")
+    if directory_bytes > min(size, MAX_DIRECTORY_BYTES):
+        raise Refused(f"its table of contents takes {directory_bytes} bytes")
+
+
+def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
+    """The members by their names without the archive's own, each stored once and as it is."""
+    members: dict[str, zipfile.ZipInfo] = {}
+    prefixes, total = set(), 0
+    for info in archive.infolist():
+        matched = _MEMBER.fullmatch(info.filename)
+        if matched is None or info.orig_filename != info.filename:
+            raise Refused(f"it has a member {info.filename[:60]!r}, which torch.save writes in none")
+        prefixes.add(matched[1])
+        if matched[2] in members or len(prefixes) > 1:
+            raise Refused(f"it has two members for {matched[2]}")
+        stored = info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 0x1
+        if not stored or info.compress_size != info.file_size:
+            raise Refused(f"its member {matched[2]} is compressed")
+        total += info.file_size
+        if total > size:
+            raise Refused("its members claim more bytes than it has")
+        members[matched[2]] = info
+    if "data.pkl" not in members:
+        raise Refused("it has no member data.pkl")
+    return members
+
+
+def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """A member's bytes; zipfile checks their checksum."""
+    content = archive.read(info)
+    if len(content) != info.file_size:
+        raise zipfile.BadZipFile(f"{info.filename} is cut off")
+    return content
+
+
+def _check_the_rest(
+    archive: zipfile.ZipFile, members: Iterable[zipfile.ZipInfo], read: set[str]
+) -> None:
+    """Compares the checksums of what was not read: a flipped bit anywhere is damage."""
+    for info in members:
+        if info.filename not in read:
+            with archive.open(info) as member:
+                while member.read(_CHUNK_BYTES):
+                    pass
+
+
+@dataclass(frozen=True)
+class _Storage:
+    """A storage in the pickle: its bytes, as uint8, and the type of its numbers."""
+
+    content: Tensor
+    dtype: torch.dtype
+
+    @property
+    def numel(self) -> int:
+        return self.content.numel() // self.dtype.itemsize
+
+
+class _Storages:
+    """The storages of an archive, each read once.
+
+    Args:
+        archive: Open.
+        members: Its members.
+        with_data: Whether bytes are read.
+    """
+
+    def __init__(
+        self, archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], with_data: bool
+    ) -> None:
+        self._archive, self._members, self._with_data = archive, members, with_data
+        self._contents: dict[str, Tensor] = {}
+        self.read: set[str] = set()
+
+    def get(self, key: str, dtype: torch.dtype, numel: int) -> _Storage:
+        """The storage of a key.
+
+        Raises:
+            Refused: If the archive has none, or one of another size.
+        """
+        info = self._members.get(f"data/{key}")
+        if info is None or numel * dtype.itemsize != info.file_size:
+            found = "missing" if info is None else f"of {info.file_size} bytes"
+            raise Refused(f"its storage {key[:20]} of {numel} numbers is {found}")
+        if key not in self._contents:
+            self._contents[key] = self._content(info)
+        return _Storage(self._contents[key], dtype)
+
+    def _content(self, info: zipfile.ZipInfo) -> Tensor:
+        if not self._with_data:
+            return torch.empty(info.file_size, dtype=torch.uint8, device="meta")
+        content = torch.empty(info.file_size, dtype=torch.uint8)
+        target, start = memoryview(content.numpy()), 0
+        with self._archive.open(info) as member:
+            while piece := member.read(_CHUNK_BYTES):
+                target[start : start + len(piece)] = piece
+                start += len(piece)
+        if start != info.file_size:
+            raise zipfile.BadZipFile(f"{info.filename} is cut off")
+        self.read.add(info.filename)
+        return content
+
+
+@dataclass(frozen=True)
+class _Global:
+    """Stands for a global of the pickle; only an instruction of ours can call it."""
+
+    name: str
+
+
+_GLOBALS: dict[tuple[str, str], _Global] = {
+    (module, name): _Global(name)
+    for module, name in [
+        ("collections", "OrderedDict"),
+        ("collections", "Counter"),
+        ("torch._utils", "_rebuild_tensor_v2"),
+        ("torch._utils", "_rebuild_parameter"),
+        *(("torch", name) for name in _DTYPES),
+    ]
+}
+
+
+class _Reader:
+    """The pickle's machine: a stack, marks on it, and a memo.
+
+    Args:
+        data: The pickle.
+        storages: Of the same archive.
+        max_tensor_bytes: What all tensors together may take if each were copied.
+    """
+
+    def __init__(self, data: bytes, storages: _Storages, max_tensor_bytes: int) -> None:
+        self._file = io.BytesIO(data)
+        self._storages = storages
+        self._tensor_bytes_left = max_tensor_bytes
+        self._steps_left = MAX_STEPS
+        self._stack: list[Any] = []
+        self._marks: list[int] = []
+        self._memo: dict[int, Any] = {}
+
+    def load(self) -> Any:
+        """What the pickle makes."""
+        read = self._file.read
+        while (code := read(1)) != pickle.STOP:
+            instruction = _INSTRUCTIONS.get(code)
+            if instruction is None:
+                raise Refused(f"it holds the instruction {code!r}, which torch.save does not write")
+            self._take(1)
+            instruction(self)
+        (value,) = self._stack
+        return value
+
+    def _take(self, steps: int) -> None:
+        self._steps_left -= steps
+        if self._steps_left < 0:
+            raise Refused(f"it takes more than {MAX_STEPS} steps to read")
+
+    def _exactly(self, length: int) -> bytes:
+        content = self._file.read(length)
+        if len(content) != length:
+            raise EOFError("its containers are cut off")
+        return content
+
+    def _unpack(self, form: str) -> Any:
+        return struct.unpack(form, self._exactly(struct.calcsize(form)))[0]
+
+    def _push(self, value: Any) -> None:
+        self._stack.append(value)
+
+    def _pop(self) -> Any:
+        if self._marks and self._marks[-1] >= len(self._stack):
+            raise Refused("it takes a value that is not there")
+        return self._stack.pop()
+
+    def _pop_mark(self) -> list[Any]:
+        start = self._marks.pop()
+        items = self._stack[start:]
+        del self._stack[start:]
+        return items
+
+    def _protocol(self) -> None:
+        if self._unpack("B") != 2:
+            raise Refused("its pickle is not of protocol 2, which torch.save writes")
+
+    def _text(self) -> None:
+        # A path may have bytes that are no text.
+        self._push(self._exactly(self._unpack("<I")).decode("utf-8", "surrogatepass"))
+
+    def _long(self) -> None:
+        self._push(int.from_bytes(self._exactly(self._unpack("B")), "little", signed=True))
+
+    def _tuple(self, count: int) -> None:
+        items = [self._pop() for _ in range(count)]
+        self._push(tuple(reversed(items)))
+
+    def _append(self, items: list[Any]) -> None:
+        target = self._stack[-1]
+        if type(target) is not list:
+            raise Refused(f"it adds to a {_kind(target)}")
+        target.extend(items)
+
+    def _set(self, items: list[Any]) -> None:
+        target = self._stack[-1]
+        if type(target) not in (dict, OrderedDict, Counter) or len(items) % 2:
+            raise Refused(f"it sets an item of a {_kind(target)}")
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            # A tuple may hold itself 2^80 times, and large numbers can be chosen to collide.
+            if type(key) is not str and not (type(key) is int and abs(key) < 2**31):
+                raise Refused(f"it has a {_kind(key)} as a key")
+            target[key] = value
+
+    def _set_one(self) -> None:
+        value = self._pop()
+        self._set([self._pop(), value])
+
+    def _put(self, index: int) -> None:
+        self._memo[index] = self._stack[-1]
+
+    def _global(self) -> None:
+        module, name = (self._line() for _ in range(2))
+        if (module, name) not in _GLOBALS:
+            raise Refused(
+                f"it holds {', '.join(self._foreign_names())}, which is no plain data: to read it "
+                "would run code"
+            )
+        self._push(_GLOBALS[module, name])
+
+    def _foreign_names(self) -> list[str]:
+        """The first globals of the pickle that are not read: one alone may not say much."""
+        names: dict[str, None] = {}
+        try:
+            for opcode, argument, _ in pickletools.genops(self._file.getvalue()):
+                if opcode.name == "GLOBAL" and tuple(argument.split(" ", 1)) not in _GLOBALS:
+                    names[argument.replace(" ", ".")[:80]] = None
+        except ValueError:  # what follows is no pickle
+            pass
+        return list(names)[:5]
+
+    def _line(self) -> str:
+        line = self._file.readline(200)
+        if not line.endswith(b"\n"):
+            raise Refused("it holds a name that is too long")
+        return line[:-1].decode("ascii", "replace")
+
+    def _persistent(self) -> None:
+        pid = self._pop()
+        match pid:
+            case ("storage", _Global(name), str(key), str(), int(numel)) if name in _DTYPES:
+                self._push(self._storages.get(key, _DTYPES[name], numel))
+            case _:
+                raise Refused("it refers to something that is no storage")
+
+    def _reduce(self) -> None:
+        arguments, function = self._pop(), self._pop()
+        if type(arguments) is not tuple or not isinstance(function, _Global):
+            raise Refused(f"it calls a {_kind(function)}")
+        match function.name, arguments:
+            case "OrderedDict", ():
+                self._push(OrderedDict())
+            case "Counter", (dict(counts),) if type(counts) is dict:
+                self._take(len(counts))
+                self._push(Counter(counts))
+            case "_rebuild_tensor_v2", (_Storage(), *_):
+                self._push(self._tensor(*arguments))
+            case "_rebuild_parameter", (Tensor() as tensor, bool(grad), OrderedDict()):
+                self._take(_TENSOR_STEPS)
+                self._push(torch.nn.Parameter(tensor, grad and tensor.is_floating_point()))
+            case _:
+                raise Refused(f"it calls {function.name} with what torch.save does not give it")
+
+    def _tensor(self, storage: _Storage, *arguments: Any) -> Tensor:
+        """A view of a storage, within it."""
+        match arguments:
+            case (int(offset), tuple(size), tuple(stride), bool(grad), OrderedDict() as hooks):
+                pass
+            case _:
+                raise Refused("it describes a tensor as torch.save does not")
+        dimensions = (offset, *size, *stride)
+        if any(type(number) is not int or not 0 <= number < 2**62 for number in dimensions):
+            raise Refused("it describes a tensor whose sizes are no sizes")
+        if len(size) != len(stride) or len(size) > 16 or hooks:
+            raise Refused("it describes a tensor as torch.save does not")
+        numel = 1
+        for length in size:
+            numel = min(numel * length, 2**62)
+        last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+        if numel and last >= storage.numel:
+            raise Refused("it describes a tensor that is larger than its storage")
+        self._take(_TENSOR_STEPS)
+        self._tensor_bytes_left -= numel * storage.dtype.itemsize
+        if self._tensor_bytes_left < 0:
+            raise Refused("its tensors would take more than twice the bytes of the file")
+        flat = storage.content.view(storage.dtype)
+        tensor = torch.as_strided(flat, size, stride, offset if numel else 0)
+        return tensor.requires_grad_(grad and storage.dtype.is_floating_point)
+
+    def _build(self) -> None:
+        """The versions of a state dict's modules, and nothing else that an object may have."""
+        state, target = self._pop(), self._stack[-1]
+        match state:
+            case {"_metadata": OrderedDict() as versions} if len(state) == 1:
+                pass
+            case _:
+                raise Refused(f"it sets attributes of a {_kind(target)}")
+        if type(target) is not OrderedDict:
+            raise Refused(f"it sets attributes of a {_kind(target)}")
+        target._metadata = versions  # type: ignore[attr-defined]
+
+
+def _kind(value: Any) -> str:
+    return value.name if isinstance(value, _Global) else type(value).__name__
+
+
+_Instruction = Callable[[_Reader], Any]
+
+
+def _constant(make: Callable[[], Any]) -> _Instruction:
+    return lambda reader: reader._push(make())
+
+
+_INSTRUCTIONS: dict[bytes, _Instruction] = {
+    pickle.PROTO: _Reader._protocol,
+    pickle.MARK: lambda reader: reader._marks.append(len(reader._stack)),
+    pickle.NONE: _constant(lambda: None),
+    pickle.NEWTRUE: _constant(lambda: True),
+    pickle.NEWFALSE: _constant(lambda: False),
+    pickle.BININT: lambda reader: reader._push(reader._unpack("<i")),
+    pickle.BININT1: lambda reader: reader._push(reader._unpack("B")),
+    pickle.BININT2: lambda reader: reader._push(reader._unpack("<H")),
+    pickle.LONG1: _Reader._long,
+    pickle.BINFLOAT: lambda reader: reader._push(reader._unpack(">d")),
+    pickle.BINUNICODE: _Reader._text,
+    pickle.EMPTY_TUPLE: _constant(tuple),
+    pickle.TUPLE: lambda reader: reader._push(tuple(reader._pop_mark())),
+    pickle.TUPLE1: lambda reader: reader._tuple(1),
+    pickle.TUPLE2: lambda reader: reader._tuple(2),
+    pickle.TUPLE3: lambda reader: reader._tuple(3),
+    pickle.EMPTY_LIST: _constant(list),
+    pickle.APPEND: lambda reader: reader._append([reader._pop()]),
+    pickle.APPENDS: lambda reader: reader._append(reader._pop_mark()),
+    pickle.EMPTY_DICT: _constant(dict),
+    pickle.SETITEM: _Reader._set_one,
+    pickle.SETITEMS: lambda reader: reader._set(reader._pop_mark()),
+    pickle.BINGET: lambda reader: reader._push(reader._memo[reader._unpack("B")]),
+    pickle.LONG_BINGET: lambda reader: reader._push(reader._memo[reader._unpack("<I")]),
+    pickle.BINPUT: lambda reader: reader._put(reader._unpack("B")),
+    pickle.LONG_BINPUT: lambda reader: reader._put(reader._unpack("<I")),
+    pickle.GLOBAL: _Reader._global,
+    pickle.BINPERSID: _Reader._persistent,
+    pickle.REDUCE: _Reader._reduce,
+    pickle.BUILD: _Reader._build,
+}
+
+
+def _check_plain_tree(root: Any, most: int) -> None:
+    """Refuses what is no plain data, holds itself, is too deep, or would take too many visits.
+
+    A list of two lists of two lists ... is small in a file; whoever walks it visits 2^depth parts.
+
+    Args:
+        root: What was read.
+        most: The most visits; each part of an honest file takes a byte or more.
+    """
+    visits: dict[int, int] = {}  # of a container and all in it
+    depths: dict[int, int] = {}
+    waiting: list[tuple[Any, bool]] = [(root, False)]
+    open_now: set[int] = set()
+    while waiting:
+        node, is_done = waiting.pop()
+        if type(node) not in _CONTAINERS:
+            if type(node) not in _LEAVES:
+                _refuse_leaf(node)
+            continue
+        key = id(node)
+        if key in visits:
+            continue
+        parts = _parts(node)
+        if not is_done:
+            if key in open_now:
+                raise Refused("it holds a container that holds itself")
+            open_now.add(key)
+            waiting.append((node, True))
+            waiting += [(part, False) for part in parts]
+            continue
+        open_now.discard(key)
+        visits[key] = 1 + sum(visits.get(id(part), 1) for part in parts)
+        depths[key] = 1 + max((depths.get(id(part), 0) for part in parts), default=0)
+        if visits[key] > most or depths[key] > MAX_DEPTH:
+            raise Refused(
+                f"its containers have more than {most} parts, or are more than {MAX_DEPTH} deep"
+            )
+
+
+def _parts(node: Any) -> list[Any]:
+    if isinstance(node, dict):
+        more = vars(node).values() if type(node) is OrderedDict else ()
+        return [*node.values(), *more]
+    return list(node)
+
+
+def _refuse_leaf(node: Any) -> NoReturn:
+    raise Refused(f"it holds a {_kind(node)}, which is no plain data")
