@@ -1,4 +1,4 @@
-"""Checkpoints of an earlier version load, compute what they did, and evaluate, export and resume."""
+"""Checkpoints of an earlier version load, compute what they did, evaluate and export."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ def images(height: int, width: int) -> torch.Tensor:
 def test_there_is_one_of_each_network() -> None:
     targets = {read_checkpoint(FOLDER / f"{name}.ckpt").settings.net.cls for name in NAMES}
     assert len(targets) == len(NAMES) == 6
-    assert NAMES == sorted(EXPECTED)
+    assert sorted(EXPECTED) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)

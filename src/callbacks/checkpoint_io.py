@@ -12,7 +12,8 @@ import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.fabric.utilities.apply_func import apply_to_collection
 
-from src.callbacks.checkpoint_reader import BROKEN, Refused, read_saved
+from src.callbacks.checkpoint_archive import Refused
+from src.callbacks.checkpoint_reader import BROKEN, read_saved
 from src.utils.errors import CheckpointError
 from src.vimh.disk import cannot_write
 

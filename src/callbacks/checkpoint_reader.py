@@ -15,11 +15,10 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
-import re
 import struct
 import zipfile
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -27,24 +26,25 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
+from src.callbacks.checkpoint_archive import (
+    Refused,
+    Storage,
+    Storages,
+    check_directory,
+    check_the_rest,
+    members_of,
+    read_member,
+)
+
 # What a damaged or a foreign file raises. `Refused` is an UnpicklingError too.
 BROKEN = (
     pickle.UnpicklingError, zipfile.BadZipFile, EOFError, IndexError, KeyError, ValueError,
     struct.error, NotImplementedError, OSError,
 )  # fmt: skip
-MAX_DIRECTORY_BYTES = 4 * 2**20  # of the archive's table of contents: 40,000 tensors
 MAX_PICKLE_BYTES = 16 * 2**20  # of containers and texts; the networks of the configs have 0.2 MB
 MAX_STEPS = 1_500_000  # a tensor with its optimiser's state takes about 50 of them
 MAX_DEPTH = 64  # of containers in containers
 _TENSOR_STEPS = 10  # what a tensor takes beside its bytes
-_CHUNK_BYTES = 2**20
-_END = struct.Struct("<4s4H2LH")  # of an archive: signature, ..., directory's size, offset, comment
-_END_64 = struct.Struct("<4sQ2H2L4Q")
-_LOCATOR_BYTES = 20
-_MEMBER = re.compile(
-    r"([^/]+)/(data\.pkl|byteorder|version|\.format_version|\.storage_alignment"
-    r"|\.data/serialization_id|data/[0-9]+)"
-)
 _DTYPES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,
@@ -59,10 +59,6 @@ _DTYPES = {
 }
 _CONTAINERS = (dict, OrderedDict, Counter, list, tuple)
 _LEAVES = (str, int, float, bool, type(None), Tensor, torch.nn.Parameter)
-
-
-class Refused(pickle.UnpicklingError):  # noqa: N818 - the field's word for it
-    """The file holds something that is never read, or more than one of its size may."""
 
 
 def read_saved(path: Path, *, with_data: bool = True) -> Any:
@@ -80,139 +76,21 @@ def read_saved(path: Path, *, with_data: bool = True) -> Any:
         Others: Those of :data:`BROKEN`, if it is damaged.
     """
     size = path.stat().st_size
-    _check_directory(path, size)
+    check_directory(path, size)
     with zipfile.ZipFile(path) as archive:
-        members = _members(archive, size)
+        members = members_of(archive, size)
         order = members.get("byteorder")
-        if order is not None and _read(archive, order) != b"little":
+        if order is not None and read_member(archive, order) != b"little":
             raise Refused("its numbers are not little-endian")
-        storages = _Storages(archive, members, with_data)
+        storages = Storages(archive, members, with_data)
         pickled = members["data.pkl"]
         if pickled.file_size > MAX_PICKLE_BYTES:
             raise Refused(f"its containers take {pickled.file_size} bytes")
-        value = _Reader(_read(archive, pickled), storages, 2 * size).load()
+        value = _Reader(read_member(archive, pickled), storages, 2 * size).load()
         if with_data:
-            _check_the_rest(archive, members.values(), storages.read)
+            check_the_rest(archive, members.values(), storages.read)
     _check_plain_tree(value, size)
     return value
-
-
-def _check_directory(path: Path, size: int) -> None:
-    """Refuses a table of contents that would take more memory than any checkpoint's."""
-    length = _END.size + _LOCATOR_BYTES + _END_64.size
-    with path.open("rb") as file:
-        file.seek(max(0, size - length))
-        tail = file.read(length)
-    if len(tail) < _END.size:
-        raise zipfile.BadZipFile("it is too short")
-    signature, *_, directory_bytes, _, comment_bytes = _END.unpack(tail[-_END.size :])
-    if signature != b"PK\5\6" or comment_bytes:
-        raise zipfile.BadZipFile("something follows its end")
-    if len(tail) == length and tail[_END_64.size :].startswith(b"PK\6\7"):
-        signature, *_, directory_bytes, _ = _END_64.unpack(tail[: _END_64.size])
-        if signature != b"PK\6\6":
-            raise zipfile.BadZipFile("its end is damaged")
-    if directory_bytes > min(size, MAX_DIRECTORY_BYTES):
-        raise Refused(f"its table of contents takes {directory_bytes} bytes")
-
-
-def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """The members by their names without the archive's own, each stored once and as it is."""
-    members: dict[str, zipfile.ZipInfo] = {}
-    prefixes, total = set(), 0
-    for info in archive.infolist():
-        matched = _MEMBER.fullmatch(info.filename)
-        if matched is None or info.orig_filename != info.filename:
-            raise Refused(f"it has a member {info.filename[:60]!r}, which torch.save writes in none")
-        prefixes.add(matched[1])
-        if matched[2] in members or len(prefixes) > 1:
-            raise Refused(f"it has two members for {matched[2]}")
-        stored = info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 0x1
-        if not stored or info.compress_size != info.file_size:
-            raise Refused(f"its member {matched[2]} is compressed")
-        total += info.file_size
-        if total > size:
-            raise Refused("its members claim more bytes than it has")
-        members[matched[2]] = info
-    if "data.pkl" not in members:
-        raise Refused("it has no member data.pkl")
-    return members
-
-
-def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """A member's bytes; zipfile checks their checksum."""
-    content = archive.read(info)
-    if len(content) != info.file_size:
-        raise zipfile.BadZipFile(f"{info.filename} is cut off")
-    return content
-
-
-def _check_the_rest(
-    archive: zipfile.ZipFile, members: Iterable[zipfile.ZipInfo], read: set[str]
-) -> None:
-    """Compares the checksums of what was not read: a flipped bit anywhere is damage."""
-    for info in members:
-        if info.filename not in read:
-            with archive.open(info) as member:
-                while member.read(_CHUNK_BYTES):
-                    pass
-
-
-@dataclass(frozen=True)
-class _Storage:
-    """A storage in the pickle: its bytes, as uint8, and the type of its numbers."""
-
-    content: Tensor
-    dtype: torch.dtype
-
-    @property
-    def numel(self) -> int:
-        return self.content.numel() // self.dtype.itemsize
-
-
-class _Storages:
-    """The storages of an archive, each read once.
-
-    Args:
-        archive: Open.
-        members: Its members.
-        with_data: Whether bytes are read.
-    """
-
-    def __init__(
-        self, archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], with_data: bool
-    ) -> None:
-        self._archive, self._members, self._with_data = archive, members, with_data
-        self._contents: dict[str, Tensor] = {}
-        self.read: set[str] = set()
-
-    def get(self, key: str, dtype: torch.dtype, numel: int) -> _Storage:
-        """The storage of a key.
-
-        Raises:
-            Refused: If the archive has none, or one of another size.
-        """
-        info = self._members.get(f"data/{key}")
-        if info is None or numel * dtype.itemsize != info.file_size:
-            found = "missing" if info is None else f"of {info.file_size} bytes"
-            raise Refused(f"its storage {key[:20]} of {numel} numbers is {found}")
-        if key not in self._contents:
-            self._contents[key] = self._content(info)
-        return _Storage(self._contents[key], dtype)
-
-    def _content(self, info: zipfile.ZipInfo) -> Tensor:
-        if not self._with_data:
-            return torch.empty(info.file_size, dtype=torch.uint8, device="meta")
-        content = torch.empty(info.file_size, dtype=torch.uint8)
-        target, start = memoryview(content.numpy()), 0
-        with self._archive.open(info) as member:
-            while piece := member.read(_CHUNK_BYTES):
-                target[start : start + len(piece)] = piece
-                start += len(piece)
-        if start != info.file_size:
-            raise zipfile.BadZipFile(f"{info.filename} is cut off")
-        self.read.add(info.filename)
-        return content
 
 
 @dataclass(frozen=True)
@@ -243,7 +121,7 @@ class _Reader:
         max_tensor_bytes: What all tensors together may take if each were copied.
     """
 
-    def __init__(self, data: bytes, storages: _Storages, max_tensor_bytes: int) -> None:
+    def __init__(self, data: bytes, storages: Storages, max_tensor_bytes: int) -> None:
         self._file = io.BytesIO(data)
         self._storages = storages
         self._tensor_bytes_left = max_tensor_bytes
@@ -344,7 +222,9 @@ class _Reader:
         names: dict[str, None] = {}
         try:
             for opcode, argument, _ in pickletools.genops(self._file.getvalue()):
-                if opcode.name == "GLOBAL" and tuple(argument.split(" ", 1)) not in _GLOBALS:
+                if opcode.name != "GLOBAL" or argument is None:
+                    continue
+                if tuple(argument.split(" ", 1)) not in _GLOBALS:
                     names[argument.replace(" ", ".")[:80]] = None
         except ValueError:  # what follows is no pickle
             pass
@@ -374,7 +254,7 @@ class _Reader:
             case "Counter", (dict(counts),) if type(counts) is dict:
                 self._take(len(counts))
                 self._push(Counter(counts))
-            case "_rebuild_tensor_v2", (_Storage(), *_):
+            case "_rebuild_tensor_v2", (Storage(), *_):
                 self._push(self._tensor(*arguments))
             case "_rebuild_parameter", (Tensor() as tensor, bool(grad), OrderedDict()):
                 self._take(_TENSOR_STEPS)
@@ -382,7 +262,7 @@ class _Reader:
             case _:
                 raise Refused(f"it calls {function.name} with what torch.save does not give it")
 
-    def _tensor(self, storage: _Storage, *arguments: Any) -> Tensor:
+    def _tensor(self, storage: Storage, *arguments: Any) -> Tensor:
         """A view of a storage, within it."""
         match arguments:
             case (int(offset), tuple(size), tuple(stride), bool(grad), OrderedDict() as hooks):

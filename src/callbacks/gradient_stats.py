@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
 
-from src.utils.errors import ConfigError
+from src.utils.errors import CheckpointError, ConfigError
 from src.utils.pylogger import RankedLogger
 
 log = RankedLogger(__name__, rank_zero_only=True)
@@ -46,6 +46,21 @@ class _Window:
             [torch.zeros_like(p, dtype=torch.float32) for p in parameters] for _ in range(2)
         )
         return cls(sums, squares)
+
+    def fits(self, other: Any) -> bool:
+        """Whether the sums of a checkpoint are of the same parameters."""
+        if not isinstance(other, dict) or other.keys() != vars(self).keys():
+            return False
+        pairs = [(self.sums, other["sums"]), (self.squares, other["squares"])]
+        return type(other["num_steps"]) is int and all(
+            isinstance(found, list)
+            and len(found) == len(own)
+            and all(
+                isinstance(t, Tensor) and t.shape == o.shape
+                for t, o in zip(found, own, strict=True)
+            )
+            for own, found in pairs
+        )
 
     def fill(self, other: "_Window") -> None:
         torch._foreach_copy_(self.sums, other.sums)
@@ -166,8 +181,15 @@ class GradientStats(Callback):
         self._window = _Window.start(self._layers.parameters)
         # Earlier versions kept other sums, under another name: those begin anew.
         if "sums" in self._restored:
-            self._window.fill(_Window(**self._restored["sums"]))
-            self._epoch_means = list(self._restored["epoch_means"])
+            sums, means = self._restored["sums"], self._restored.get("epoch_means")
+            known = isinstance(means, list) and all(type(mean) is float for mean in means)
+            if means is None or not known or not self._window.fits(sums):
+                raise CheckpointError(
+                    f"{trainer.ckpt_path}: callbacks.GradientStats has no sums of this model's "
+                    "gradients"
+                )
+            self._window.fill(_Window(**sums))
+            self._epoch_means = list(means)
         self._restored = {}
 
     def on_before_optimizer_step(

@@ -251,10 +251,13 @@ class StatefulLoader(DataLoader):
         """Go on from a place that :meth:`state_dict` gave.
 
         Raises:
-            ConfigError: The epoch was begun with other batches, so that its rest is not there.
+            ConfigError: The epoch was begun with other batches, so that its rest is not there; or
+                it is no such place.
         """
         now = self._geometry()
         state = {"block_size": 0, **state}  # checkpoints from before blocks
+        if missing := [key for key in ("epoch", "batches", *now) if key not in state]:
+            raise ConfigError(f"ckpt_path: the checkpoint's place in an epoch has no {missing[0]}")
         changed = [key for key in now if state[key] != now[key]]
         if changed and 0 < state["batches"] < state["num_batches"]:
             told = ", ".join(f"{key} {state[key]} (now {now[key]})" for key in changed)

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MaxMetric, MinMetric
@@ -23,10 +24,15 @@ from src.models.head_building import (
 from src.models.jnd_accuracy import widest_float
 from src.models.metrics import DIRECTIONS, Direction, ParameterMetrics
 from src.models.parameter_head import ParameterHead
-from src.models.random_states import random_states, restore_random_states
+from src.models.random_states import (
+    checked_random_states,
+    random_states,
+    restore_random_states,
+)
+from src.models.resumed_state import check_optimizers, check_resumed
 from src.models.stage_metrics import StageMetrics, StepOutputs, StepResult
 from src.schema.bounds import Margin, NonNegative
-from src.utils.errors import ConfigError
+from src.utils.errors import CheckpointError, ConfigError
 from src.vimh.parameters import Parameter
 
 STAGES = ("train", "val", "test")
@@ -113,6 +119,7 @@ class MultiheadLitModule(LightningModule):
         self.preparation = preparation
         self.provenance = provenance or {}
         self._random_states: dict[str, Any] | None = None
+        self._resumed: dict[str, Any] | None = None  # until the optimiser is there
 
         if not auto_configure_from_dataset:
             loss = None
@@ -285,9 +292,12 @@ class MultiheadLitModule(LightningModule):
         if self.optimizer is None:
             raise ValueError("This module was built for prediction: it has no optimizer.")
         optimizer = self.optimizer(params=self.net.parameters())
-        if self.scheduler is None:
+        scheduler = None if self.scheduler is None else self.scheduler(optimizer=optimizer)
+        if self._resumed is not None:
+            # Lightning puts the states in as soon as these are there.
+            self._check_optimizers(optimizer, scheduler)
+        if scheduler is None:
             return {"optimizer": optimizer}
-        scheduler = self.scheduler(optimizer=optimizer)
         # A plateau is looked for after validations, which not every epoch has.
         plateau = isinstance(scheduler, ReduceLROnPlateau)
         validated = plateau and self.scheduler_monitor.startswith("val/")
@@ -302,6 +312,15 @@ class MultiheadLitModule(LightningModule):
             },
         }
 
+    def _check_optimizers(self, optimizer: torch.optim.Optimizer, scheduler: Any) -> None:
+        checkpoint, self._resumed = self._resumed, None
+        assert checkpoint is not None
+        assert self.optimizer is not None
+        try:
+            check_optimizers(checkpoint, optimizer, scheduler, self.optimizer)
+        except CheckpointError as error:
+            raise CheckpointError(f"{self.trainer.ckpt_path}: {error}") from error
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what prediction needs, and where the random generators are.
 
@@ -311,8 +330,17 @@ class MultiheadLitModule(LightningModule):
         checkpoint["random_states"] = random_states()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps the random states for the moment when training goes on."""
-        self._random_states = checkpoint.get("random_states")
+        """Checks what goes on, and keeps the random states for the moment when it does.
+
+        Raises:
+            CheckpointError: If a part of it is not of the kind of this run's own.
+        """
+        try:
+            check_resumed(checkpoint, self)
+            self._random_states = checked_random_states(checkpoint.get("random_states"))
+        except CheckpointError as error:
+            raise CheckpointError(f"{self.trainer.ckpt_path}: {error}") from error
+        self._resumed = checkpoint if self.trainer.state.fn == TrainerFn.FITTING else None
 
     def on_train_start(self) -> None:
         """A resumed run draws what the uninterrupted one would have drawn next."""

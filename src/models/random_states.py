@@ -5,11 +5,14 @@ numpy's own state tuple does not load with ``weights_only=True``; ints, lists an
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Any
 
 import numpy as np
 import torch
+
+from src.utils.errors import CheckpointError
 
 
 def random_states() -> dict[str, Any]:
@@ -23,6 +26,49 @@ def random_states() -> dict[str, Any]:
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "mps": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
     }
+
+
+def checked_random_states(states: Any) -> dict[str, Any] | None:
+    """The states out of a checkpoint, if they are ones: numpy reads beyond its words otherwise.
+
+    Args:
+        states: What was found; None: there are none.
+
+    Raises:
+        CheckpointError: If a generator's state is none.
+    """
+    if states is None:
+        return None
+    match states:
+        case {
+            "python": [3, [*python], gauss],
+            "numpy": ["MT19937", [*numpy], int(position), has_gauss, float(cached)],
+            "torch": torch.Tensor() as own,
+            "cuda": [*cuda],
+            "mps": mps,
+        }:
+            pass
+        case _:
+            raise CheckpointError("random_states are none of this version")
+    words_fit = len(python) == 625 and len(numpy) == 624 and 0 <= position <= 624
+    words_fit &= _are_words([*python, *numpy]) and python[-1] <= 624
+    if not words_fit or has_gauss not in (0, 1) or not isinstance(gauss, float | None):
+        raise CheckpointError("random_states: python or numpy has no state of a Mersenne Twister")
+    expected = torch.get_rng_state()
+    devices = [state for state in (*cuda, mps) if state is not None]
+    if own.shape != expected.shape or not all(_is_bytes(state) for state in (own, *devices)):
+        raise CheckpointError("random_states: torch has no state of a generator")
+    if not math.isfinite(cached) or (gauss is not None and not math.isfinite(gauss)):
+        raise CheckpointError("random_states: a normal number is not finite")
+    return states
+
+
+def _are_words(words: list[Any]) -> bool:
+    return all(type(word) is int and 0 <= word < 2**32 for word in words)
+
+
+def _is_bytes(state: Any) -> bool:
+    return isinstance(state, torch.Tensor) and state.dtype == torch.uint8 and state.ndim == 1
 
 
 def restore_random_states(states: dict[str, Any]) -> None:
