@@ -31,7 +31,8 @@ from src.utils.errors import CheckpointError, ConfigError
 from src.vimh.metadata import Metadata
 
 SAFETENSORS = ".safetensors"
-MAX_TEXT_BYTES = 16 * 2**20  # of the descriptions in a safetensors file
+MAX_TEXT_BYTES = 4 * 2**20  # of the descriptions in a safetensors file; 0.02 MB is usual
+MAX_HEADER_BYTES = 16 * 2**20  # of a safetensors file; it names the tensors
 # What a checkpoint's config may decide of the module. The rest of `model` is there for people.
 MODEL_KEYS = ("net", "loss_weights", "head_margin", "output_mode")
 GROUPS = ("data", "model", "loss")
@@ -75,6 +76,11 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     raw = _load_safetensors(path) if path.suffix == SAFETENSORS else load_checkpoint(path)
+    return _checked(raw, path)
+
+
+def _checked(raw: Any, path: Path) -> Checkpoint:
+    """What a checkpoint's content says, checked as a whole before any part is used."""
     if not isinstance(raw, Mapping) or any(key not in raw for key in NEEDED):
         raise ConfigError(
             f"{path} is not a checkpoint of this project: it needs the keys {', '.join(NEEDED)}."
@@ -168,6 +174,8 @@ def _checked_tensors(state: Any, path: Path) -> dict[str, Tensor]:
             )
         if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
             raise ConfigError(f"{path}: state_dict.{name[:100]} is no plain tensor.")
+        if tensor.is_complex() or tensor.requires_grad:
+            raise ConfigError(f"{path}: state_dict.{name[:100]} is no tensor of plain numbers.")
         total += tensor.numel() * tensor.element_size()
         if total > size:
             raise ConfigError(
@@ -204,6 +212,12 @@ def _load_safetensors(path: Path) -> dict[str, Any]:
 
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such checkpoint file")
+    with path.open("rb") as start:
+        header_bytes = int.from_bytes(start.read(8), "little")
+    if header_bytes > min(MAX_HEADER_BYTES, path.stat().st_size):
+        raise CheckpointError(
+            f"{path} cannot be read as safetensors: its header claims {header_bytes} bytes"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             texts = file.metadata() or {}
@@ -235,6 +249,6 @@ def load_model(checkpoint: Checkpoint) -> MultiheadLitModule:
         raise ConfigError(
             f"{checkpoint.path}: its weights do not fit the network it describes: {error}"
         ) from error
-    except ConfigError as error:
+    except ValueError as error:  # of what the file says, in any part that is built
         raise ConfigError(f"{checkpoint.path}: {error}") from error
     return model.eval()

@@ -1,6 +1,7 @@
 """Checkpoints that are either whole or not there, and that never run code when read."""
 
 import os
+import re
 import shutil
 import zipfile
 import zlib
@@ -8,6 +9,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import IO, Any
 
+import lightning.pytorch
 import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.fabric.utilities.apply_func import apply_to_collection
@@ -18,6 +20,8 @@ from src.utils.errors import CheckpointError
 from src.vimh.disk import cannot_write
 
 _CHUNK_BYTES = 1 << 20
+VERSION_KEY = "pytorch-lightning_version"
+_VERSION = re.compile(r"2(\.[0-9]{1,4}){1,2}((\.|rc|a|b|\.dev|\.post)[0-9]{1,8})?")
 _SCALARS = {str, int, float, bool, type(None)}
 MapLocation = str | torch.device | None
 
@@ -93,7 +97,9 @@ class AtomicCheckpointIO(CheckpointIO):
             raise CheckpointError(
                 f"{path}: weights_only=False would run code from the file; it is never done here"
             )
-        return load_checkpoint(path, map_location)
+        checkpoint = load_checkpoint(path, map_location)
+        _check_version(checkpoint, path)
+        return checkpoint
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Removes a checkpoint, file or folder, if it is there."""
@@ -142,6 +148,15 @@ def load_checkpoint(path: str | Path, map_location: MapLocation = "cpu") -> dict
     if map_location is not None and torch.device(map_location).type != "cpu":
         return apply_to_collection(checkpoint, torch.Tensor, lambda t: t.to(map_location))
     return checkpoint
+
+
+def _check_version(checkpoint: dict[str, Any], path: str | Path) -> None:
+    """Lightning migrates checkpoints by a text in them, before any hook of ours is asked."""
+    written_by = checkpoint.setdefault(VERSION_KEY, lightning.pytorch.__version__)
+    if not isinstance(written_by, str) or not _VERSION.fullmatch(written_by):
+        raise CheckpointError(
+            f"{path}: {VERSION_KEY} is {repr(written_by)[:60]}; expected a version 2 of Lightning"
+        )
 
 
 def _is_zip(path: Path) -> bool:

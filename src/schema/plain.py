@@ -106,10 +106,17 @@ def _check_scalar(value: Any, key: str) -> None:
                 f"{key} is {shown(value)}; a file has to say its values, and nothing in it is "
                 "looked up elsewhere. Not loaded."
             )
+        if not _is_text(value):
+            raise ConfigError(f"{key} is {shown(value)}; half a character cannot be written")
         if len(value) > MAX_TEXT:
             raise ConfigError(f"{key} is a text of {len(value)} characters; at most {MAX_TEXT}")
     elif is_too_large(value) or (isinstance(value, float) and not math.isfinite(value)):
         raise ConfigError(f"{key} is {shown(value)}; expected a finite number of at most 64 bits")
+
+
+def _is_text(value: str) -> bool:
+    """Whether it has no lone surrogate, which no file, path or terminal takes."""
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def as_plain(node: Any) -> Any:
