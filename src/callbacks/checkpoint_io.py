@@ -15,11 +15,12 @@ from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.fabric.utilities.apply_func import apply_to_collection
 
 from src.callbacks.checkpoint_archive import Refused
-from src.callbacks.checkpoint_reader import BROKEN, read_saved
+from src.callbacks.checkpoint_reader import BROKEN, DTYPES, read_saved
 from src.utils.errors import CheckpointError
 from src.vimh.disk import cannot_write
 
 _CHUNK_BYTES = 1 << 20
+READ_DTYPES = frozenset(DTYPES.values())
 VERSION_KEY = "pytorch-lightning_version"
 _VERSION = re.compile(r"2(\.[0-9]{1,4}){1,2}((\.|rc|a|b|\.dev|\.post)[0-9]{1,8})?")
 _SCALARS = {str, int, float, bool, type(None)}
@@ -222,13 +223,19 @@ def _is_plain(value: Any) -> bool:
     """
     kind = type(value)
     if kind in _SCALARS:
-        return True
+        return kind is not int or value.bit_length() < 64
     if kind is dict or kind is OrderedDict:
-        return all(_is_plain(key) and _is_plain(item) for key, item in value.items())
+        return all(_is_key(key) and _is_plain(item) for key, item in value.items())
     if kind is list or kind is tuple:
         return all(_is_plain(item) for item in value)
     # Attributes that somebody hung on a tensor are saved with it.
-    return kind in (torch.Tensor, torch.nn.Parameter) and not vars(value)
+    if kind not in (torch.Tensor, torch.nn.Parameter) or vars(value):
+        return False
+    return value.dtype in READ_DTYPES and value.layout is torch.strided and not value.is_quantized
+
+
+def _is_key(key: Any) -> bool:
+    return type(key) is str or (type(key) is int and key.bit_length() < 32)
 
 
 def _check_loads_safely(temporary: Path, target: Path) -> None:

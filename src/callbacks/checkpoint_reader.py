@@ -21,7 +21,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,6 +35,7 @@ from src.callbacks.checkpoint_archive import (
     members_of,
     read_member,
 )
+from src.callbacks.plain_tree import check_plain_tree
 
 # What a damaged or a foreign file raises. `Refused` is an UnpicklingError too.
 BROKEN = (
@@ -43,9 +44,9 @@ BROKEN = (
 )  # fmt: skip
 MAX_PICKLE_BYTES = 16 * 2**20  # of containers and texts; the networks of the configs have 0.2 MB
 MAX_STEPS = 1_500_000  # a tensor with its optimiser's state takes about 50 of them
-MAX_DEPTH = 64  # of containers in containers
+_MAX_DIMENSIONS = 16
 _TENSOR_STEPS = 10  # what a tensor takes beside its bytes
-_DTYPES = {
+DTYPES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,
     "HalfStorage": torch.float16,
@@ -57,8 +58,6 @@ _DTYPES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
-_CONTAINERS = (dict, OrderedDict, Counter, list, tuple)
-_LEAVES = (str, int, float, bool, type(None), Tensor, torch.nn.Parameter)
 
 
 def read_saved(path: Path, *, with_data: bool = True) -> Any:
@@ -89,7 +88,7 @@ def read_saved(path: Path, *, with_data: bool = True) -> Any:
         value = _Reader(read_member(archive, pickled), storages, 2 * size).load()
         if with_data:
             check_the_rest(archive, members.values(), storages.read)
-    _check_plain_tree(value, size)
+    check_plain_tree(value, size)
     return value
 
 
@@ -107,7 +106,7 @@ _GLOBALS: dict[tuple[str, str], _Global] = {
         ("collections", "Counter"),
         ("torch._utils", "_rebuild_tensor_v2"),
         ("torch._utils", "_rebuild_parameter"),
-        *(("torch", name) for name in _DTYPES),
+        *(("torch", name) for name in DTYPES),
     ]
 }
 
@@ -239,8 +238,8 @@ class _Reader:
     def _persistent(self) -> None:
         pid = self._pop()
         match pid:
-            case ("storage", _Global(name), str(key), str(), int(numel)) if name in _DTYPES:
-                self._push(self._storages.get(key, _DTYPES[name], numel))
+            case ("storage", _Global(name), str(key), str(), int(numel)) if name in DTYPES:
+                self._push(self._storages.get(key, DTYPES[name], numel))
             case _:
                 raise Refused("it refers to something that is no storage")
 
@@ -254,26 +253,33 @@ class _Reader:
             case "Counter", (dict(counts),) if type(counts) is dict:
                 self._take(len(counts))
                 self._push(Counter(counts))
-            case "_rebuild_tensor_v2", (Storage(), *_):
-                self._push(self._tensor(*arguments))
+            case "_rebuild_tensor_v2", (
+                Storage() as storage,
+                int(offset),
+                tuple(size),
+                tuple(stride),
+                bool(grad),
+                OrderedDict() as hooks,
+            ) if len(size) == len(stride) <= _MAX_DIMENSIONS and not hooks:
+                self._push(self._tensor(storage, offset, size, stride, grad))
             case "_rebuild_parameter", (Tensor() as tensor, bool(grad), OrderedDict()):
                 self._take(_TENSOR_STEPS)
                 self._push(torch.nn.Parameter(tensor, grad and tensor.is_floating_point()))
             case _:
                 raise Refused(f"it calls {function.name} with what torch.save does not give it")
 
-    def _tensor(self, storage: Storage, *arguments: Any) -> Tensor:
+    def _tensor(
+        self,
+        storage: Storage,
+        offset: int,
+        size: tuple[Any, ...],
+        stride: tuple[Any, ...],
+        grad: bool,
+    ) -> Tensor:
         """A view of a storage, within it."""
-        match arguments:
-            case (int(offset), tuple(size), tuple(stride), bool(grad), OrderedDict() as hooks):
-                pass
-            case _:
-                raise Refused("it describes a tensor as torch.save does not")
         dimensions = (offset, *size, *stride)
         if any(type(number) is not int or not 0 <= number < 2**62 for number in dimensions):
             raise Refused("it describes a tensor whose sizes are no sizes")
-        if len(size) != len(stride) or len(size) > 16 or hooks:
-            raise Refused("it describes a tensor as torch.save does not")
         numel = 1
         for length in size:
             numel = min(numel * length, 2**62)
@@ -344,53 +350,3 @@ _INSTRUCTIONS: dict[bytes, _Instruction] = {
     pickle.REDUCE: _Reader._reduce,
     pickle.BUILD: _Reader._build,
 }
-
-
-def _check_plain_tree(root: Any, most: int) -> None:
-    """Refuses what is no plain data, holds itself, is too deep, or would take too many visits.
-
-    A list of two lists of two lists ... is small in a file; whoever walks it visits 2^depth parts.
-
-    Args:
-        root: What was read.
-        most: The most visits; each part of an honest file takes a byte or more.
-    """
-    visits: dict[int, int] = {}  # of a container and all in it
-    depths: dict[int, int] = {}
-    waiting: list[tuple[Any, bool]] = [(root, False)]
-    open_now: set[int] = set()
-    while waiting:
-        node, is_done = waiting.pop()
-        if type(node) not in _CONTAINERS:
-            if type(node) not in _LEAVES:
-                _refuse_leaf(node)
-            continue
-        key = id(node)
-        if key in visits:
-            continue
-        parts = _parts(node)
-        if not is_done:
-            if key in open_now:
-                raise Refused("it holds a container that holds itself")
-            open_now.add(key)
-            waiting.append((node, True))
-            waiting += [(part, False) for part in parts]
-            continue
-        open_now.discard(key)
-        visits[key] = 1 + sum(visits.get(id(part), 1) for part in parts)
-        depths[key] = 1 + max((depths.get(id(part), 0) for part in parts), default=0)
-        if visits[key] > most or depths[key] > MAX_DEPTH:
-            raise Refused(
-                f"its containers have more than {most} parts, or are more than {MAX_DEPTH} deep"
-            )
-
-
-def _parts(node: Any) -> list[Any]:
-    if isinstance(node, dict):
-        more = vars(node).values() if type(node) is OrderedDict else ()
-        return [*node.values(), *more]
-    return list(node)
-
-
-def _refuse_leaf(node: Any) -> NoReturn:
-    raise Refused(f"it holds a {_kind(node)}, which is no plain data")

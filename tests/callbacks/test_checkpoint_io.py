@@ -1,3 +1,4 @@
+import collections
 import errno
 import functools
 import os
@@ -250,3 +251,35 @@ def test_remove(saved: Path) -> None:
     (folder / "inside").mkdir(parents=True)
     AtomicCheckpointIO().remove_checkpoint(folder)
     assert os.listdir(saved.parent) == []
+
+
+@pytest.mark.parametrize(
+    "unread",
+    [{None: 1}, {1.5: 1}, {(1, 2): 1}, {2**40: 1}, {1}, b"bytes", 1j, torch.Size([1]), range(2),
+     torch.zeros(2, dtype=torch.complex64), torch.zeros(2, 2).to_sparse()],
+)  # fmt: skip
+def test_what_is_not_read_is_not_written(saved: Path, unread: Any) -> None:
+    with pytest.raises(CheckpointError, match="not written"):
+        AtomicCheckpointIO().save_checkpoint({"hyper_parameters": unread}, saved)
+    assert_untouched(saved)
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    content = {
+        "tensors": [torch.zeros(2, 3).t(), torch.zeros(()), torch.zeros(0, 4), torch.zeros(3)[1:]],
+        "kinds": [torch.ones(2, dtype=d) for d in sorted(checkpoint_io.READ_DTYPES, key=str)],
+        "parameter": torch.nn.Parameter(torch.ones(2)),
+        "numbers": [0, -1, 2**31, 2**62, -(2**62), 0.5, float("inf"), True, None, "é\ud800"],
+        "milestones": collections.Counter([3, 3, 5]),
+        "nested": ((1, ()), [[]], {}, {1: {"a": (1, 2, 3, 4)}}, collections.OrderedDict(a=1)),
+    }  # fmt: skip
+    path = tmp_path / "a.ckpt"
+    AtomicCheckpointIO().save_checkpoint(content, path)
+    loaded = load_checkpoint(path)
+    for key in ("tensors", "kinds"):
+        for found, expected in zip(loaded.pop(key), content.pop(key), strict=True):
+            assert torch.equal(found, expected)
+            assert (found.dtype, found.stride()) == (expected.dtype, expected.stride())
+    assert torch.equal(loaded.pop("parameter"), content.pop("parameter"))
+    assert loaded == content
+    assert type(loaded["milestones"]) is collections.Counter

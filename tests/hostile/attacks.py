@@ -171,7 +171,7 @@ class Mutations:
         last = place[-1]
         if not isinstance(node, dict | list) or (isinstance(node, dict) and last not in node):
             return
-        if isinstance(node, list) and last >= len(node):
+        if isinstance(node, list) and not (isinstance(last, int) and last < len(node)):
             return
         if isinstance(node[last], torch.Tensor):
             node[last] = self._tensor(node[last])
