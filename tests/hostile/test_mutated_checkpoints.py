@@ -31,4 +31,4 @@ def test_mutated_checkpoints_load_or_are_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2, 6))
 def test_many_mutated_checkpoints_load_or_are_refused(seed: int, tmp_path: Path) -> None:
-    run(seed, 5_000, tmp_path)
+    run(seed, 5_400, tmp_path)  # one in twenty cannot be written, and does not count
