@@ -23,16 +23,19 @@ def check_plain_tree(root: Any, most: int) -> None:
     Args:
         root: What was read.
         most: The most visits; each part of an honest file takes a byte or more.
+
+    Raises:
+        Refused: Names the part by its first two keys.
     """
     visits: dict[int, int] = {}  # of a container and all in it
     depths: dict[int, int] = {}
-    waiting: list[tuple[Any, bool]] = [(root, False)]
+    waiting: list[tuple[Any, str, bool]] = [(root, "", False)]
     open_now: set[int] = set()
     while waiting:
-        node, is_done = waiting.pop()
+        node, where, is_done = waiting.pop()
         if type(node) not in _CONTAINERS:
             if type(node) not in _LEAVES:
-                raise Refused(f"it holds a {type(node).__name__}, which is no plain data")
+                raise Refused(f"{_named(where)} holds a {type(node).__name__}, no plain data")
             continue
         key = id(node)
         if key in visits:
@@ -40,22 +43,34 @@ def check_plain_tree(root: Any, most: int) -> None:
         parts = _parts(node)
         if not is_done:
             if key in open_now:
-                raise Refused("it holds a container that holds itself")
+                raise Refused(f"{_named(where)} is not what it should be: it holds itself")
             open_now.add(key)
-            waiting.append((node, True))
-            waiting += [(part, False) for part in parts]
+            waiting.append((node, where, True))
+            waiting += [(part, _below(where, name), False) for name, part in parts]
             continue
         open_now.discard(key)
-        visits[key] = 1 + sum(visits.get(id(part), 1) for part in parts)
-        depths[key] = 1 + max((depths.get(id(part), 0) for part in parts), default=0)
+        visits[key] = 1 + sum(visits.get(id(part), 1) for _, part in parts)
+        depths[key] = 1 + max((depths.get(id(part), 0) for _, part in parts), default=0)
         if visits[key] > most or depths[key] > MAX_DEPTH:
             raise Refused(
-                f"its containers have more than {most} parts, or are more than {MAX_DEPTH} deep"
+                f"{_named(where)} is not what it should be: it has more than {most} parts, or "
+                f"parts more than {MAX_DEPTH} deep"
             )
 
 
-def _parts(node: Any) -> list[Any]:
+def _parts(node: Any) -> list[tuple[Any, Any]]:
+    """The parts of a container and the names of them that a message may say."""
     if isinstance(node, dict):
-        more = vars(node).values() if type(node) is OrderedDict else ()
-        return [*node.values(), *more]
-    return list(node)
+        more = vars(node).items() if type(node) is OrderedDict else ()
+        return [*node.items(), *more]
+    return [("", part) for part in node]
+
+
+def _below(where: str, name: Any) -> str:
+    if "." in where or type(name) is not str or not name:
+        return where
+    return f"{where}.{name[:40]}" if where else name[:40]
+
+
+def _named(where: str) -> str:
+    return where or "it"
