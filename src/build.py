@@ -20,7 +20,7 @@ from torch import Tensor
 
 from src.data.preparation import Preparation
 from src.data.vimh_datamodule import VIMHDataModule
-from src.model_settings import ModelSettings, called
+from src.model_settings import ModelSettings
 from src.models.components import MultiheadNetwork
 from src.models.losses import HeadLoss, head_loss
 from src.models.multihead_module import MultiheadLitModule
@@ -28,6 +28,7 @@ from src.models.tables import NETWORKS
 from src.optimization import check_criterion, use_criterion
 from src.schema.specs import Spec
 from src.utils.errors import ConfigError
+from src.utils.instantiators import called
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import Parameter
 

@@ -17,6 +17,7 @@ from src.optimization import build_partial
 from src.schema.plain import plain_node
 from src.schema.specs import Lookup, NotDerivedError, Spec, imported, spec_of
 from src.utils.errors import ConfigError
+from src.utils.instantiators import called
 
 
 @dataclass(frozen=True)
@@ -85,16 +86,9 @@ class ModelSettings:
         if self.optimizer is None:
             return
         weight = nn.Parameter(torch.zeros(1))
-        optimizer = _tried(partial(self.optimizer, params=[weight]), "model.optimizer")
+        optimizer = called(partial(self.optimizer, params=[weight]), "model.optimizer")
         if self.scheduler is not None:
-            _tried(partial(self.scheduler, optimizer=optimizer), "model.scheduler")
-
-
-def _tried(make: Callable[[], Any], key: str) -> Any:
-    try:
-        return make()
-    except (ValueError, TypeError, RuntimeError, AssertionError, ZeroDivisionError) as error:
-        raise ConfigError(f"{key}: {error}") from error
+            called(partial(self.scheduler, optimizer=optimizer), "model.scheduler")
 
 
 def network_spec(node: Any, look_up: Lookup = imported) -> Spec:
@@ -124,12 +118,3 @@ def loss_spec(node: Any, look_up: Lookup = imported) -> Spec:
         ConfigError: If it is no module, or an argument is unknown or out of bounds.
     """
     return spec_of(node, "loss", look_up, base=nn.Module, complete=False)
-
-
-def called(make: Callable[[], Any], key: str) -> Any:
-    """Hydra's word for a mistake in a config is a long chain; the last link is the sentence."""
-    try:
-        return make()
-    except hydra.errors.InstantiationException as error:
-        cause = error.__cause__ or error
-        raise ConfigError(f"{key}: {cause}") from error

@@ -6,16 +6,18 @@ docs/gradient_tracking.md says what each number means and what it costs.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
+from annotated_types import Interval
 from jaxtyping import Float, Float32
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
 
+from src.schema.bounds import PositiveCount
 from src.utils.errors import CheckpointError, ConfigError
 from src.utils.pylogger import RankedLogger
 
@@ -120,11 +122,11 @@ class GradientStats(Callback):
 
     def __init__(
         self,
-        log_every_n_steps: int | None = None,
-        layer_depth: int = 1,
-        snr_min_steps: int = 2,
+        log_every_n_steps: PositiveCount | None = None,
+        layer_depth: PositiveCount = 1,
+        snr_min_steps: Annotated[int, Interval(ge=2, le=2**31 - 1)] = 2,
         histogram: bool = True,
-        histogram_every_n_logs: int = 10,
+        histogram_every_n_logs: PositiveCount = 10,
     ) -> None:
         super().__init__()
         for key, value, least in (

@@ -9,8 +9,9 @@ import math
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Interval, Predicate, doc
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console, Group, RenderableType
@@ -20,10 +21,23 @@ from rich.table import Table
 from rich.text import Text
 
 from src.callbacks.gradient_stats import GradientStats
+from src.schema.bounds import Count, Real, Seconds
 from src.utils.errors import ConfigError
 from src.utils.metric_groups import GRADIENTS, OVERALL, format_groups, group_metrics
 
 _BAR_WIDTH = 30
+
+
+def _is_number_format(text: str) -> bool:
+    try:
+        return format(0.5, text) != text
+    except ValueError:
+        return False
+
+
+NumberFormat = Annotated[
+    str, Predicate(_is_number_format), doc("the format of a number, such as .4g")
+]
 
 
 @dataclass
@@ -73,12 +87,12 @@ class GroupedProgressBar(ProgressBar):
 
     def __init__(
         self,
-        refresh_rate: int | float = 2.0,
-        plain_interval_s: int | float = 10.0,
+        refresh_rate: Annotated[Real, Interval(gt=0, le=1000)] = 2.0,
+        plain_interval_s: Seconds = 10.0,
         with_gradients: bool = False,
         by_head: bool = True,
-        max_heads: int = 8,
-        value_format: str = ".4g",
+        max_heads: Count = 8,
+        value_format: NumberFormat = ".4g",
         leave: bool = True,
     ) -> None:
         super().__init__()

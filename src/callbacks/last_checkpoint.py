@@ -21,6 +21,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loops.progress import _Progress
 
 from src.models.random_states import random_states, restore_random_states
+from src.schema.bounds import PositiveCount, Seconds, Text
 from src.utils.errors import ConfigError, Interrupted
 from src.utils.pylogger import RankedLogger
 from src.utils.tensorboard_logger import TensorBoardLogger
@@ -53,9 +54,9 @@ class LastCheckpoint(Callback):
 
     def __init__(
         self,
-        dirpath: str | Path,
-        every_n_train_steps: int | None = None,
-        min_interval_s: float | int = 2.0,
+        dirpath: Text | Path,
+        every_n_train_steps: PositiveCount | None = None,
+        min_interval_s: Seconds = 2.0,
     ) -> None:
         super().__init__()
         if min_interval_s < 0:

@@ -1,8 +1,9 @@
 """The table of a network's parts that a run begins with."""
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Interval
 from lightning.pytorch.callbacks import RichModelSummary
 from lightning.pytorch.utilities.model_summary import get_human_readable_count
 from rich import get_console
@@ -20,6 +21,9 @@ class NetworkSummary(RichModelSummary):
         max_depth: How deep parts of parts are listed: 2 for the network's own parts, -1 for all,
             0 for no table.
     """
+
+    def __init__(self, max_depth: Annotated[int, Interval(ge=-1, le=1000)] = 1) -> None:
+        super().__init__(max_depth)
 
     @staticmethod
     def summarize(

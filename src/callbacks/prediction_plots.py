@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Interval
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
@@ -15,6 +16,7 @@ from src.data.vimh_datamodule import VIMHDataModule
 from src.evaluation.pictures import head_picture, worst_picture
 from src.evaluation.split_predictions import SplitPredictions, predict_split
 from src.models.multihead_module import MultiheadLitModule
+from src.schema.bounds import PositiveCount
 from src.synth.resynthesis import resynthesise, synthesizer_of
 from src.synth.synthesizers import Synthesizer
 from src.utils.errors import ConfigError
@@ -42,7 +44,11 @@ class PredictionPlots(Callback):
     """
 
     def __init__(
-        self, every_n_epochs: int = 10, samples: int = 1024, worst: int = 8, sounds: int = 3
+        self,
+        every_n_epochs: PositiveCount = 10,
+        samples: PositiveCount = 1024,
+        worst: Annotated[int, Interval(ge=0, le=1024)] = 8,
+        sounds: Annotated[int, Interval(ge=0, le=1024)] = 3,
     ) -> None:
         for key, value, least in (
             ("every_n_epochs", every_n_epochs, 1),

@@ -12,6 +12,7 @@ from hydra.types import RunMode
 from lightning.pytorch import Callback, LightningModule, Trainer
 from omegaconf import OmegaConf
 
+from src.schema.bounds import Text
 from src.utils.errors import ConfigError
 from src.utils.pylogger import RankedLogger
 from src.utils.sweep_storage import PRUNED_AT, open_storage
@@ -79,7 +80,7 @@ class TrialPruning(Callback):
             best so far and no outlier. None only outside of a sweep.
     """
 
-    def __init__(self, monitor: str | None) -> None:
+    def __init__(self, monitor: Text | None) -> None:
         self.monitor = monitor
         self._arguments = _arguments_of_trial()
         self._trial: RunningTrial | None = None

@@ -7,6 +7,8 @@ from filelock import FileLock
 from src.data.sources.base import Source
 from src.utils.errors import ConfigError
 from src.utils.pylogger import RankedLogger
+from src.vimh.disk import cannot_write
+from src.vimh.errors import VIMHError
 from src.vimh.metadata import METADATA_FILE
 from src.vimh.records import Check, OpenedDataset, open_dataset
 
@@ -80,8 +82,17 @@ class DatasetFiles:
                 f"data.data_dir: there is no data set at {self.data_dir}, and data.source makes "
                 f"{self.source.dataset_dir}: leave data.data_dir null, or correct one of them"
             )
-        self.data_dir.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.data_dir.parent / f".{self.data_dir.name}.lock"):
+        with FileLock(self._lock_file()):
             if not self.is_there:
                 log.info(f"{self.data_dir} is missing and is made now")
                 self.source.make()
+
+    def _lock_file(self) -> Path:
+        """The lock's file, made here: a lock waits for one that can never be made (in /proc)."""
+        lock = self.data_dir.parent / f".{self.data_dir.name}.lock"
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            lock.touch()
+        except OSError as error:
+            raise VIMHError(cannot_write(self.data_dir, error)) from error
+        return lock

@@ -66,7 +66,8 @@ class Preparation(nn.Module):
     Example:
         >>> metadata = Metadata.from_json({
         ...     "height": 2, "width": 3, "channels": 1, "parameter_names": ["p"],
-        ...     "parameter_mappings": {"p": {"min": 0.0, "max": 1.0, "step": 0.5}}})
+        ...     "parameter_mappings": {"p": {"min": 0.0, "max": 1.0, "step": 0.5}},
+        ...     "sample_rate": 8000})
         >>> prepare = Preparation(metadata, auxiliary_features=["level"])
         >>> images = torch.zeros((4, 1, 2, 3), dtype=torch.uint8)
         >>> image, auxiliary = prepare(images, torch.zeros((4, 2)))
@@ -98,6 +99,11 @@ class Preparation(nn.Module):
         self._set_derivations(metadata.channel_labels, feature_config)
         self._set_selection(channel_selection)
         self._set_decay_source(metadata)
+        if self.auxiliary_names and metadata.sample_rate is None:
+            raise ConfigError(
+                f"data.auxiliary_features is {list(self.auxiliary_features)}, and this data set "
+                "holds images: their bytes are no levels in dB; set data.auxiliary_features=null"
+            )
         self.register_buffer("auxiliary_mean", torch.zeros(len(self.auxiliary_names)))
         self.register_buffer("auxiliary_deviation", torch.ones(len(self.auxiliary_names)))
         self._set_augmentation(metadata, augmentation or {})

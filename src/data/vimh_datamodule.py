@@ -16,7 +16,7 @@ from src.data import splits
 from src.data.arguments import MAX_SEED, at_least, one_of, whole
 from src.data.batch import IndexBatch, RawBatch
 from src.data.dataset_files import DatasetFiles
-from src.data.features import check_dataset_levels, check_levels
+from src.data.features import AUXILIARY_FEATURES, check_dataset_levels, check_levels
 from src.data.labels import LabelTables
 from src.data.loader import EpochOrder, OrderedBatches, StatefulLoader
 from src.data.preparation import (
@@ -36,7 +36,8 @@ from src.data.stores import (
     resolve_block_size,
     resolve_residency,
 )
-from src.schema.bounds import Count, NonNegative, OneOf, Seed, Share, Texts
+from src.schema.bounds import Count, NonNegative, OneOf, Seed, Share, Text
+from src.synth.channels import FEATURE_TYPES
 from src.utils.errors import ConfigError
 from src.utils.pylogger import RankedLogger
 from src.vimh.metadata import Metadata
@@ -44,6 +45,8 @@ from src.vimh.records import Check, OpenedDataset
 
 log = RankedLogger(__name__, rank_zero_only=True)
 
+FeatureTypes = Sequence[Annotated[str, OneOf(FEATURE_TYPES)]]
+AuxiliaryFeatures = Sequence[Annotated[str, OneOf(tuple(AUXILIARY_FEATURES))]]
 VALIDATE = ("fast", "full")
 MAX_COMPARED = 16384  # samples up to which equal training and test images are looked for
 
@@ -95,7 +98,7 @@ class VIMHDataModule(LightningDataModule):
 
     def __init__(
         self,
-        data_dir: str | Path | None = None,
+        data_dir: Text | Path | None = None,
         batch_size: Annotated[int, Interval(ge=1, le=2**24)] = 128,
         num_workers: Annotated[int, Interval(ge=0, le=128)] = 0,
         pin_memory: bool = False,
@@ -106,11 +109,11 @@ class VIMHDataModule(LightningDataModule):
         target_width: NonNegative = 0.0,
         train_val_test_split: Annotated[Sequence[Share], Len(3, 3)] = (0.7, 0.2, 0.1),
         use_random_split: bool = True,
-        feature_types: Texts | None = None,
+        feature_types: FeatureTypes | None = None,
         feature_config: FeatureConfig | None = None,
-        auxiliary_features: Texts | None = None,
+        auxiliary_features: AuxiliaryFeatures | None = None,
         avix_training_mode: bool = False,
-        channel_selection: Texts | None = None,
+        channel_selection: Annotated[Sequence[Text], Len(1, 65_536)] | None = None,
         source: Source | None = None,
         seed: Seed = 42,
         validate: Annotated[str, OneOf(VALIDATE)] = "fast",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -31,11 +31,12 @@ from src.models.random_states import (
 )
 from src.models.resumed_state import check_optimizers, check_resumed
 from src.models.stage_metrics import StageMetrics, StepOutputs, StepResult
-from src.schema.bounds import Margin, NonNegative
+from src.schema.bounds import Margin, NonNegative, OneOf, Text
 from src.utils.errors import CheckpointError, ConfigError
 from src.vimh.parameters import Parameter
 
 STAGES = ("train", "val", "test")
+OUTPUT_MODES = ("classification", "regression")
 # What the best of is kept over the epochs: the validation metric, the name it is logged under.
 BEST_METRICS: dict[str, tuple[str, type[MaxMetric] | type[MinMetric]]] = {
     "acc": ("val/acc_best", MaxMetric),
@@ -99,12 +100,12 @@ class MultiheadLitModule(LightningModule):
         loss_weights: Mapping[str, NonNegative | None] | None = None,
         compile: bool = False,
         auto_configure_from_dataset: bool = True,
-        output_mode: str = "classification",
+        output_mode: Annotated[str, OneOf(OUTPUT_MODES)] = "classification",
         *,
         head_margin: Margin = 0.0,
         parameters: Sequence[Parameter] | None = None,
         preparation: nn.Module | None = None,
-        scheduler_monitor: str = "val/loss",
+        scheduler_monitor: Text = "val/loss",
         provenance: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()

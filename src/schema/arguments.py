@@ -186,20 +186,22 @@ def section(cls: Callable[..., T], given: Any, where: str = "") -> T:
     assert isinstance(cls, type)
     for name, argument in signature_of(cls).arguments.items():
         kind = _section_in(argument.hint)
-        if kind is not None and values.get(name) is not None:
+        is_left_out = values.get(name) is None and type(None) in options_of(argument.hint)
+        if kind is not None and name in values and not is_left_out:
             values[name] = section(kind, values[name], f"{prefix}{name}")
     return cls(**check_arguments(cls, values, where))
 
 
 def _section_in(hint: Any) -> type | None:
-    return next((o for o in _options(hint) if isinstance(o, type) and is_dataclass(o)), None)
+    return next((o for o in options_of(hint) if isinstance(o, type) and is_dataclass(o)), None)
 
 
 def _typed_dict_in(hint: Any) -> type | None:
-    return next((option for option in _options(hint) if is_typeddict(option)), None)
+    return next((option for option in options_of(hint) if is_typeddict(option)), None)
 
 
-def _options(hint: Any) -> tuple[Any, ...]:
+def options_of(hint: Any) -> tuple[Any, ...]:
+    """The types that a union admits, or the one type."""
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
@@ -223,7 +225,19 @@ def _checked(argument: Argument, value: Any, key: str) -> Any:
     try:
         return argument.validate(value)
     except ValidationError as error:
+        _check_within(argument.hint, value, key)
         raise ConfigError(f"{key} is {shown(value)}; expected {describe(argument.hint)}") from error
+
+
+def _check_within(hint: Any, value: Any, key: str) -> None:
+    """Names the entry of a mapping that is at fault."""
+    if not isinstance(value, Mapping):
+        return
+    for option in options_of(hint):
+        origin, args = get_origin(option), get_args(option)
+        if isinstance(origin, type) and issubclass(origin, Mapping) and len(args) == 2:
+            for name, part in value.items():
+                check_value(args[1], part, f"{key}.{name}")
 
 
 def is_too_large(value: Any) -> bool:

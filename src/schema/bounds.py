@@ -54,6 +54,10 @@ Positive = Annotated[Real, Interval(gt=0, le=1e12)]
 Bounds = Annotated[Sequence[Real], Len(2, 2)]  # low, high
 NonNegative = Annotated[Real, Interval(ge=0, le=1e12)]
 
+# What is compared with a metric, in any unit.
+Threshold = Annotated[Real, Interval(ge=-1e12, le=1e12)]
+Seconds = Annotated[Real, Interval(ge=0, le=1e9)]
+
 Seed = Annotated[int, Interval(ge=0, lt=2**32)]  # what torch, NumPy and Lightning all take
 Text = Annotated[str, Len(1, 4096), doc("a text that is not empty")]
 Texts = Annotated[Sequence[Text], Len(0, 65_536)]

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from annotated_types import Gt, Interval, Len, Predicate, doc
+from annotated_types import Interval, Len, Predicate, doc
 from pydantic import Strict
 
-from src.schema.bounds import Count, PositiveCount, Share, Text
+from src.schema.bounds import Count, NonNegative, PositiveCount, Real, Share, Text, Threshold
 
-_Positive = Annotated[float, Gt(0)]
-_NotNegative = Annotated[float, Interval(ge=0)]
+_Rate = Annotated[Real, Interval(gt=0, le=1e6)]
+_Positive = Annotated[float, Interval(gt=0, le=1e12)]
+_NotNegative = NonNegative
 _Decay = Annotated[float, Interval(ge=0, lt=1)]
 _Mode = Literal["min", "max"]
 
@@ -25,10 +26,10 @@ TORCH: dict[str, Any] = {
     "label_smoothing": Share,
     "reduction": Literal["mean", "sum"],
     # optimisers
-    "lr": _Positive,
+    "lr": _Rate,
     "betas": Annotated[tuple[_Decay, _Decay], Strict(False)],
     "eps": _NotNegative,
-    "weight_decay": _NotNegative,
+    "weight_decay": Annotated[Real, Interval(ge=0, le=1e6)],
     "lr_decay": _NotNegative,
     "momentum": Share,
     "dampening": Share,
@@ -38,9 +39,9 @@ TORCH: dict[str, Any] = {
     "T_max": PositiveCount,
     "T_0": PositiveCount,
     "T_mult": PositiveCount,
-    "eta_min": _NotNegative,
-    "max_lr": _Positive,
-    "min_lr": _NotNegative,
+    "eta_min": Annotated[Real, Interval(ge=0, le=1e6)],
+    "max_lr": _Rate,
+    "min_lr": Annotated[Real, Interval(ge=0, le=1e6)],
     "factor": Share,
     "gamma": _Positive,
     "start_factor": Annotated[float, Interval(gt=0, le=1)],
@@ -62,9 +63,14 @@ LIGHTNING: dict[str, Any] = {
     "mode": _Mode | None,  # null: as `monitor.mode` is resolved
     "patience": Count,
     "min_delta": _NotNegative,
+    "stopping_threshold": Threshold | None,
+    "divergence_threshold": Threshold | None,
     "filename": Text | None,
     "dirpath": Text | None,
     "save_dir": Text,
+    "version": Count | str | None,
+    "name": str | None,
+    "prefix": str,
     "save_top_k": Annotated[int, Interval(ge=-1)],
     "every_n_train_steps": Count | None,
     "every_n_epochs": Count | None,
@@ -107,12 +113,12 @@ TRAINER: dict[str, Any] = {
 
 
 def bounds_of(cls: type) -> dict[str, Any]:
-    """The bounds for a class's arguments, where it is torch's, Lightning's or derived from theirs.
+    """The bounds for a class's arguments, where torch or Lightning wrote its constructor.
 
-    A class of our own has its bounds in its signature.
+    A constructor of our own has its bounds in its signature.
     """
-    if cls.__module__.partition(".")[0] == "torch":
-        return TORCH
-    if cls.__name__ == "Trainer" and cls.__module__.startswith("lightning."):
-        return TRAINER
-    return LIGHTNING if any(c.__module__.startswith("lightning.") for c in cls.__mro__) else {}
+    author = next((c for c in cls.__mro__ if "__init__" in vars(c)), cls)
+    package = author.__module__.partition(".")[0]
+    if package == "lightning":
+        return TRAINER if author.__name__ == "Trainer" else LIGHTNING
+    return TORCH if package == "torch" else {}

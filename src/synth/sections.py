@@ -9,6 +9,7 @@ from typing import Any, Literal
 from src.vimh.errors import VIMHError
 
 MAX_NUMBER = 1e300  # beyond it products overflow
+MAX_BITS = 63  # of a whole number, beside its sign
 
 
 class RecipeError(VIMHError):
@@ -80,6 +81,8 @@ def _value(hint: Any, value: Any, key: str) -> Any:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if is_number and not abs(value) < MAX_NUMBER:
         raise RecipeError(f"{key} must be a number, found {str(value)[:40]}; 1e300 is too large")
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        raise RecipeError(f"{key} must be a number of at most 64 bits, found {str(value)[:40]}")
     if hint is float and is_number:
         return float(value)
     if hint is int and is_number and float(value).is_integer():

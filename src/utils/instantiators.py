@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import hydra
 from omegaconf import DictConfig, ListConfig
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
 
 log = RankedLogger(__name__, rank_zero_only=True)
+
+Made = TypeVar("Made")
+
+# What constructors were seen to refuse their arguments with, beside what Hydra wraps.
+REFUSALS = (
+    ValueError, TypeError, LookupError, AttributeError, RuntimeError, AssertionError,
+    ArithmeticError, ImportError,
+)  # fmt: skip
 
 # Loggers whose package is not installed by default: _target_ -> (module, package).
 OPTIONAL_LOGGERS = {
@@ -63,7 +72,7 @@ def instantiate_loggers(logger_cfg: DictConfig | ListConfig | None) -> list[Logg
     entries = _entries(logger_cfg, "logger")
     # All are looked at before the first is made: some start a run on a server.
     for name, entry in entries:
-        _check_installed(name, entry._target_)
+        check_installed(name, entry._target_)
     return [_instantiate(entry, f"logger.{name}") for name, entry in entries]
 
 
@@ -96,17 +105,45 @@ def instantiate_trainer(
         objects["enable_checkpointing"] = False
     if trainer_cfg.get("profiler") is None:
         objects["profiler"] = NoProfiler()
-    wanted = f"accelerator={trainer_cfg.accelerator}, devices={trainer_cfg.devices}"
+    wanted = ", ".join(f"{key}={trainer_cfg.get(key)}" for key in ("accelerator", "devices"))
     trainer: Trainer = _instantiate(trainer_cfg, f"trainer ({wanted})", **objects)
     return trainer
 
 
 def _instantiate(cfg: DictConfig, key: str, **objects: Any) -> Any:
-    """Hydra wraps what a class says of its arguments; its own words are the sentence."""
+    return called(partial(hydra.utils.instantiate, cfg, **objects), key)
+
+
+def called(make: Callable[[], Made], key: str) -> Made:
+    """What ``make`` makes; what it refuses is one sentence that names the key.
+
+    The one place where other packages' words about a config are translated. Hydra wraps what a
+    class says of its arguments; the class's own words are the sentence.
+
+    Args:
+        make: Takes nothing; a partial of a constructor, or of Hydra's ``instantiate``.
+        key: The key of the config.
+
+    Raises:
+        ConfigError: If it is refused.
+
+    Example:
+        >>> called(partial(int, "abc"), "seed")
+        Traceback (most recent call last):
+        ...
+        src.utils.errors.ConfigError: seed: invalid literal for int() with base 10: 'abc'
+    """
     try:
-        return hydra.utils.instantiate(cfg, **objects)
-    except hydra.errors.InstantiationException as error:
-        raise ConfigError(f"{key}: {error.__cause__ or error}") from error
+        return make()
+    except (hydra.errors.InstantiationException, *REFUSALS) as error:
+        wrapped = isinstance(error, hydra.errors.InstantiationException)
+        cause = (error.__cause__ or error) if wrapped else error
+        reason = " ".join(str(cause).split()) or type(cause).__name__
+        if isinstance(cause, KeyError):
+            reason = f"there is no {reason}"
+        # Errors of our own name their key already.
+        named = reason.startswith((f"{key} ", f"{key}.", f"{key}:"))
+        raise ConfigError(reason if named else f"{key}: {reason}") from error
 
 
 def _entries(cfg: Any, group: str) -> list[tuple[str, DictConfig]]:
@@ -130,7 +167,16 @@ def _entries(cfg: Any, group: str) -> list[tuple[str, DictConfig]]:
     return entries
 
 
-def _check_installed(name: str, target: str) -> None:
+def check_installed(name: str, target: str) -> None:
+    """Refuses a logger whose package is not there.
+
+    Args:
+        name: The entry's name in ``logger``.
+        target: Its ``_target_``.
+
+    Raises:
+        ConfigError: Saying how to install it.
+    """
     if target == NEPTUNE_LOGGER:
         raise ConfigError(
             f"logger.{name}: Neptune's service has ended and Lightning 2.6 can no longer log to "

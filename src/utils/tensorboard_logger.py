@@ -5,9 +5,10 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Unpack
 
 import torch
+from annotated_types import Interval, Len
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.utilities.logger import _add_prefix
 from lightning.pytorch import loggers as lightning_loggers
@@ -18,12 +19,16 @@ from tensorboard.compat.proto.event_pb2 import (  # type: ignore[import-untyped]
 from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.utils.tensorboard.summary import hparams
+from typing_extensions import TypedDict  # pydantic reads typing's only from Python 3.12 on
 
 from src.utils.metric_groups import group_metrics
 from src.utils.pylogger import rank_zero_only
 
 _HAND_OVER_SECONDS = 1.0
 _MAX_WAITING = 256  # events
+
+Count = Annotated[int, Interval(ge=0, le=2**31 - 1)]
+Folder = Annotated[str, Len(1, 4096)] | Path
 
 
 class _BatchingWriter:
@@ -68,6 +73,16 @@ class _BatchingWriter:
         self._handed_over = time.monotonic()
 
 
+class WriterOptions(TypedDict, total=False):
+    """What goes on to ``torch.utils.tensorboard.SummaryWriter``."""
+
+    comment: str
+    purge_step: Count | None
+    max_queue: Annotated[int, Interval(ge=1, le=2**31 - 1)]
+    flush_secs: Annotated[int, Interval(ge=1, le=86_400)]
+    filename_suffix: str
+
+
 class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
     """Lightning's TensorBoard logger for networks that return a dict by head.
 
@@ -79,11 +94,42 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
     file is flushed every ``flush_secs`` by that thread; Lightning's own writes an event each and
     waits for a flush at every logging step.
 
-    The arguments are those of :class:`lightning.pytorch.loggers.TensorBoardLogger`.
+    Args:
+        save_dir: The folder.
+        name: A folder in it for the experiment; None or "": none.
+        version: A folder in that for the run: a name, or the number of a ``version_<number>``; None:
+            the next free number; "": none.
+        log_graph: Whether the network's graph is logged.
+        default_hp_metric: Whether the HParams tab has a metric called ``hp_metric``.
+        prefix: Before every metric's name.
+        sub_dir: A folder in the version's; None: none.
+        **writer: Of the writer.
     """
 
     _graph_logged = False
     _hyperparameters_saved = False
+
+    def __init__(
+        self,
+        save_dir: Folder,
+        name: str | None = "lightning_logs",
+        version: Count | str | None = None,
+        log_graph: bool = False,
+        default_hp_metric: bool = True,
+        prefix: str = "",
+        sub_dir: Folder | None = None,
+        **writer: Unpack[WriterOptions],
+    ) -> None:
+        super().__init__(
+            save_dir,
+            name,
+            version,
+            log_graph=log_graph,
+            default_hp_metric=default_hp_metric,
+            prefix=prefix,
+            sub_dir=sub_dir,
+            **writer,
+        )
 
     @property
     @rank_zero_experiment

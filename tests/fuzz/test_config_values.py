@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from src.model_settings import called, network_spec
+from src.model_settings import network_spec
 from src.models.tables import NETWORKS
 from src.schema.plain import check_plain
 from src.schema.specs import listed
 from src.synth.recipe import Recipe
 from src.synth.sections import plain
 from src.utils.errors import ConfigError
+from src.utils.instantiators import called
 from src.vimh.errors import VIMHError
 from src.vimh.names import named_image_size
 from tests.fuzzing import FUZZ, FUZZ_FEW, json_values

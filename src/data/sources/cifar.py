@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -17,6 +17,7 @@ from src.data.sources.images import (
     check_classes,
     class_parameter,
 )
+from src.schema.bounds import OneOf, Text
 from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
 from src.vimh.parameters import Parameter, ParameterSpace
@@ -116,10 +117,10 @@ class CIFARSource(ImageSource):
 
     def __init__(
         self,
-        vimh_dir: str | Path,
-        cache_dir: str | Path,
-        variant: str,
-        root: str | Path | None = None,
+        vimh_dir: Text | Path,
+        cache_dir: Text | Path,
+        variant: Annotated[str, OneOf(tuple(VARIANTS))],
+        root: Text | Path | None = None,
     ) -> None:
         super().__init__(vimh_dir)
         if variant not in VARIANTS:

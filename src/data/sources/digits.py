@@ -14,6 +14,7 @@ from src.data.sources.images import (
     first_share,
 )
 from src.synth.philox import check_seed
+from src.schema.bounds import Seed, Text
 from src.vimh.parameters import ParameterSpace
 
 _MAX_LEVEL = 16
@@ -32,7 +33,7 @@ class DigitsSource(ImageSource):
 
     image_shape = (1, 8, 8)
 
-    def __init__(self, vimh_dir: str | Path, seed: int = 42) -> None:
+    def __init__(self, vimh_dir: Text | Path, seed: Seed = 42) -> None:
         super().__init__(vimh_dir)
         check_seed(seed, "data.source.seed")
         self._seed = seed

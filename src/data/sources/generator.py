@@ -1,12 +1,15 @@
 """The source that synthesises: a recipe of configs/recipe and the folder its data set goes to."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from src.schema.bounds import Text
 from src.synth.generate import dataset_dir, generate_dataset
 from src.synth.sections import plain
 from src.utils.pylogger import RankedLogger
+from src.vimh.errors import VIMHError
 
 log = RankedLogger(__name__, rank_zero_only=True)
 
@@ -23,10 +26,18 @@ class GeneratorSource:
         VIMHError: if the recipe makes no data set.
     """
 
-    def __init__(self, recipe: Mapping[str, Any], root: str | Path) -> None:
+    def __init__(self, recipe: Mapping[str, Any], root: Text | Path) -> None:
         self.recipe: dict[str, Any] = plain(recipe)
-        self.recipe["generate"] = {**self.recipe.get("generate", {}), "output_dir": str(root)}
-        self._dataset_dir = dataset_dir(self.recipe)
+        own = self.recipe.get("generate", {})
+        if not isinstance(own, Mapping):
+            raise VIMHError(f"data.source.recipe.generate is {own!r}; expected a mapping")
+        self.recipe["generate"] = {**own, "output_dir": str(root)}
+        try:
+            self._dataset_dir = dataset_dir(self.recipe)
+        except VIMHError as error:
+            reason = str(error)
+            joint = "." if re.match(r"[\w.]+:? (must|is) ", reason) else ": "
+            raise VIMHError(f"data.source.recipe{joint}{reason}") from error
 
     @property
     def dataset_dir(self) -> Path:

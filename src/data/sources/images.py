@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from jaxtyping import UInt8
 
+from src.schema.bounds import Text
 from src.utils.pylogger import RankedLogger
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import METADATA_FILE, Metadata
@@ -64,7 +65,7 @@ class ImageSource(ABC):
 
     image_shape: ClassVar[tuple[int, int, int]]
 
-    def __init__(self, vimh_dir: str | Path) -> None:
+    def __init__(self, vimh_dir: Text | Path) -> None:
         self._vimh_dir = Path(vimh_dir)
 
     @property

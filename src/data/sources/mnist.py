@@ -7,7 +7,7 @@ big-endian uint32, then the values, last dimension fastest.
 import gzip
 import struct
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -21,6 +21,7 @@ from src.data.sources.images import (
     class_parameter,
     first_share,
 )
+from src.schema.bounds import OneOf, Text
 from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
 from src.vimh.parameters import ParameterSpace
@@ -38,6 +39,7 @@ SHA256 = {
     "t10k-images-idx3-ubyte": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
     "t10k-labels-idx1-ubyte": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
+PARTS = ("all", "train", "t10k")
 MAX_VALUES = 2**30
 # Of a file that is packed: the real ones unpack to 5 times their size at most.
 UNPACKED_SHARE, UNPACKED_FREE = 2, 64 * 2**20
@@ -66,14 +68,14 @@ class MNISTSource(ImageSource):
 
     def __init__(
         self,
-        vimh_dir: str | Path,
-        cache_dir: str | Path,
-        root: str | Path | None = None,
+        vimh_dir: Text | Path,
+        cache_dir: Text | Path,
+        root: Text | Path | None = None,
         multihead: bool = False,
-        part: str = "all",
+        part: Annotated[str, OneOf(PARTS)] = "all",
     ) -> None:
         super().__init__(vimh_dir)
-        if part not in ("all", "train", "t10k"):
+        if part not in PARTS:
             raise ConfigError(f"data.source.part is {part!r}; expected all, train or t10k")
         self._cache_dir = Path(cache_dir)
         self._root = None if root is None else Path(root)

@@ -1,0 +1,130 @@
+"""The keys of our own in the commands' configs, with their types and bounds.
+
+What a ``_target_`` names has its own in the constructor's signature; :mod:`src.config_check` checks
+both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from annotated_types import Interval, Len, Predicate, doc
+from src.schema.bounds import Count, NonNegative, PositiveCount, Seed, Text
+
+
+def _is_folder_name(text: str) -> bool:
+    return text.strip() == text and "\0" not in text and text not in (".", "..") and "/" not in text
+
+
+Name = Annotated[
+    str, Predicate(bool), Predicate(_is_folder_name), doc("the name of a folder, without a slash")
+]
+Tags = Text | Annotated[list[Text | int], Len(0, 1000)] | None
+Node = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """``monitor``: what checkpoints and early stopping look at."""
+
+    metric: Text | None
+    mode: Literal["min", "max"] | None  # null: as the module says of the metric
+
+
+@dataclass(frozen=True)
+class Paths:
+    """``paths``: the folders."""
+
+    root_dir: Text
+    data_dir: Text
+    vimh_dir: Text
+    log_dir: Text
+    output_dir: Text
+    work_dir: Text
+
+
+@dataclass(frozen=True)
+class Extras:
+    """``extras``: what is done before a task starts."""
+
+    ignore_warnings: bool = False
+    ignore_dataloader_warnings: bool = False
+    enforce_tags: bool = False
+    print_config: bool = False
+    keep_freed_memory: bool = False
+
+
+@dataclass(frozen=True)
+class Report:
+    """``report`` of an evaluation."""
+
+    sounds: Count
+    resamples: PositiveCount
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What every command's config has."""
+
+    task_name: Name
+    paths: Paths
+    tags: Tags = None
+    extras: Extras | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Task):
+    """``configs/train.yaml``."""
+
+    train: bool
+    test: bool
+    export: bool
+    monitor: Monitor
+    seed: Seed | None  # null: not seeded
+    data: Node
+    model: Node
+    loss: Node
+    trainer: Node
+    optimized_metric: Text | None = None
+    ckpt_path: Text | None = None
+    callbacks: Node | None = None
+    logger: Node | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalConfig(Task):
+    """``configs/eval.yaml``."""
+
+    ckpt_path: Text
+    split: Literal["val", "test"]
+    report: Report
+    seed: Seed | None  # null: not seeded
+    data: Node
+    trainer: Node
+    logger: Node | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig(Task):
+    """``configs/predict.yaml``."""
+
+    ckpt_path: Text
+    input: Text | Annotated[list[Text], Len(1, 1_000_000)]
+    start: Literal["onset", "file"]
+    split: Literal["train", "test"]
+    batch_size: Annotated[int, Interval(ge=1, le=1_000_000)]
+    sounds: Count
+    play: bool
+    limit: PositiveCount | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig(Task):
+    """``configs/export.yaml``."""
+
+    ckpt_path: Text
+    opset: Annotated[int, Interval(ge=18, le=30)]
+    tolerance: NonNegative
+    output: Text | None = None
