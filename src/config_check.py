@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from src.config_sections import EvalConfig, ExportConfig, PredictConfig, Task, TrainConfig
 from src.config_trial import try_callbacks, try_data, try_trainer
@@ -22,7 +23,7 @@ from src.schema.arguments import check_arguments, section, shown, signature_of, 
 from src.schema.foreign import bounds_of
 from src.schema.nodes import check_node, check_nodes, holds_nodes, node_arguments
 from src.schema.plain import resolved
-from src.schema.specs import TARGET
+from src.schema.specs import TARGET, spec_of
 from src.schema.unresolved import check_groups, naming_interpolation
 from src.utils.errors import ConfigError
 from src.utils.instantiators import check_installed
@@ -168,9 +169,20 @@ def check_model(values: Mapping[str, Any]) -> None:
         raise ConfigError(f"model.optimizer is null; expected a mapping with a {TARGET} to train")
     for key in ("optimizer", "scheduler"):
         if model.get(key) is not None:
+            node_arguments(model[key], f"model.{key}")
             check_node(without_fused(model[key], f"model.{key}"), f"model.{key}", partial=True)
-    read = {key: values[key] for key in ("data", "model", "loss")}
+    _check_criterion(model.get("criterion"))
+    # Of the data, only what is read: a recipe would take longer than all the rest.
+    data = {"target_width": values["data"].get("target_width")}
+    read = {"data": data, "model": model, "loss": values["loss"]}
     ModelSettings.of(OmegaConf.create(read)).try_optimizer()
+
+
+def _check_criterion(node: Any) -> None:
+    """The other spelling of a loss; without a class it has to be empty."""
+    if node is None or (isinstance(node, Mapping) and not any(v is not None for v in node.values())):
+        return
+    spec_of(node, "model.criterion", base=nn.Module, complete=False)
 
 
 def check_trainer(node: Any) -> None:

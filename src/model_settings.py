@@ -68,13 +68,13 @@ class ModelSettings:
             loss=loss_spec(config["loss"]),
             target_width=config["data"].get("target_width") or 0.0,
             loss_weights=model.get("loss_weights"),
-            head_margin=model.get("head_margin", 0.0),
+            head_margin=model.get("head_margin") or 0.0,
             output_mode=model.get("output_mode"),
             config=config,
             optimizer=optimizer,
             scheduler=scheduler,
-            scheduler_monitor=model.get("scheduler_monitor", "val/loss"),
-            compile=model.get("compile", False),
+            scheduler_monitor=model.get("scheduler_monitor") or "val/loss",
+            compile=bool(model.get("compile")),
         )
 
     def try_optimizer(self) -> None:

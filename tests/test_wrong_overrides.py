@@ -22,7 +22,7 @@ ACCEPTED = Path(__file__).with_name("accepted_overrides.txt")
 EXPERIMENTS = ("digits_cnn", "avix_cnn_72dss_jnd_dg_hybrid", "resonator_cnn")
 OWN_GROUPS = ("data", "model", "loss")  # what is different in the other experiments
 RECIPE = "data.source.recipe"
-SAMPLED = 12  # one in so many of a recipe's cases is run by the fast form
+SAMPLED = 24  # one in so many of a recipe's cases is run by the fast form
 MAX_S = 2.0  # for one config, on a busy machine
 
 Accepted = dict[str, list[str]]
@@ -115,7 +115,8 @@ def test_kinds_that_make_no_sense_anywhere_are_accepted_nowhere() -> None:
     senseless = {"nan", "inf", "huge", "large", UNKNOWN}
     for experiment in EXPERIMENTS:
         for key, kinds in listed(experiment).items():
-            if not key.startswith(RECIPE):
+            # A recipe's numbers have no bounds of their own; a head's name is the data set's.
+            if not key.startswith((RECIPE, "model.loss_weights.")):
                 assert not senseless & set(kinds), key
 
 

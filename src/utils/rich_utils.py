@@ -94,7 +94,8 @@ def enforce_tags(cfg: DictConfig, save_to_file: bool = False) -> None:
         log.info("tags: %s", list(cfg.tags))
     if save_to_file:
         path = Path(cfg.paths.output_dir) / "tags.log"
-        path.write_text("\n".join(str(tag) for tag in cfg.tags) + "\n", encoding="utf-8")
+        tags = [cfg.tags] if isinstance(cfg.tags, str) else cfg.tags  # tags=first is one tag
+        path.write_text("\n".join(str(tag) for tag in tags) + "\n", encoding="utf-8")
 
 
 def _is_multirun() -> bool:

@@ -46,6 +46,11 @@ def test_tags_are_written(tmp_path: Path) -> None:
     assert (tmp_path / "tags.log").read_text() == "a\nb\n"
 
 
+def test_one_tag_is_no_list_of_letters(tmp_path: Path) -> None:
+    enforce_tags(config(tmp_path, tags="first"), save_to_file=True)
+    assert (tmp_path / "tags.log").read_text() == "first\n"
+
+
 def test_tags_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cfg = config(tmp_path, tags=[])
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)

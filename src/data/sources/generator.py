@@ -31,6 +31,11 @@ class GeneratorSource:
         own = self.recipe.get("generate", {})
         if not isinstance(own, Mapping):
             raise VIMHError(f"data.source.recipe.generate is {own!r}; expected a mapping")
+        if not isinstance(folder := own.get("output_dir", ""), str):
+            raise VIMHError(
+                f"data.source.recipe.generate.output_dir is {folder!r}; expected a text (it is not "
+                "read: data.source.root is)"
+            )
         self.recipe["generate"] = {**own, "output_dir": str(root)}
         try:
             self._dataset_dir = dataset_dir(self.recipe)
