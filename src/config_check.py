@@ -27,16 +27,15 @@ from src.schema.specs import TARGET, spec_of
 from src.schema.unresolved import check_groups, naming_interpolation
 from src.utils.errors import ConfigError
 from src.utils.instantiators import check_installed
+from src.utils.trainer import make_trainer
 
 __all__ = ["EvalConfig", "ExportConfig", "PredictConfig", "TrainConfig", "check_config"]
 
 # Arguments of the module that are objects; a config says them in other ways.
 OBJECTS = ("criteria", "parameters", "preparation", "provenance")
+MAKE_TRAINER = f"{make_trainer.__module__}.{make_trainer.__name__}"
 # Of the trainer: other keys of the config say them.
-TRAINER_OBJECTS = {"callbacks": "callbacks", "logger": "logger"}
-
-NEEDED = ("accelerator", "devices", "strategy", "use_distributed_sampler")  # null is no value
-
+TRAINER_OBJECTS = ("callbacks", "logger")
 
 def check_config(cfg: DictConfig, schema: type[Task], *, devices: bool = True) -> None:
     """Checks every key of a composed config, and builds once what needs no data.
@@ -81,7 +80,7 @@ def check_values(
     if "data" in wanted:
         _check_data(values["data"], schema)
     if "callbacks" in wanted:
-        _check_callbacks(values["callbacks"])
+        _check_callbacks(values["callbacks"], (values.get("monitor") or {}).get("mode"))
     if "logger" in wanted:
         _check_loggers(values["logger"])
     if "trainer" in wanted:
@@ -109,13 +108,19 @@ def _check_data(node: Mapping[str, Any], schema: type[Task]) -> None:
         try_data(node)
 
 
-def _check_callbacks(entries: Mapping[str, Any] | None) -> None:
+def _check_callbacks(entries: Mapping[str, Any] | None, mode: str | None) -> None:
     from lightning.pytorch import Callback
 
+    tried = {}
     for name, entry in (entries or {}).items():
-        if entry is not None:
-            check_node(entry, f"callbacks.{name}", base=Callback)
-    try_callbacks(entries)
+        if entry is None:
+            continue
+        # Where monitor.mode is null, the module says it before a run makes its callbacks.
+        if isinstance(entry, Mapping) and "mode" in entry and mode is None:
+            entry = {**entry, "mode": "min" if entry["mode"] is None else entry["mode"]}
+        check_node(entry, f"callbacks.{name}", base=Callback)
+        tried[name] = entry
+    try_callbacks(tried)
 
 
 def _check_loggers(entries: Mapping[str, Any] | None) -> None:
@@ -182,6 +187,12 @@ def _check_criterion(node: Any) -> None:
     """The other spelling of a loss; without a class it has to be empty."""
     if node is None or (isinstance(node, Mapping) and not any(v is not None for v in node.values())):
         return
+    if isinstance(node, Mapping) and node.get(TARGET) is None:
+        key = next(key for key, value in node.items() if value is not None)
+        raise ConfigError(
+            f"model.criterion.{key} is {shown(node[key])}, but model.criterion.{TARGET} names no "
+            "loss: expected a class such as torch.nn.CrossEntropyLoss, or loss=NAME instead"
+        )
     spec_of(node, "model.criterion", base=nn.Module, complete=False)
 
 
@@ -193,15 +204,15 @@ def check_trainer(node: Any) -> None:
     """
     from lightning.pytorch import Trainer
 
-    given = node_arguments(node, "trainer", base=Trainer)
-    for key, said in TRAINER_OBJECTS.items():
-        if key in given:
-            raise ConfigError(f"trainer.{key} is not read; expected {said}=...")
+    own = isinstance(node, Mapping) and node.get(TARGET) == MAKE_TRAINER
+    given = node_arguments(node, "trainer", base=None if own else Trainer)
+    for key in TRAINER_OBJECTS:
+        if given.get(key) is not None:
+            raise ConfigError(f"trainer.{key} is not read; expected null, and {key}=... instead")
     objects = {key for key, value in given.items() if holds_nodes(value)}
     for key in objects:
         check_nodes(given[key], f"trainer.{key}")
-    left_out = {key for key, value in given.items() if value is None and key not in NEEDED}
-    plain = {k: v for k, v in given.items() if k not in objects | left_out}
+    plain = {k: v for k, v in given.items() if k not in objects and v is not None}
     check_arguments(Trainer, plain, "trainer", bounds=bounds_of(Trainer))
     if node.get("max_epochs") is None and not (node.get("max_steps") or node.get("max_time")):
         expected = "a whole number of at least 1, or -1 for no limit"

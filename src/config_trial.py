@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -17,6 +17,9 @@ from typing import Any
 import hydra
 from omegaconf import OmegaConf
 
+from src.schema.arguments import shown
+from src.schema.specs import TARGET
+from src.utils.errors import ConfigError
 from src.utils.instantiators import called, instantiate_callbacks, instantiate_trainer
 
 
@@ -33,17 +36,21 @@ def try_data(node: Mapping[str, Any]) -> None:
         called(partial(hydra.utils.instantiate, OmegaConf.create(dict(node))), "data")
 
 
-def try_callbacks(entries: Mapping[str, Any] | None) -> None:
+def try_callbacks(entries: Mapping[str, Any]) -> None:
     """Builds the callbacks.
 
     Args:
         entries: ``callbacks``, in plain containers.
 
     Raises:
-        ConfigError: If one is refused.
+        ConfigError: If one is refused; the message names the key that is at fault.
     """
-    with _unheard():
-        instantiate_callbacks(None if entries is None else OmegaConf.create(dict(entries)))
+    for name, entry in entries.items():
+        _try(lambda node, name=name: _make_callback(name, node), entry, f"callbacks.{name}")
+
+
+def _make_callback(name: str, node: Mapping[str, Any]) -> None:
+    instantiate_callbacks(OmegaConf.create({name: dict(node)}))
 
 
 def try_trainer(node: Mapping[str, Any]) -> None:
@@ -55,8 +62,42 @@ def try_trainer(node: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: If it is refused, for instance because there is no such device here.
     """
-    with _unheard():
-        instantiate_trainer(OmegaConf.create(dict(node)))
+    _try(lambda node: instantiate_trainer(OmegaConf.create(dict(node))), node, "trainer")
+
+
+def _try(make: Callable[[Mapping[str, Any]], Any], node: Mapping[str, Any], where: str) -> None:
+    """What is refused is tried again without one key after another: so the one at fault is found.
+
+    Args:
+        make: Builds the node.
+        node: Plain containers.
+        where: Its key.
+
+    Raises:
+        ConfigError: If it is refused.
+    """
+    try:
+        with _unheard():
+            make(node)
+    except ConfigError as error:
+        key = next((key for key in node if _is_at_fault(make, node, key)), None)
+        if key is None or f"{where}.{key}" in str(error):
+            raise
+        reason = str(error).partition(": ")[2] or str(error)
+        raise ConfigError(f"{where}.{key} is {shown(node[key])}: {reason}") from error
+
+
+def _is_at_fault(
+    make: Callable[[Mapping[str, Any]], Any], node: Mapping[str, Any], key: str
+) -> bool:
+    if node[key] is None or key == TARGET:
+        return False
+    try:
+        with _unheard():
+            make({name: value for name, value in node.items() if name != key})
+    except ConfigError:
+        return False
+    return True
 
 
 @contextmanager

@@ -50,13 +50,13 @@ def check_node(node: Any, where: str, *, base: type = object, partial: bool = Fa
     check_arguments(found, plain, where, complete=complete, bounds=bounds_of(found))
 
 
-def node_arguments(node: Any, where: str, *, base: type = object) -> dict[str, Any]:
+def node_arguments(node: Any, where: str, *, base: type | None = object) -> dict[str, Any]:
     """The arguments of a node whose class and whose words for Hydra are checked.
 
     Args:
         node: Plain containers.
         where: Its key.
-        base: What its class has to be derived from.
+        base: What its class has to be derived from; None: a function will do.
 
     Raises:
         ConfigError: Naming the key.
@@ -69,8 +69,7 @@ def node_arguments(node: Any, where: str, *, base: type = object) -> dict[str, A
             "leaves it out"
         )
     target = check_value(Text, node[TARGET], f"{where}.{TARGET}")
-    found = imported(target, f"{where}.{TARGET}")
-    if not issubclass(found, base):
+    if base is not None and not issubclass(imported(target, f"{where}.{TARGET}"), base):
         raise ConfigError(
             f"{where}.{TARGET} is {shown(target)}; expected a class derived from "
             f"{base.__module__}.{base.__name__}"
