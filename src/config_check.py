@@ -37,6 +37,7 @@ MAKE_TRAINER = f"{make_trainer.__module__}.{make_trainer.__name__}"
 # Of the trainer: other keys of the config say them.
 TRAINER_OBJECTS = ("callbacks", "logger")
 
+
 def check_config(cfg: DictConfig, schema: type[Task], *, devices: bool = True) -> None:
     """Checks every key of a composed config, and builds once what needs no data.
 
@@ -185,7 +186,9 @@ def check_model(values: Mapping[str, Any]) -> None:
 
 def _check_criterion(node: Any) -> None:
     """The other spelling of a loss; without a class it has to be empty."""
-    if node is None or (isinstance(node, Mapping) and not any(v is not None for v in node.values())):
+    if node is None or (
+        isinstance(node, Mapping) and not any(v is not None for v in node.values())
+    ):
         return
     if isinstance(node, Mapping) and node.get(TARGET) is None:
         key = next(key for key, value in node.items() if value is not None)

@@ -1,5 +1,7 @@
 """Every config of ours passes the check; a wrong value is one sentence that names its key."""
 
+import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +84,38 @@ WRONG = [
     ("callbacks.mine", {"a": 5}, "callbacks.mine has no _target_"),
     ("callbacks.mine", {"_target_": "no.such.Class"}, "callbacks.mine._target_ is 'no.such.Class'"),
     ("model.optimizer.betas", [0.9, 2], "model.optimizer.betas is [0.9, 2]"),
+    ("model.optimizer", None, "model.optimizer is null"),
+    ("model.optimizer._partial_", "abc", "model.optimizer._partial_ is 'abc'"),
+    ("model.optimizer._partial_", False, "model.optimizer._partial_ is False; expected true"),
+    ("model._target_", "torch.nn.ReLU", "model._target_ is 'torch.nn.ReLU'"),
+    ("model.loss", {"_target_": "torch.nn.L1Loss"}, "the loss is read from the key loss"),
+    ("model.auto_configure_from_dataset", False, "auto_configure_from_dataset is False"),
+    ("model.loss_weights", {"note_velocity": "abc"}, "model.loss_weights.note_velocity is 'abc'"),
+    ("model.criterion.reduction", "sum", "model.criterion._target_ names no loss"),
+    ("data._convert_", "abc", "data._convert_ is 'abc'; expected one of none, partial"),
+    ("data._target_", "torch.nn.ReLU", "data._target_ is 'torch.nn.ReLU'; expected a class"),
+    ("data.source", None, "data.data_dir and data.source are both null"),
+    ("data.source.recipe.generate", "abc", "data.source.recipe.generate is 'abc'"),
+    ("data.source.recipe.sample_rate", "abc", "data.source.recipe.sample_rate must be"),
+    ("data.auxiliary_features", ["abc"], "data.auxiliary_features is ['abc']"),
+    ("monitor", None, "monitor is null"),
+    ("paths", None, "paths is null"),
+    ("ckpt_path", "abc.ckpt", "ckpt_path is 'abc.ckpt'; expected the file of a checkpoint"),
+    ("callbacks.model_summary.depth", 1, "callbacks.model_summary.depth is unknown"),
+    ("callbacks.progress_bar.refresh_rate", 0, "callbacks.progress_bar.refresh_rate is 0"),
+    ("callbacks.progress_bar.value_format", "q", "callbacks.progress_bar.value_format is 'q'"),
+    ("callbacks.gradient_stats.layer_depth", -3, "callbacks.gradient_stats.layer_depth is -3"),
+    ("callbacks.last_checkpoint.dirpath", None, "callbacks.last_checkpoint.dirpath is null"),
+    ("callbacks.model_checkpoint.save_top_k", 7, "callbacks.model_checkpoint.save_top_k is 7"),
+    ("callbacks.early_stopping._target_", "torch.nn.ReLU", "derived from lightning.pytorch"),
+    ("logger.tensorboard.flush_sec", 1, "did you mean flush_secs"),
+    ("logger.tensorboard.version", -3, "logger.tensorboard.version is -3"),
+    ("trainer.accelerator", "abc", "trainer.accelerator is 'abc'"),
+    ("trainer.devices", [1, 2], "trainer.devices is [1, 2]"),
+    ("trainer.max_time", "abc", "trainer.max_time is 'abc'"),
+    ("trainer.limit_train_batches", 0, "trainer.limit_train_batches is 0"),
+    ("trainer.callbacks", [1], "trainer.callbacks is not read"),
+    ("trainer._target_", "abc", "trainer._target_ is 'abc'"),
 ]
 
 
@@ -94,6 +128,36 @@ def test_a_wrong_value_is_one_sentence(key: str, value, message: str, compose_co
         check_config(cfg, TrainConfig)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["extras=null"],
+        ["logger=null"],
+        ["callbacks=null"],
+        ["tags=first"],
+        ["callbacks=[default,prediction_plots]"],
+    ],
+)
+def test_groups_may_be_left_out(overrides: list[str], compose_config) -> None:
+    check_config(compose_config("train", *overrides), TrainConfig)
+
+
+def test_a_trial_leaves_no_trace(compose_config, capfd: pytest.CaptureFixture) -> None:
+    cfg = compose_config("train")
+    before = dict(os.environ), logging.root.manager.disable
+    check_config(cfg, TrainConfig)
+    assert (dict(os.environ), logging.root.manager.disable) == before
+    assert capfd.readouterr() == ("", "")
+
+
+def test_devices_of_another_machine_are_not_asked_for(compose_config) -> None:
+    cfg = compose_config("train", "trainer.accelerator=cpu")
+    cfg.trainer.devices = "abc"
+    check_config(cfg, TrainConfig, devices=False)
+    with pytest.raises(ConfigError, match="^trainer.devices is 'abc': "):
+        check_config(cfg, TrainConfig)
 
 
 def test_a_check_starts_nothing(

@@ -233,3 +233,10 @@ def test_what_cannot_be_is_told(labels: list[str], arguments: dict[str, Any], to
 def test_pictures_have_no_decay_time() -> None:
     with pytest.raises(ConfigError, match=r"decay_time needs the time of a frame.*sample_rate"):
         Preparation(metadata(sample_rate=None), auxiliary_features=["decay_time"])
+
+
+def test_pictures_have_no_level() -> None:
+    with pytest.raises(
+        ConfigError, match=r"data.auxiliary_features is \['level'\].*no levels in dB"
+    ):
+        Preparation(metadata(sample_rate=None), auxiliary_features=["level"])
