@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from annotated_types import Interval, Len, Predicate, doc
+
 from src.schema.bounds import Count, NonNegative, PositiveCount, Seed, Text
 
 

@@ -46,7 +46,7 @@ def try_callbacks(entries: Mapping[str, Any]) -> None:
         ConfigError: If one is refused; the message names the key that is at fault.
     """
     for name, entry in entries.items():
-        _try(lambda node, name=name: _make_callback(name, node), entry, f"callbacks.{name}")
+        _try(partial(_make_callback, name), entry, f"callbacks.{name}")
 
 
 def _make_callback(name: str, node: Mapping[str, Any]) -> None:

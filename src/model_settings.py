@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import hydra
 import torch
 from omegaconf import DictConfig
 from torch import nn

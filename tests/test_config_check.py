@@ -156,7 +156,7 @@ def test_devices_of_another_machine_are_not_asked_for(compose_config) -> None:
     cfg = compose_config("train", "trainer.accelerator=cpu")
     cfg.trainer.devices = "abc"
     check_config(cfg, TrainConfig, devices=False)
-    with pytest.raises(ConfigError, match="^trainer.devices is 'abc': "):
+    with pytest.raises(ConfigError, match=r"^trainer\.devices is 'abc': "):
         check_config(cfg, TrainConfig)
 
 

@@ -1,7 +1,7 @@
 """Every key of three experiments with every kind of value: refused in one sentence, or listed.
 
-`accepted_overrides.txt` has what is accepted, read by eye: a line for a key with its kinds of values
-(`tests/wrong_overrides.py`). A change of it shows.
+`accepted_overrides.txt` has what is accepted, read by eye: a line for a key with its kinds of
+values (`tests/wrong_overrides.py`). A change of it shows.
 """
 
 import time

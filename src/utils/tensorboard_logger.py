@@ -97,8 +97,8 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
     Args:
         save_dir: The folder.
         name: A folder in it for the experiment; None or "": none.
-        version: A folder in that for the run: a name, or the number of a ``version_<number>``; None:
-            the next free number; "": none.
+        version: A folder in that for the run: a name, or the number of a ``version_<number>``;
+            None: the next free number; "": none.
         log_graph: Whether the network's graph is logged.
         default_hp_metric: Whether the HParams tab has a metric called ``hp_metric``.
         prefix: Before every metric's name.

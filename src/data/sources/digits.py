@@ -13,8 +13,8 @@ from src.data.sources.images import (
     class_parameter,
     first_share,
 )
-from src.synth.philox import check_seed
 from src.schema.bounds import Seed, Text
+from src.synth.philox import check_seed
 from src.vimh.parameters import ParameterSpace
 
 _MAX_LEVEL = 16
