@@ -10,6 +10,7 @@ import pytest
 from omegaconf import OmegaConf, open_dict
 
 from src.config_check import EvalConfig, TrainConfig, check_config
+from src.overrides import add_or_override
 from src.utils.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
@@ -136,12 +137,15 @@ def test_a_wrong_value_is_one_sentence(key: str, value, message: str, compose_co
         ["extras=null"],
         ["logger=null"],
         ["callbacks=null"],
+        ["experiment=null"],
+        ["debug=null"],
         ["tags=first"],
         ["callbacks=[default,prediction_plots]"],
     ],
 )
 def test_groups_may_be_left_out(overrides: list[str], compose_config) -> None:
-    check_config(compose_config("train", *overrides), TrainConfig)
+    """As a command line says it: Hydra itself takes no null for a group."""
+    check_config(compose_config("train", *add_or_override(overrides)), TrainConfig)
 
 
 def test_a_trial_leaves_no_trace(compose_config, capfd: pytest.CaptureFixture) -> None:
