@@ -26,7 +26,9 @@ def test_every_experiment_passes(experiment: str, compose_config) -> None:
     ("group", "names"),
     [
         ("loss", None),
-        ("model", None),
+        pytest.param(
+            "model", None, marks=pytest.mark.slow
+        ),  # 50 of them; the experiments have most
         ("trainer", None),
         ("debug", None),
         ("callbacks", None),

@@ -13,6 +13,7 @@ from src.vimh.errors import VIMHError
 RATE_HZ = 8000
 
 
+@pytest.mark.slow
 def test_packed_sounds_take_no_more_than_their_size_warrants(tmp_path: Path) -> None:
     path = tmp_path / "constant.flac"
     with soundfile.SoundFile(path, "w", 48_000, 8, subtype="PCM_16") as file:

@@ -166,6 +166,7 @@ def test_any_change_of_the_json(data: st.DataObject, folder: Path) -> None:
     attempt(folder, info)
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @FUZZ_FEW
 def test_any_change_of_the_json_is_drawn(data: st.DataObject, folder: Path) -> None:

@@ -140,7 +140,12 @@ def refused(path: Path, seconds: float = 60) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", PICKLES)
+LONG = ("many views", "dicts", "marks")  # tens of seconds where types are checked
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in PICKLES]
+)
 def test_pickles(name: str, tmp_path: Path) -> None:
     refused(archive(tmp_path / "a.ckpt", PICKLES[name]))
 

@@ -40,14 +40,15 @@ class Tone(Synthesizer):
 class Stateful(Tone):
     """Keeps the values that it is rendering in itself, as many a synthesiser does."""
 
-    threads: ClassVar[set[tuple[int, int]]] = set()
+    # The instances themselves: the number of one that is gone may be another's.
+    threads: ClassVar[set[tuple["Stateful", int]]] = set()
 
     def render(
         self, values: Mapping[str, np.ndarray], num_samples: int | None = None
     ) -> np.ndarray:
         self.frequency = values["frequency"]
         time.sleep(0.002)  # another thread comes in between
-        self.threads.add((id(self), threading.get_ident()))
+        self.threads.add((self, threading.get_ident()))
         return super().render({"frequency": self.frequency}, num_samples)
 
 

@@ -22,7 +22,7 @@ from src.callbacks.grouped_progress_bar import GroupedProgressBar
 from src.callbacks.last_checkpoint import LastCheckpoint
 from src.utils import instantiate_callbacks, instantiate_loggers
 
-MONITOR = "monitor.metric=val/loss"
+MONITOR = ("monitor.metric=val/loss", "monitor.mode=min")  # as the model resolves them
 
 
 def names(project_root: Path, group: str) -> list[str]:
@@ -55,7 +55,7 @@ def test_every_key_has_a_comment(project_root: Path) -> None:
 
 def test_every_callback_builds(project_root: Path, compose_config: Any) -> None:
     for name in names(project_root, "callbacks"):
-        cfg = compose_config("train", f"callbacks={name}", MONITOR)
+        cfg = compose_config("train", f"callbacks={name}", *MONITOR)
         callbacks = instantiate_callbacks(cfg.get("callbacks"))
         assert all(isinstance(callback, Callback) for callback in callbacks)
         assert callbacks or name == "none"
@@ -71,7 +71,7 @@ def test_every_callback_builds(project_root: Path, compose_config: Any) -> None:
     ],
 )
 def test_a_bar_alone_brings_checkpoints(compose_config: Any, choice: str, stops: bool) -> None:
-    cfg = compose_config("train", f"callbacks={choice}", MONITOR)
+    cfg = compose_config("train", f"callbacks={choice}", *MONITOR)
     callbacks = instantiate_callbacks(cfg.callbacks)
     for kind in (ModelCheckpoint, LastCheckpoint, GroupedProgressBar):
         assert sum(isinstance(callback, kind) for callback in callbacks) == 1
@@ -85,7 +85,7 @@ def test_a_bar_alone_brings_checkpoints(compose_config: Any, choice: str, stops:
     "extra", ["grouped_progress_bar_with_gradients", "rich_progress_bar", "learning_rate_monitor"]
 )
 def test_default_callbacks_and_one_more(compose_config: Any, extra: str) -> None:
-    cfg = compose_config("train", f"callbacks=[default,{extra}]", MONITOR)
+    cfg = compose_config("train", f"callbacks=[default,{extra}]", *MONITOR)
     callbacks = instantiate_callbacks(cfg.callbacks)
     bars = [callback for callback in callbacks if isinstance(callback, GroupedProgressBar)]
     assert len(bars) == 1
@@ -95,7 +95,7 @@ def test_default_callbacks_and_one_more(compose_config: Any, extra: str) -> None
 
 
 def test_checkpoints_need_no_quotes_on_the_command_line(compose_config: Any) -> None:
-    cfg = compose_config("train", MONITOR)
+    cfg = compose_config("train", *MONITOR)
     (keep,) = (c for c in instantiate_callbacks(cfg.callbacks) if isinstance(c, ModelCheckpoint))
     assert keep.monitor == "val/loss"
     assert Path(keep.format_checkpoint_name({"epoch": 7, "step": 3})).name == "epoch_007.ckpt"

@@ -32,7 +32,9 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    "shape", [pytest.param(s, marks=[pytest.mark.slow] * s.startswith("as many")) for s in SHAPES]
+)
 def test_memory_is_no_more_than_the_file_warrants(shape: str, tmp_path: Path) -> None:
     text = json.dumps(make_json()).encode()[:-1] + b', "more": ' + SHAPES[shape] + b"}"
     path = tmp_path / METADATA_FILE

@@ -63,14 +63,19 @@ def endings(folder: Path, bombs: dict[str, bytes], **more: Any) -> dict[str, tup
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are those of Linux")
-@pytest.mark.parametrize("megabytes", [1, pytest.param(8, marks=pytest.mark.slow)])
-def test_bombs_take_no_more_than_their_size_warrants(tmp_path: Path, megabytes: int) -> None:
-    bombs = {name: make(megabytes * MEGABYTE) for name, make in BOMBS.items()}
+@pytest.mark.parametrize(
+    "megabytes", [0.25, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 8))]
+)
+def test_bombs_take_no_more_than_their_size_warrants(tmp_path: Path, megabytes: float) -> None:
+    bombs = {name: make(int(megabytes * MEGABYTE)) for name, make in BOMBS.items()}
     found = endings(tmp_path, bombs)
     assert {name: end for name, (end, _) in found.items() if end not in ("refused", "read")} == {}
-    slow = {n: s for n, (_, s) in found.items() if s > SECONDS_A_MEGABYTE * megabytes}
+    slow = {n: s for n, (_, s) in found.items() if s > SECONDS_A_MEGABYTE * max(1, megabytes)}
     assert slow == {}
-    assert {name for name, (ending, _) in found.items() if ending == "read"} <= {
+    harmless = {
         "one row of bytes", "one row of numbers", "one row of a tuple",
         "one list, extended by nothing",
     }  # fmt: skip
+    if megabytes < 1:  # so few of them are no bomb
+        harmless.add("lists on the stack")
+    assert {name for name, (ending, _) in found.items() if ending == "read"} <= harmless
