@@ -9,6 +9,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, open_dict
 
+from src.schema.arguments import shown
 from src.utils.errors import ConfigError
 
 # configs/model/optimizer has it where PyTorch does; another `_target_` may not.
@@ -37,10 +38,7 @@ def build_partial(cfg: DictConfig, key: str) -> Any:
         return None
     where = f"model.{key}"
     if not isinstance(node, DictConfig) or "_target_" not in node:
-        raise ConfigError(
-            f"{where} is {node!r}, but it takes keys such as {where}._target_: model/{key}=NAME "
-            f"chooses a file of configs/model/{key}."
-        )
+        raise ConfigError(_choose_a_file(node, where))
     parameters = _parameters(node["_target_"], where)
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         return hydra.utils.instantiate(node)
@@ -62,19 +60,30 @@ def without_fused(node: Any, where: str) -> Any:
     """Leave ``fused`` out of an optimiser's keys where the optimiser has no such argument.
 
     Args:
-        node: The keys; anything else than a mapping with a ``_target_`` comes back as it is.
+        node: The keys; a mapping without a ``_target_`` comes back as it is.
         where: Its key in the config.
 
     Raises:
-        ConfigError: If there is no such class.
+        ConfigError: If it is no mapping, or there is no such class.
     """
-    if not isinstance(node, Mapping | DictConfig) or not node.get("_target_") or FUSED not in node:
+    if not isinstance(node, Mapping | DictConfig):
+        raise ConfigError(_choose_a_file(node, where))
+    if not node.get("_target_") or FUSED not in node:
         return node
     parameters = _parameters(node["_target_"], where)
     is_open = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     if FUSED in parameters or is_open:
         return node
     return {key: value for key, value in node.items() if key != FUSED}
+
+
+def _choose_a_file(node: Any, where: str) -> str:
+    group = where.replace(".", "/")
+    name = node if isinstance(node, str) else "NAME"
+    return (
+        f"{where} is {shown(node)}, but it takes keys such as {where}._target_: {group}={name} "
+        f"chooses a file of configs/{group}."
+    )
 
 
 def use_criterion(cfg: DictConfig) -> None:

@@ -44,9 +44,13 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     # Here, so that --help, --cfg job and a config with a mistake do not wait for Lightning.
     from src.build import build
+    from src.callbacks.new_settings import new_settings
+    from src.ending import DivergenceStop, why_ended
     from src.evaluation.run_report import report_run
     from src.export import write_model_files
+    from src.going_on import check_going_on
     from src.monitor import resolve_monitor
+    from src.validation_plan import plan_without_validation
 
     if not cfg.train and cfg.ckpt_path is None:
         raise ConfigError(
@@ -56,7 +60,9 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     seed_everything(cfg.seed)
     built = build(cfg)
     resolve_monitor(cfg, built.model)
+    former = check_going_on(cfg, built) if cfg.train else None
     callbacks = instantiate_callbacks(cfg.get("callbacks"))
+    callbacks += [DivergenceStop(), *new_settings(cfg, former)]
     loggers = instantiate_loggers(cfg.get("logger"))
     trainer: Any = instantiate_trainer(cfg.trainer, callbacks, loggers)
     refuse_subprocesses(trainer)
@@ -73,9 +79,11 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
 
     metrics: dict[str, Any] = {}
     if cfg.train:
+        plan_without_validation(cfg, trainer, built.datamodule, former.epochs if former else 0)
         trainer.fit(
             built.model, datamodule=built.datamodule, ckpt_path=cfg.ckpt_path, weights_only=True
         )
+        objects["ended"] = why_ended(trainer)
         metrics |= trainer.callback_metrics
     best = trainer.checkpoint_callback.best_model_path if trainer.checkpoint_callback else ""
     if cfg.test:
@@ -89,7 +97,8 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         metrics |= trainer.callback_metrics
     if cfg.export and best and trainer.is_global_zero:
         write_model_files(best, Path(cfg.paths.output_dir) / "model.onnx")
-    report_run(cfg, built, metrics, checkpoint=best, loggers=loggers)
+    ended = objects["ended"].as_json() if cfg.train else None
+    report_run(cfg, built, metrics, checkpoint=best, loggers=loggers, ended=ended)
     return metrics, objects
 
 
@@ -111,7 +120,9 @@ def main(cfg: DictConfig) -> float | None:
     with run_folder(cfg) as cfg:
         check_config(cfg, TrainConfig)
         extras(cfg)
-        metrics, _ = train(cfg)
+        metrics, objects = train(cfg)
+        if "ended" in objects:
+            objects["ended"].raise_if_diverged()
         return get_metric_value(metrics, cfg.get("optimized_metric"))
 
 

@@ -41,6 +41,7 @@ def report_run(
     metrics: Mapping[str, Any],
     checkpoint: str,
     loggers: list[Logger],
+    ended: Mapping[str, Any] | None = None,
 ) -> None:
     """Prints the table and the paths, and writes ``metrics.json`` into the run's folder.
 
@@ -50,6 +51,7 @@ def report_run(
         metrics: Every logged metric by name.
         checkpoint: The best checkpoint's path; empty where there is none.
         loggers: The run's loggers.
+        ended: Why the training ended, for ``metrics.json``; None where there was none.
     """
     console = plain_console()
     values = {name: float(value) for name, value in metrics.items()}
@@ -66,7 +68,7 @@ def report_run(
             f"Validation samples with all heads within one JND, best epoch: "
             f"{100 * values['val/jnd_best']:.1f} %"
         )
-    save_metrics(cfg, built, values, checkpoint or None, rows[1:])
+    save_metrics(cfg, built, values, checkpoint or None, rows[1:], ended=ended)
     if checkpoint:
         console.print(f"Checkpoint:  {checkpoint}", soft_wrap=True)
         console.print(f"  evaluate:  {evaluation_command(cfg, built, checkpoint)}", soft_wrap=True)

@@ -10,6 +10,10 @@ class ConfigError(ValueError):
     """A config or an argument is wrong; the message says key, expected, found and what to do."""
 
 
+class DivergedError(ConfigError):
+    """A training's loss is NaN or infinite, so that what it has learnt is of no use."""
+
+
 class CheckpointError(ValueError):
     """A checkpoint can not be written or read; the message names the path and the reason."""
 

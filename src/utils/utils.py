@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from src.utils import pylogger, rich_utils
 from src.utils.allocator import keep_freed_memory
 from src.utils.errors import ConfigError
+from src.utils.foreign_errors import translated
 from src.utils.sweep_storage import was_pruned
 
 log = pylogger.RankedLogger(__name__, rank_zero_only=True)
@@ -27,8 +28,14 @@ DATALOADER_WARNINGS = (
     "Consider setting `persistent_workers=True`",
     "You have overridden `on_after_batch_transfer` in `LightningModule` but have passed in a",
 )
-# Lightning 2.6 asks torch's pytree for an old class; nobody here can change that.
-KNOWN_WARNINGS = (r"`isinstance\(treespec, LeafSpec\)` is deprecated",)
+KNOWN_WARNINGS = (
+    # Lightning 2.6 asks torch's pytree for an old class; nobody here can change that.
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+    # On a machine with SLURM not every process is meant for it.
+    "The `srun` command is available on your system but is not used",
+    # Said in our own words: a run in a folder of its own has its own best epoch.
+    "The dirpath has changed from",
+)
 
 
 def extras(cfg: DictConfig) -> None:
@@ -79,7 +86,8 @@ def task_wrapper(task: Task) -> Task:
     def wrapped(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         port = os.environ.get(PORT)
         try:
-            return task(cfg)
+            with translated(cfg):
+                return task(cfg)
         except Exception as error:
             # What a user did wrong is told in one sentence by the entry point, without a trace.
             quiet = isinstance(error, ValueError) or was_pruned(error)

@@ -1,0 +1,159 @@
+"""Why a training ended: said in the log and in ``metrics.json``, whatever it was."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, Timer
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
+
+from src.utils.errors import DivergedError
+from src.utils.pylogger import RankedLogger
+
+log = RankedLogger(__name__, rank_zero_only=True)
+
+DIVERGED = "diverged"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a training ended.
+
+    Attributes:
+        reason: "max_epochs", "max_steps", "max_time", "early_stopping", "diverged",
+            "fast_dev_run", "no_batches" or "stopped".
+        message: The same in words.
+        epochs: The epochs that are trained, those before it went on included.
+        steps: The optimiser steps, likewise.
+    """
+
+    reason: str
+    message: str
+    epochs: int
+    steps: int
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain data, for ``metrics.json``."""
+        return asdict(self)
+
+    def raise_if_diverged(self) -> None:
+        """For the end of a command: what was trained is of no use.
+
+        Raises:
+            DivergedError: If the training has diverged.
+        """
+        if self.reason == DIVERGED:
+            raise DivergedError(
+                f"{self.message}. What was measured is reported, and metrics.json says so too. "
+                "Lower model.optimizer.lr, or set trainer.gradient_clip_val; "
+                "trainer.detect_anomaly=true names the operation that fails first"
+            )
+
+
+class DivergenceStop(Callback):
+    """Ends a training whose loss is NaN or infinite at the end of an epoch.
+
+    Nothing brings its weights back, so that every further epoch is wasted. A loss that overflows in
+    the middle of an epoch and comes back, as in mixed precision, does not count.
+
+    Attributes:
+        message: What was seen; None: nothing.
+    """
+
+    def __init__(self) -> None:
+        self.message: str | None = None
+        self._loss: torch.Tensor | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forgets why a former run was stopped: a checkpoint brings that along."""
+        self.message, self._loss = None, None
+        for callback in trainer.early_stopping_callbacks:
+            if isinstance(callback, EarlyStopping):
+                callback.stopping_reason = EarlyStoppingReason.NOT_STOPPED
+                callback.stopping_reason_message = None
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Keeps the loss, which is not looked at: that would wait for the device."""
+        self._loss = outputs["loss"].detach()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Looks at the loss of the epoch's last step, in all processes."""
+        loss, self._loss = self._loss, None
+        lost = loss is not None and not bool(torch.isfinite(loss).all())
+        if not trainer.strategy.reduce_boolean_decision(lost, all=False):
+            return
+        value = math.nan if loss is None else float(loss)
+        self.message = f"the training loss is {value} at the end of epoch {trainer.current_epoch}"
+        trainer.should_stop = True
+
+
+def why_ended(trainer: Trainer) -> Ended:
+    """Why ``trainer.fit`` came back.
+
+    Args:
+        trainer: After ``fit``.
+    """
+    reason, message = _reason(trainer)
+    progress = trainer.fit_loop.epoch_progress.current
+    ended = Ended(reason, message, progress.processed, trainer.global_step)
+    level = log.error if reason == DIVERGED else log.info
+    level("Training ended after %d epochs, %d steps: %s", ended.epochs, ended.steps, message)
+    return ended
+
+
+def _reason(trainer: Any) -> tuple[str, str]:
+    if message := _divergence(trainer):
+        return DIVERGED, f"training has diverged: {message}"
+    if trainer.fast_dev_run:
+        return "fast_dev_run", f"trainer.fast_dev_run={trainer.fast_dev_run}"
+    epochs = trainer.fit_loop.epoch_progress.current.processed
+    if trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps:
+        return "max_steps", f"trainer.max_steps={trainer.max_steps} reached"
+    if trainer.max_epochs not in (None, -1) and epochs >= trainer.max_epochs:
+        return "max_epochs", f"trainer.max_epochs={trainer.max_epochs} reached"
+    for callback in trainer.callbacks:
+        remaining = callback.time_remaining() if isinstance(callback, Timer) else None
+        if remaining is not None and remaining <= 0:
+            return "max_time", "trainer.max_time is over"
+    for callback in trainer.callbacks:
+        if isinstance(callback, EarlyStopping) and _has_stopped(callback):
+            return "early_stopping", f"early stopping: {_stopping_reason(callback)}"
+    if trainer.num_training_batches == 0:
+        return "no_batches", "there are no training batches"
+    return "stopped", "a callback stopped it (trainer.should_stop)"
+
+
+def _has_stopped(callback: EarlyStopping) -> bool:
+    """Whether it has; the epoch alone does not say so of the first one, which is 0."""
+    return bool(
+        callback.stopped_epoch or callback.stopping_reason != EarlyStoppingReason.NOT_STOPPED
+    )
+
+
+def _stopping_reason(callback: EarlyStopping) -> str:
+    """What it says itself; a run that goes on after it was stopped is told nothing."""
+    said = callback.stopping_reason_message
+    return said or f"{callback.monitor} had not improved for {callback.patience} validations"
+
+
+def _divergence(trainer: Any) -> str | None:
+    """What is not finite, in words; None where the training went well."""
+    for callback in trainer.callbacks:
+        if isinstance(callback, DivergenceStop) and callback.message:
+            return callback.message
+        if isinstance(callback, EarlyStopping):
+            if callback.stopping_reason == EarlyStoppingReason.NON_FINITE_METRIC:
+                return callback.stopping_reason_message
+    loss = trainer.callback_metrics.get("val/loss")
+    if loss is not None and not math.isfinite(loss):
+        return f"val/loss is {float(loss)} at the end"
+    weights = trainer.lightning_module.parameters()
+    if not all(bool(torch.isfinite(weight).all()) for weight in weights):
+        return "a weight is NaN or infinite at the end"
+    return None

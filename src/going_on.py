@@ -1,0 +1,244 @@
+"""Before a training goes on from a checkpoint: is it of the same data, heads, network and loss?
+
+Weights and the optimiser's state mean nothing elsewhere, and the best epoch of another data set
+says nothing of this one. So what differs is refused by its key. The settings of optimiser and
+scheduler may differ: :mod:`src.callbacks.new_settings` applies them. Fine-tuning is something else.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig
+
+from src.build import Built
+from src.callbacks.checkpoint_io import load_checkpoint
+from src.schema.arguments import shown
+from src.schema.plain import as_plain
+from src.schema.specs import HYDRA_KEYS, TARGET
+from src.utils.errors import CheckpointError, ConfigError
+from src.utils.pylogger import RankedLogger
+
+log = RankedLogger(__name__, rank_zero_only=True)
+
+# Settings of the data that decide what the network sees, what it learns from, and which samples
+# it must not have seen. Augmentation and the size of batches may change.
+DATA_KEYS = (
+    "feature_types",
+    "feature_config",
+    "auxiliary_features",
+    "channel_selection",
+    "target_width",
+    "train_val_test_split",
+    "use_random_split",
+    "avix_training_mode",
+    "seed",
+)
+# What says that two data sets are the same; a checksum of every file where there is one.
+METADATA_KEYS = (
+    "dataset_name",
+    "height",
+    "width",
+    "channels",
+    "channel_labels",
+    "parameter_names",
+    "parameter_mappings",
+    "recipe",
+    "checksums",
+)
+# Lightning's own words for a checkpoint; they mean none that this project writes.
+WORDS = ("best", "hpc", "registry")
+SETTINGS = ("optimizer", "scheduler")
+
+
+@dataclass(frozen=True)
+class Former:
+    """What a checkpoint says of the settings that may change.
+
+    Attributes:
+        path: Where it lies.
+        optimizer: The keys of ``model.optimizer``.
+        scheduler: The keys of ``model.scheduler``; empty where there was none.
+        own_folder: Whether the run goes on where it was.
+        epochs: The epochs that are trained.
+    """
+
+    path: Path
+    optimizer: Mapping[str, Any]
+    scheduler: Mapping[str, Any]
+    own_folder: bool
+    epochs: int
+
+
+def check_going_on(cfg: DictConfig, built: Built) -> Former | None:
+    """Compares a checkpoint with the run that is to go on from it.
+
+    Args:
+        cfg: The composed config; ``ckpt_path`` and ``trainer`` are read.
+        built: The run's data module and module.
+
+    Returns:
+        The settings that it was trained with; None without a ``ckpt_path``.
+
+    Raises:
+        CheckpointError: If there is no such checkpoint, or nothing can go on from it.
+        ConfigError: If its data, heads, network, loss, optimiser or scheduler are others, or it
+            has all epochs or steps that the config admits; names the key.
+    """
+    if cfg.ckpt_path is None:
+        return None
+    path = _file(str(cfg.ckpt_path))
+    checkpoint = load_checkpoint(path)
+    then = _description(checkpoint, path)
+    now = as_plain(built.model.provenance)
+    for key, before, after in _differences(then, now):
+        raise ConfigError(
+            f"ckpt_path={path}: it was trained with {key} {shown(before)}, and this run has "
+            f"{shown(after)}. Going on is for the same data, heads, network, loss, optimiser and "
+            f"scheduler: leave {key} as it was, or start anew with ckpt_path=null"
+        )
+    _check_states(checkpoint, path)
+    own_folder = Path(cfg.paths.output_dir).absolute() in path.absolute().parents
+    epochs = _check_length(cfg, checkpoint, path, own_folder)
+    model = then["config"]["model"]
+    return Former(path, model["optimizer"], model.get("scheduler") or {}, own_folder, epochs)
+
+
+def _file(ckpt_path: str) -> Path:
+    if ckpt_path.partition(":")[0] in WORDS:
+        raise ConfigError(
+            f"ckpt_path={ckpt_path}: name the checkpoint's file; ckpt_path=last goes on with the "
+            "newest run, and the best epoch of a run is checkpoints/epoch_….ckpt in its folder"
+        )
+    path = Path(ckpt_path)
+    if path.is_dir():
+        raise CheckpointError(
+            f"ckpt_path={path} is a folder without checkpoints/last.ckpt: name a checkpoint's "
+            "file, or the folder of a run"
+        )
+    if path.suffix == ".safetensors":
+        raise CheckpointError(
+            f"ckpt_path={path} holds weights for prediction and no state of a training: go on "
+            "from a .ckpt file"
+        )
+    return path
+
+
+def _description(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """What the checkpoint says of its data and model."""
+    described = as_plain(checkpoint.get("avix"))
+    parts = ("metadata", "config", "config.data", "config.model", "config.loss")
+    for part in (*parts, "config.model.optimizer"):
+        node = described
+        for name in part.split("."):
+            node = node.get(name) if isinstance(node, dict) else None
+        if not isinstance(node, dict):
+            raise CheckpointError(
+                f"ckpt_path={path} has no avix.{part}: it does not say what it was trained with, "
+                "so nothing can go on from it"
+            )
+    assert isinstance(described, dict)
+    return described
+
+
+def _differences(
+    then: Mapping[str, Any], now: Mapping[str, Any]
+) -> Iterator[tuple[str, Any, Any]]:
+    """Each key that has to be the same and is not, with its two values."""
+    for key in METADATA_KEYS:
+        before, after = then["metadata"].get(key), now["metadata"].get(key)
+        # Sets of before there were checksums and recipes have none.
+        if key in ("recipe", "checksums") and None in (before, after):
+            continue
+        yield from _nested(f"the data set's {key}", before, after)
+    old, new = then["config"], now["config"]
+    for key in DATA_KEYS:
+        yield from _nested(f"data.{key}", old["data"].get(key), new["data"].get(key))
+    yield from _node("model.net", old["model"].get("net"), new["model"]["net"])
+    yield from _nested(
+        "model.head_margin",
+        old["model"].get("head_margin") or 0.0,
+        new["model"].get("head_margin") or 0.0,
+    )
+    yield from _node("loss", old["loss"], new["loss"])
+    for name in SETTINGS:
+        before, after = ((part["model"].get(name) or {}).get(TARGET) for part in (old, new))
+        yield from _nested(f"model.{name}.{TARGET}", before, after)
+
+
+def _nested(key: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name in sorted(before.keys() | after.keys()):
+            yield from _nested(f"{key}.{name}", before.get(name), after.get(name))
+    elif before != after:
+        yield key, before, after
+
+
+def _node(key: str, before: Any, after: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """The differences of two nodes of a class; an argument that is not given has its default."""
+    before = before if isinstance(before, dict) else {}
+    if before.get(TARGET) != after[TARGET]:
+        yield f"{key}.{TARGET}", before.get(TARGET), after[TARGET]
+        return
+    for name, old, new in changed_arguments(before, after):
+        yield f"{key}.{name}", old, new
+
+
+def changed_arguments(
+    before: Mapping[str, Any], after: Mapping[str, Any]
+) -> Iterator[tuple[str, Any, Any]]:
+    """The arguments that differ between two nodes of one class, with their two values.
+
+    Args:
+        before: The node out of a checkpoint; its class is not looked up.
+        after: The node of the run's own config.
+    """
+    parameters = inspect.signature(hydra.utils.get_object(after[TARGET])).parameters
+    for name in sorted((before.keys() | after.keys()) - {TARGET, *HYDRA_KEYS}):
+        known = name in parameters
+        default = parameters[name].default if known else None
+        default = None if default is inspect.Parameter.empty else as_plain(default)
+        old, new = before.get(name, default), after.get(name, default)
+        if old != new:
+            yield name, old, new
+
+
+def _check_states(checkpoint: Mapping[str, Any], path: Path) -> None:
+    for key in ("optimizer_states", "lr_schedulers", "loops"):
+        if key not in checkpoint:
+            raise CheckpointError(
+                f"ckpt_path={path} has no {key}: it holds the weights only "
+                "(callbacks.model_checkpoint.save_weights_only=true), so no training can go on "
+                "from it. Take last.ckpt beside it, or use it with src/eval.py and src/predict.py"
+            )
+
+
+def _check_length(
+    cfg: DictConfig, checkpoint: Mapping[str, Any], path: Path, own_folder: bool
+) -> int:
+    """The epochs that are trained; a training that has nothing left to do is refused.
+
+    A run that goes on in its own folder may have ended before its test: then only that is done.
+    """
+    try:
+        epochs = int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+        steps = checkpoint["global_step"]
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"ckpt_path={path} does not say how far it is: {error}") from error
+    for key, unit, done in (("max_epochs", "epochs", epochs), ("max_steps", "steps", steps)):
+        most = cfg.trainer.get(key)
+        if most in (None, -1) or done < most:
+            continue
+        said = f"ckpt_path={path} has {done} {unit} already, and trainer.{key} is {most}"
+        if not own_folder or done > most:
+            raise ConfigError(
+                f"{said}: to go on, set trainer.{key} to more than {done}; to measure it, use "
+                f"src/eval.py ckpt_path={path}"
+            )
+        log.warning("%s: nothing is left to train; only the test is done.", said)
+    return epochs

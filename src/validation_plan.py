@@ -1,0 +1,128 @@
+"""Is there a validation in a training at all? If not, that is said before it begins."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from omegaconf import DictConfig
+
+from src.data.vimh_datamodule import VIMHDataModule
+from src.utils.errors import ConfigError
+from src.utils.pylogger import RankedLogger
+
+log = RankedLogger(__name__, rank_zero_only=True)
+
+OF_VALIDATION = "val/"
+PLATEAU = "ReduceLROnPlateau"
+
+
+def plan_without_validation(
+    cfg: DictConfig, trainer: Any, datamodule: VIMHDataModule, epochs_done: int = 0
+) -> str | None:
+    """Leaves out what waits for a validation where there will be none, and says so.
+
+    Early stopping and the best checkpoint look at metrics of the validation. Without one Lightning
+    would raise at the end of the first epoch, after the work.
+
+    Args:
+        cfg: The composed config.
+        trainer: The trainer; its callbacks and ``limit_val_batches`` are changed.
+        datamodule: The data that it will train on.
+        epochs_done: The epochs that a training that goes on has behind it.
+
+    Returns:
+        Why there is none; None where there is one.
+
+    Raises:
+        ConfigError: If a sweep or the scheduler needs a metric of the validation.
+    """
+    why = why_no_validation(trainer, datamodule, epochs_done)
+    if why is None:
+        return None
+    for key, name in _needed(cfg):
+        if str(name).startswith(OF_VALIDATION):
+            raise ConfigError(f"{key} is {name}, but this training has no validation: {why}")
+    left_out = [
+        callback
+        for callback in trainer.callbacks
+        if isinstance(callback, EarlyStopping | ModelCheckpoint)
+        and str(callback.monitor).startswith(OF_VALIDATION)
+    ]
+    trainer.callbacks = [callback for callback in trainer.callbacks if callback not in left_out]
+    # Otherwise Lightning would refuse some of the reasons, and validate before training.
+    trainer.limit_val_batches = 0
+    log.warning(
+        "This training has no validation: %s. So there is no best epoch%s; the weights of the last "
+        "step are tested.",
+        why,
+        " and no early stopping" if any(isinstance(c, EarlyStopping) for c in left_out) else "",
+    )
+    return why
+
+
+def why_no_validation(
+    trainer: Any, datamodule: VIMHDataModule, epochs_done: int = 0
+) -> str | None:
+    """The key of the config by which no validation takes place; None where one does.
+
+    Args:
+        trainer: The trainer, before ``fit``.
+        datamodule: The data that it will train on.
+        epochs_done: The epochs that a training that goes on has behind it.
+    """
+    if trainer.fast_dev_run:
+        return None
+    if trainer.limit_val_batches == 0:
+        return "trainer.limit_val_batches=0"
+    sizes = datamodule.splits.sizes
+    if sizes["val"] == 0:
+        return f"no sample is left for it by data.train_val_test_split (train {sizes['train']})"
+    batches = training_batches(trainer, datamodule)
+    interval = trainer.val_check_interval
+    if batches == 0 or trainer._val_check_time_interval is not None:
+        return None
+    every = trainer.check_val_every_n_epoch
+    if isinstance(interval, int) and every is not None and interval > batches:
+        return f"trainer.val_check_interval={interval}, and an epoch has {batches} batches"
+    step = interval if isinstance(interval, int) else max(1, int(batches * interval))
+    if every is None:
+        first = (epochs_done * batches // step + 1) * step
+    else:
+        first = (epochs_done // every + 1) * every * batches - batches + step
+    steps = trainer.max_steps * trainer.accumulate_grad_batches
+    if trainer.max_steps != -1 and steps < first:
+        return f"trainer.max_steps={trainer.max_steps} ends it before batch {first}, the first one"
+    epochs = trainer.max_epochs
+    if epochs not in (None, -1) and epochs * batches < first:
+        key = "val_check_interval" if every is None else "check_val_every_n_epoch"
+        return (
+            f"trainer.max_epochs={epochs} ends it before batch {first}, the first one by "
+            f"trainer.{key}={interval if every is None else every}"
+        )
+    return None
+
+
+def training_batches(trainer: Any, datamodule: VIMHDataModule) -> int:
+    """The training batches of an epoch in each process.
+
+    Args:
+        trainer: The trainer; its limits count.
+        datamodule: The data.
+    """
+    samples = datamodule.splits.sizes["train"] // trainer.world_size
+    batches = samples / datamodule.batch_size
+    # The loader leaves a last small batch out, where there are others.
+    count = math.floor(batches) if batches > 2 else math.ceil(batches)
+    limit = trainer.limit_train_batches
+    return min(count, limit) if isinstance(limit, int) else int(count * limit)
+
+
+def _needed(cfg: DictConfig) -> list[tuple[str, str | None]]:
+    """What cannot do without a metric, by its key."""
+    needed = [("optimized_metric", cfg.get("optimized_metric"))]
+    scheduler = cfg.model.get("scheduler")
+    if scheduler is not None and str(scheduler.get("_target_")).endswith(PLATEAU):
+        needed.append(("model.scheduler_monitor", cfg.model.get("scheduler_monitor")))
+    return needed
