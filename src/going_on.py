@@ -66,6 +66,7 @@ class Former:
         scheduler: The keys of ``model.scheduler``; empty where there was none.
         own_folder: Whether the run goes on where it was.
         epochs: The epochs that are trained.
+        is_finished: Whether nothing is left to train; only the test is done.
     """
 
     path: Path
@@ -73,6 +74,7 @@ class Former:
     scheduler: Mapping[str, Any]
     own_folder: bool
     epochs: int
+    is_finished: bool = False
 
 
 def check_going_on(cfg: DictConfig, built: Built) -> Former | None:
@@ -104,9 +106,9 @@ def check_going_on(cfg: DictConfig, built: Built) -> Former | None:
         )
     _check_states(checkpoint, path)
     own_folder = Path(cfg.paths.output_dir).absolute() in path.absolute().parents
-    epochs = _check_length(cfg, checkpoint, path, own_folder)
-    model = then["config"]["model"]
-    return Former(path, model["optimizer"], model.get("scheduler") or {}, own_folder, epochs)
+    epochs, is_finished = _check_length(cfg, checkpoint, path, own_folder)
+    settings = [then["config"]["model"].get(name) or {} for name in SETTINGS]
+    return Former(path, *settings, own_folder, epochs, is_finished)
 
 
 def _file(ckpt_path: str) -> Path:
@@ -220,8 +222,8 @@ def _check_states(checkpoint: Mapping[str, Any], path: Path) -> None:
 
 def _check_length(
     cfg: DictConfig, checkpoint: Mapping[str, Any], path: Path, own_folder: bool
-) -> int:
-    """The epochs that are trained; a training that has nothing left to do is refused.
+) -> tuple[int, bool]:
+    """The epochs that are trained, and whether they are all; a new run of none is refused.
 
     A run that goes on in its own folder may have ended before its test: then only that is done.
     """
@@ -241,4 +243,5 @@ def _check_length(
                 f"src/eval.py ckpt_path={path}"
             )
         log.warning("%s: nothing is left to train; only the test is done.", said)
-    return epochs
+        return epochs, True
+    return epochs, False

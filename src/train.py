@@ -79,7 +79,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
 
     metrics: dict[str, Any] = {}
     if cfg.train:
-        plan_without_validation(cfg, trainer, built.datamodule, former.epochs if former else 0)
+        plan_without_validation(cfg, trainer, built.datamodule, former)
         trainer.fit(
             built.model, datamodule=built.datamodule, ckpt_path=cfg.ckpt_path, weights_only=True
         )

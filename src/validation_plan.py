@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from omegaconf import DictConfig
 
 from src.data.vimh_datamodule import VIMHDataModule
+from src.going_on import Former
 from src.utils.errors import ConfigError
 from src.utils.pylogger import RankedLogger
 
@@ -19,7 +20,7 @@ PLATEAU = "ReduceLROnPlateau"
 
 
 def plan_without_validation(
-    cfg: DictConfig, trainer: Any, datamodule: VIMHDataModule, epochs_done: int = 0
+    cfg: DictConfig, trainer: Any, datamodule: VIMHDataModule, former: Former | None = None
 ) -> str | None:
     """Leaves out what waits for a validation where there will be none, and says so.
 
@@ -30,16 +31,17 @@ def plan_without_validation(
         cfg: The composed config.
         trainer: The trainer; its callbacks and ``limit_val_batches`` are changed.
         datamodule: The data that it will train on.
-        epochs_done: The epochs that a training that goes on has behind it.
+        former: The checkpoint that the training goes on from.
 
     Returns:
-        Why there is none; None where there is one.
+        Why there is none; None where there is one, or nothing to train.
 
     Raises:
         ConfigError: If a sweep or the scheduler needs a metric of the validation.
     """
+    epochs_done = 0 if former is None else former.epochs
     why = why_no_validation(trainer, datamodule, epochs_done)
-    if why is None:
+    if why is None or (former is not None and former.is_finished):
         return None
     for key, name in _needed(cfg):
         if str(name).startswith(OF_VALIDATION):

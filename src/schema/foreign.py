@@ -74,6 +74,10 @@ LIGHTNING: dict[str, Any] = {
     "save_top_k": Annotated[int, Interval(ge=-1)],
     "every_n_train_steps": Count | None,
     "every_n_epochs": Count | None,
+    # A timedelta, which no config can say.
+    "train_time_interval": Annotated[
+        None, doc("null; every_n_epochs and every_n_train_steps say how often")
+    ],
     "max_depth": Annotated[int, Interval(ge=-1)],
     "flush_logs_every_n_steps": PositiveCount,
     "flush_secs": PositiveCount,

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from src.utils import pylogger, rich_utils
 from src.utils.allocator import keep_freed_memory
-from src.utils.errors import ConfigError
+from src.utils.errors import ConfigError, Interrupted
 from src.utils.foreign_errors import translated
 from src.utils.sweep_storage import was_pruned
 
@@ -35,6 +35,8 @@ KNOWN_WARNINGS = (
     "The `srun` command is available on your system but is not used",
     # Said in our own words: a run in a folder of its own has its own best epoch.
     "The dirpath has changed from",
+    # A config may leave out a callback that the run before had.
+    "Be aware that when using `ckpt_path`, callbacks used to create the checkpoint",
 )
 
 
@@ -88,6 +90,9 @@ def task_wrapper(task: Task) -> Task:
         try:
             with translated(cfg):
                 return task(cfg)
+        except Interrupted as interruption:
+            log.warning("The task was %s.", interruption)
+            raise
         except Exception as error:
             # What a user did wrong is told in one sentence by the entry point, without a trace.
             quiet = isinstance(error, ValueError) or was_pruned(error)

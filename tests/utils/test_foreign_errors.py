@@ -1,0 +1,137 @@
+"""What other packages raise because of a config is a sentence; our own faults keep their trace."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf, open_dict
+
+from src.train import train
+from src.utils.errors import CheckpointError, ConfigError
+from src.utils.foreign_errors import CAUSES, sentence_of, translated
+from tests.helpers import shrink
+
+CFG = OmegaConf.create(
+    {
+        "trainer": {"precision": 64, "max_epochs": 3, "accelerator": "cpu", "gradient_clip_val": 1},
+        "model": {"optimizer": {"lr": 0.1}},
+        "data": {"batch_size": 8},
+        "ckpt_path": None,
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["trainer.precision=64"], "trainer.precision=64: images come as 32-bit"),
+        (["trainer.precision=bf16-true"], "expected 32-true, 16-mixed or bf16-mixed"),
+        (["trainer.precision=16-true"], "trainer.precision=16-true"),
+        (
+            ["+callbacks.stats._target_=lightning.pytorch.callbacks.DeviceStatsMonitor"],
+            "pip install psutil",
+        ),
+        (["trainer.limit_val_batches=0.001"], "trainer.limit_val_batches=0.001 is less than one"),
+        (["trainer.limit_train_batches=0.001"], "trainer.limit_train_batches=0.001 is less than"),
+        (
+            ["trainer.precision=16-mixed", "trainer.gradient_clip_val=0.1"],
+            "set model.optimizer.fused=false",
+        ),
+        (
+            ["trainer.detect_anomaly=true", "model.optimizer.lr=1e30"],
+            r"training has diverged: \w+Backward0 gives NaN",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled", "ignore:Error detected in")
+@pytest.mark.filterwarnings("ignore:Encountered `nan` values in tensor")
+def test_a_training_that_its_config_ends(
+    compose_config, data_root: Path, overrides: list[str], sentence: str
+) -> None:
+    cfg = shrink(
+        compose_config("train", "experiment=avix_cnn_72dss_jnd_dg_hybrid", *overrides), data_root
+    )
+    with open_dict(cfg):
+        cfg.trainer.max_epochs = 2
+        if "stats" not in cfg.callbacks:
+            cfg.logger = None
+    with pytest.raises(ConfigError, match=sentence):
+        train(cfg)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("SyncBatchNorm layers only work with GPU modules", "trainer.accelerator=cpu"),
+        # As a spawned process brings it: its whole traceback.
+        (
+            "-- Process 1 terminated\nTraceback ...\nValueError: SyncBatchNorm expected input "
+            "tensor to be on GPU or privateuseone",
+            "trainer.sync_batchnorm=true needs GPUs",
+        ),
+        (
+            "InvalidCxxCompiler: No working C++ compiler found in "
+            "torch._inductor.config.cpp.cxx: (None, 'g++')",
+            "model.compile=true needs a C++ compiler",
+        ),
+        ("FileNotFoundError: [Errno 2] No such file or directory: 'g++'", "install one"),
+        ("Failed to find C compiler. Please specify via CC", "model.compile=false"),
+        ("Cannot find a working triton installation", "pip install triton"),
+        (
+            "CUDA out of memory. Tried to allocate 2.00 MiB. GPU 0 has",
+            "CUDA is out of memory: lower data.batch_size=8",
+        ),
+        ("MPS backend out of memory (MPS allocated", "MPS is out of memory"),
+        ("mat1 and mat2 must have the same dtype, but got Float and Double", "precision=64"),
+        ("Error(s) in loading state_dict for MultiheadLitModule:\n size", "ckpt_path=null"),
+        (
+            "You restored a checkpoint with current_epoch=9, but you have set Trainer(max_epochs=3)",
+            "has 9 epochs already: raise trainer.max_epochs=3",
+        ),
+    ],
+)
+def test_what_this_machine_does_not_raise(text: str, sentence: str) -> None:
+    found = sentence_of(RuntimeError(text), CFG)
+    assert found is not None
+    assert sentence in found
+    assert "{" not in found
+
+
+def test_faults_of_our_own_keep_their_trace() -> None:
+    with pytest.raises(KeyError), translated(CFG):
+        raise KeyError("val")
+    with pytest.raises(CheckpointError, match="as it is"), translated(CFG):
+        raise CheckpointError("as it is: CUDA out of memory")
+
+
+def test_every_sentence_names_keys_of_the_config(compose_config) -> None:
+    cfg = compose_config("train")
+    with open_dict(cfg):
+        cfg.ckpt_path = "a file"
+    for cause in CAUSES:
+        for key in ("trainer.", "model.", "data.", "ckpt_path"):
+            if key in cause.sentence:
+                break
+        else:
+            assert "cpu_stats" in cause.sentence
+        for part in cause.sentence.split("{")[1:]:
+            key = part.partition("}")[0]
+            group = OmegaConf.select(cfg, key.rpartition(".")[0]) if "." in key else cfg
+            assert key.rpartition(".")[2] in group, key
+
+
+def test_without_a_compiler_it_is_said(
+    compose_config, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (None, "no-such-compiler"))
+    torch.compiler.reset()
+    torch._inductor.cpp_builder.get_cpp_compiler.cache_clear()
+    cfg = shrink(
+        compose_config("train", "experiment=avix_cnn_72dss_jnd_dg_hybrid", "model.compile=true"),
+        data_root,
+    )
+    with open_dict(cfg):
+        cfg.trainer.max_epochs = 1
+        cfg.logger = None
+    with pytest.raises(ConfigError, match=r"model.compile=true needs a C\+\+ compiler"):
+        train(cfg)
