@@ -79,9 +79,8 @@ def without_fused(node: Any, where: str) -> Any:
 
 def _choose_a_file(node: Any, where: str) -> str:
     group = where.replace(".", "/")
-    name = node if isinstance(node, str) else "NAME"
     return (
-        f"{where} is {shown(node)}, but it takes keys such as {where}._target_: {group}={name} "
+        f"{where} is {shown(node)}, but it takes keys such as {where}._target_: {group}=NAME "
         f"chooses a file of configs/{group}."
     )
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from src.config_check import TrainConfig, check_config
 from src.optimization import build_partial
 from src.utils.errors import ConfigError
 
@@ -75,3 +76,23 @@ def test_null_is_none() -> None:
 def test_interpolations_still_reach_the_rest_of_the_config(compose_config) -> None:
     cfg = compose_config("train", "trainer.max_epochs=17")
     assert build_partial(cfg, "scheduler").keywords["T_max"] == 17
+
+
+@pytest.mark.parametrize("group", ["optimizer", "scheduler"])
+def test_the_check_before_a_run_points_to_the_group(compose_config, group: str) -> None:
+    cfg = compose_config("train", f"model.{group}=sgd", "monitor.mode=min")
+    with pytest.raises(ConfigError, match=rf"model\.{group} is 'sgd'.*model/{group}=NAME"):
+        check_config(cfg, TrainConfig)
+
+
+def test_a_time_between_checkpoints_is_refused_with_what_there_is(compose_config) -> None:
+    key = "callbacks.model_checkpoint.train_time_interval"
+    cfg = compose_config("train", f"{key}=00:00:01:00", "monitor.mode=min")
+    with pytest.raises(ConfigError, match=rf"{key} is '00:00:01:00'.*every_n_train_steps"):
+        check_config(cfg, TrainConfig)
+
+
+def test_gradients_by_epoch_are_refused(compose_config) -> None:
+    cfg = compose_config("train", "+trainer.accumulate_grad_batches={0:2}", "monitor.mode=min")
+    with pytest.raises(ConfigError, match=r"trainer\.accumulate_grad_batches is \{0: 2\}"):
+        check_config(cfg, TrainConfig)
