@@ -147,9 +147,9 @@ def _divergence(trainer: Any) -> str | None:
     for callback in trainer.callbacks:
         if isinstance(callback, DivergenceStop) and callback.message:
             return callback.message
-        if isinstance(callback, EarlyStopping):
-            if callback.stopping_reason == EarlyStoppingReason.NON_FINITE_METRIC:
-                return callback.stopping_reason_message
+        is_early = isinstance(callback, EarlyStopping)
+        if is_early and callback.stopping_reason == EarlyStoppingReason.NON_FINITE_METRIC:
+            return _stopping_reason(callback)
     loss = trainer.callback_metrics.get("val/loss")
     if loss is not None and not math.isfinite(loss):
         return f"val/loss is {float(loss)} at the end"

@@ -2,7 +2,7 @@
 
 Weights and the optimiser's state mean nothing elsewhere, and the best epoch of another data set
 says nothing of this one. So what differs is refused by its key. The settings of optimiser and
-scheduler may differ: :mod:`src.callbacks.new_settings` applies them. Fine-tuning is something else.
+scheduler may differ: :mod:`src.new_settings` applies them. Fine-tuning is something else.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import torch
 from omegaconf import DictConfig
+from torch import nn
 
 from src.build import Built
 from src.callbacks.checkpoint_io import load_checkpoint
+from src.models.multihead_module import MultiheadLitModule
 from src.schema.arguments import shown
-from src.schema.plain import as_plain
+from src.schema.plain import as_plain, check_plain
 from src.schema.specs import HYDRA_KEYS, TARGET
 from src.utils.errors import CheckpointError, ConfigError
 from src.utils.pylogger import RankedLogger
@@ -105,6 +108,7 @@ def check_going_on(cfg: DictConfig, built: Built) -> Former | None:
             f"scheduler: leave {key} as it was, or start anew with ckpt_path=null"
         )
     _check_states(checkpoint, path)
+    _check_moments(checkpoint, then, built.model, path)
     own_folder = Path(cfg.paths.output_dir).absolute() in path.absolute().parents
     epochs, is_finished = _check_length(cfg, checkpoint, path, own_folder)
     settings = [then["config"]["model"].get(name) or {} for name in SETTINGS]
@@ -133,6 +137,7 @@ def _file(ckpt_path: str) -> Path:
 
 def _description(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """What the checkpoint says of its data and model."""
+    check_plain(checkpoint.get("avix"), f"{path}: avix")
     described = as_plain(checkpoint.get("avix"))
     parts = ("metadata", "config", "config.data", "config.model", "config.loss")
     for part in (*parts, "config.model.optimizer"):
@@ -148,9 +153,7 @@ def _description(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]:
     return described
 
 
-def _differences(
-    then: Mapping[str, Any], now: Mapping[str, Any]
-) -> Iterator[tuple[str, Any, Any]]:
+def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """Each key that has to be the same and is not, with its two values."""
     for key in METADATA_KEYS:
         before, after = then["metadata"].get(key), now["metadata"].get(key)
@@ -220,6 +223,45 @@ def _check_states(checkpoint: Mapping[str, Any], path: Path) -> None:
             )
 
 
+def _check_moments(
+    checkpoint: Mapping[str, Any],
+    then: Mapping[str, Any],
+    model: MultiheadLitModule,
+    path: Path,
+) -> None:
+    """Refuses settings for which the optimiser would have had to keep more from the start."""
+    assert model.optimizer is not None
+    now = model.provenance["config"]["model"]["optimizer"]
+    changed = [name for name, _, _ in changed_arguments(then["config"]["model"]["optimizer"], now)]
+    if not changed:
+        return
+    weight = nn.Parameter(torch.zeros(1))
+    weight.grad = torch.zeros(1)
+    twin = model.optimizer(params=[weight])
+    twin.step(lambda: 0.0)  # some need a closure
+    needed = {name for name, value in twin.state[weight].items() if value is not None}
+    for state in _moments(checkpoint):
+        # Where there is nothing yet, the optimiser makes what it needs.
+        if state and (missing := sorted(needed - state.keys())):
+            names = ", ".join(f"model.optimizer.{name}" for name in changed)
+            raise ConfigError(
+                f"ckpt_path={path}: {names} would need {', '.join(missing)} of each weight, which "
+                "the optimiser has not kept: leave it as it was, or start anew with ckpt_path=null"
+            )
+
+
+def _moments(checkpoint: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the optimiser kept of each weight, as far as it is there.
+
+    The whole of it is checked where it is loaded (:mod:`src.models.resumed_state`).
+    """
+    states = checkpoint["optimizer_states"]
+    first = states[0] if isinstance(states, list) and states else None
+    kept = first.get("state") if isinstance(first, dict) else None
+    found = kept.values() if isinstance(kept, dict) else ()
+    return [state for state in found if isinstance(state, dict)]
+
+
 def _check_length(
     cfg: DictConfig, checkpoint: Mapping[str, Any], path: Path, own_folder: bool
 ) -> tuple[int, bool]:
@@ -227,11 +269,15 @@ def _check_length(
 
     A run that goes on in its own folder may have ended before its test: then only that is done.
     """
-    try:
-        epochs = int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
-        steps = checkpoint["global_step"]
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"ckpt_path={path} does not say how far it is: {error}") from error
+    epochs: Any = checkpoint
+    for name in ("loops", "fit_loop", "epoch_progress", "current", "processed"):
+        epochs = epochs.get(name) if isinstance(epochs, dict) else None
+    steps = checkpoint.get("global_step")
+    if type(epochs) is not int or type(steps) is not int:
+        raise CheckpointError(
+            f"ckpt_path={path} does not say how far it is: its loops have {shown(epochs)} epochs, "
+            f"its global_step is {shown(steps)}"
+        )
     for key, unit, done in (("max_epochs", "epochs", epochs), ("max_steps", "steps", steps)):
         most = cfg.trainer.get(key)
         if most in (None, -1) or done < most:

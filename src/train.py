@@ -44,12 +44,12 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     # Here, so that --help, --cfg job and a config with a mistake do not wait for Lightning.
     from src.build import build
-    from src.callbacks.new_settings import new_settings
     from src.ending import DivergenceStop, why_ended
     from src.evaluation.run_report import report_run
     from src.export import write_model_files
     from src.going_on import check_going_on
     from src.monitor import resolve_monitor
+    from src.new_settings import new_settings
     from src.validation_plan import plan_without_validation
 
     if not cfg.train and cfg.ckpt_path is None:

@@ -64,9 +64,7 @@ def plan_without_validation(
     return why
 
 
-def why_no_validation(
-    trainer: Any, datamodule: VIMHDataModule, epochs_done: int = 0
-) -> str | None:
+def why_no_validation(trainer: Any, datamodule: VIMHDataModule, epochs_done: int = 0) -> str | None:
     """The key of the config by which no validation takes place; None where one does.
 
     Args:

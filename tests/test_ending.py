@@ -70,7 +70,7 @@ def test_the_reason_is_in_the_log_and_in_metrics_json(
 # With the monitored metric finite (the class that is read from NaN is one), and not.
 @pytest.mark.parametrize("monitor", ["val/mae_jnd", "val/loss"])
 def test_a_loss_that_is_none_ends_the_training(run: Run, monitor: str, tmp_path: Path) -> None:
-    metrics, objects = run("model.optimizer.lr=1e30", f"monitor.metric={monitor}")
+    _, objects = run("model.optimizer.lr=1e30", f"monitor.metric={monitor}")
     ended = objects["ended"]
     assert ended.reason == "diverged"
     assert ended.epochs < 3

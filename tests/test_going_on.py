@@ -200,9 +200,9 @@ def test_the_same_folder_keeps_its_best(run: Run, last, tmp_path: Path) -> None:
 
 def test_epochs_that_are_all_trained(run: Run, last) -> None:
     path = last(CONSTANT)
-    with pytest.raises(ConfigError, match="has 2 epochs already, and trainer.max_epochs is 2"):
+    with pytest.raises(ConfigError, match=r"has 2 epochs already, and trainer\.max_epochs is 2"):
         run("done", 2, CONSTANT, ckpt_path=path)
-    with pytest.raises(ConfigError, match="set trainer.max_epochs to more than 2"):
+    with pytest.raises(ConfigError, match=r"set trainer\.max_epochs to more than 2"):
         run("first", 1, CONSTANT, ckpt_path=path)
     with pytest.raises(ConfigError, match=r"has \d+ steps already, and trainer.max_steps is 1"):
         run("done", 3, CONSTANT, "trainer.max_steps=1", ckpt_path=path)

@@ -1,7 +1,7 @@
 """What Lightning and torch raise because of a config, as one sentence that names the key.
 
-The one table of them. It is asked where an exception comes out of a task, before the task's log says
-that it has failed; one that is not in it is a fault of ours and keeps its traceback.
+The one table of them. It is asked where an exception comes out of a task, before the task's log
+says that it has failed; one that is not in it is a fault of ours and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from src.utils.errors import ConfigError
 
 @dataclass(frozen=True)
 class Cause:
-    """A text of another package, and what it means here.
+    r"""A text of another package, and what it means here.
 
     Attributes:
         pattern: A regular expression that is searched for in the exception's text.
-        sentence: What is told; ``{key.of.the.config}`` stands for the config's value, and ``\\1``
+        sentence: What is told; ``{key.of.the.config}`` stands for the config's value, and ``\1``
             for the first group of the pattern.
     """
 
@@ -80,8 +80,9 @@ CAUSES = (
         "was trained with, or use src/eval.py, which takes the model from the checkpoint",
     ),
     Cause(
-        r"Checkpoint contains hyperparameters|You restored a checkpoint with current_epoch=(\d+)",
-        r"ckpt_path={ckpt_path} has \1 epochs already: raise trainer.max_epochs={trainer.max_epochs}",
+        r"You restored a checkpoint with current_epoch=(\d+)",
+        r"ckpt_path={ckpt_path} has \1 epochs already: raise trainer.max_epochs="
+        "{trainer.max_epochs}",
     ),
     Cause(
         r"does not support automatic gradient clipping|gradient clipping .*not supported|"

@@ -129,6 +129,27 @@ def test_a_search_prunes_and_its_best_command_repeats_it(train, tmp_path: Path) 
 
 
 @pytest.mark.slow
+def test_a_diverged_trial_has_failed(train, tmp_path: Path) -> None:
+    """Though its metric is finite: the class that is read from NaN is one."""
+    printed = train(
+        *("-m", "hydra/sweeper=avix_optuna", "model.optimizer.lr=0.001,1e30"),
+        *("optimized_metric=val/mae_best", "trainer.max_epochs=2"),
+        *("hydra.sweeper.n_trials=4", "hydra.sweeper.max_failure_rate=1"),
+        "+hydra.sweeper.sampler._target_=optuna.samplers.RandomSampler",
+    )
+    folder = tmp_path / "train" / "sweeps" / "avix_quick"
+    storage = open_storage(str(folder / "journal.log"))
+    trials = optuna.load_study(study_name=folder.name, storage=storage).trials
+    expected = {"0.001": TrialState.COMPLETE, "1e+30": TrialState.FAIL}
+    found = {(str(trial.params["model.optimizer.lr"]), trial.state) for trial in trials}
+    assert found <= set(expected.items())
+    assert "training has diverged" in printed
+    metrics = [json.loads((folder / str(t.number) / "metrics.json").read_text()) for t in trials]
+    reasons = {"diverged": TrialState.FAIL, "max_epochs": TrialState.COMPLETE}
+    assert [reasons[m["ended"]["reason"]] for m in metrics] == [t.state for t in trials]
+
+
+@pytest.mark.slow
 def test_a_comparison_prints_its_table(train) -> None:
     printed = train("-m", "model=avix_cnn_11k,avix_mlp_11k_jnd", "seed=1,2", "trainer.max_epochs=1")
     table = printed[printed.rindex("weights") :]

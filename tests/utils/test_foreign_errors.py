@@ -85,7 +85,7 @@ def test_a_training_that_its_config_ends(
         ("mat1 and mat2 must have the same dtype, but got Float and Double", "precision=64"),
         ("Error(s) in loading state_dict for MultiheadLitModule:\n size", "ckpt_path=null"),
         (
-            "You restored a checkpoint with current_epoch=9, but you have set Trainer(max_epochs=3)",
+            "You restored a checkpoint with current_epoch=9, but you have set max_epochs=3",
             "has 9 epochs already: raise trainer.max_epochs=3",
         ),
     ],

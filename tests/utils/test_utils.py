@@ -7,9 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from omegaconf import DictConfig, OmegaConf
 
 from src.utils import ConfigError, extras, get_metric_value, task_wrapper
+from src.utils.errors import Interrupted
 
 
 @pytest.fixture
@@ -100,3 +102,46 @@ def test_extras(cfg: DictConfig, tmp_path: Path) -> None:
         extras(cfg)
         warnings.warn("another", stacklevel=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config_tree.log", "tags.log"]
+
+
+def test_srun_on_the_path_is_no_warning(
+    cfg: DictConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    srun = tmp_path / "bin" / "srun"
+    srun.parent.mkdir()
+    srun.write_text("#!/bin/sh\n")
+    srun.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{srun.parent}{os.pathsep}{os.environ['PATH']}")
+    quiet = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False}
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        Trainer(**quiet)
+        assert any("srun" in str(warning.message) for warning in said)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        extras(cfg)
+        Trainer(**quiet)
+        assert not any("srun" in str(warning.message) for warning in said)
+
+
+def test_an_interruption_is_in_the_log(cfg: DictConfig, caplog: pytest.LogCaptureFixture) -> None:
+    @task_wrapper
+    def interrupted(cfg: DictConfig) -> tuple[dict, dict]:
+        raise Interrupted(2)
+
+    with pytest.raises(Interrupted):
+        interrupted(cfg)
+    assert "The task was ended by SIGINT." in caplog.messages
+
+
+def test_what_a_config_has_caused_is_a_sentence_in_the_log_too(
+    cfg: DictConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    @task_wrapper
+    def failing(cfg: DictConfig) -> tuple[dict, dict]:
+        raise RuntimeError("SyncBatchNorm layers only work with GPU modules")
+
+    caplog.set_level(logging.INFO)
+    with pytest.raises(ConfigError, match=r"trainer\.sync_batchnorm=true needs GPUs"):
+        failing(cfg)
+    assert "The task failed." not in caplog.text

@@ -21,7 +21,7 @@ from torchmetrics import Metric
 from src.going_on import Former, changed_arguments
 from src.models.multihead_module import MultiheadLitModule
 from src.schema.plain import plain_node
-from src.utils.errors import CheckpointError, ConfigError
+from src.utils.errors import CheckpointError
 from src.utils.pylogger import RankedLogger
 
 log = RankedLogger(__name__, rank_zero_only=True)
@@ -64,7 +64,7 @@ class NewSettings(Callback):
             pl_module: The module.
 
         Raises:
-            ConfigError: If the optimiser's state lacks what a new setting needs.
+            CheckpointError: If the scheduler's place in the checkpoint is none.
         """
         assert isinstance(pl_module, MultiheadLitModule)
         if not self.former.own_folder:
@@ -73,7 +73,6 @@ class NewSettings(Callback):
             return
         (optimizer,) = trainer.optimizers
         schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
-        self._check_moments(optimizer, pl_module)
         self._apply(optimizer, schedulers[0] if schedulers else None, pl_module)
         for group, changes in (("optimizer", self.of_optimizer), ("scheduler", self.of_scheduler)):
             for name, before, after in changes:
@@ -113,23 +112,6 @@ class NewSettings(Callback):
                 now *= after / before
         return max(now, scheduler.min_lrs[0])
 
-    def _check_moments(self, optimizer: Optimizer, module: MultiheadLitModule) -> None:
-        """Refuses settings for which the optimiser would have had to keep more from the start."""
-        assert module.optimizer is not None
-        twin = _twin(optimizer, module.optimizer)
-        (weight,) = twin.param_groups[0]["params"]
-        weight.grad = torch.zeros_like(weight)
-        twin.step(lambda: 0.0)
-        needed = {name for name, value in twin.state[weight].items() if value is not None}
-        for state in optimizer.state.values():
-            if state and (missing := sorted(needed - state.keys())):
-                names = ", ".join(f"model.optimizer.{name}" for name, _, _ in self.of_optimizer)
-                raise ConfigError(
-                    f"ckpt_path={self.former.path}: {names} would need {', '.join(missing)} of "
-                    "each weight, which the optimiser has not kept: leave it as it was, or start "
-                    "anew with ckpt_path=null"
-                )
-
 
 def new_settings(cfg: DictConfig, former: Former | None) -> list[Callback]:
     """The callback for a training that goes on; none for one that begins.
@@ -151,7 +133,7 @@ def _twin(optimizer: Optimizer, make: Callable[..., Optimizer]) -> Optimizer:
 
 
 def _replay(twin: Optimizer, scheduler: Any, place: int, former: Former) -> None:
-    """Brings a new scheduler to a place; the closed forms of torch's schedulers do not reach all."""
+    """Brings a new scheduler to a place step by step: few of torch's have a closed form."""
     if not 0 <= place <= MAX_REPLAYED:
         raise CheckpointError(
             f"ckpt_path={former.path}: its scheduler has made {place} steps; expected 0 to "
