@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from src.utils.pylogger import RankedLogger
 log = RankedLogger(__name__, rank_zero_only=True)
 
 DIVERGED = "diverged"
+MAX_MESSAGE = 500  # characters
+MAX_NOTE_BYTES = 8192
 
 
 @dataclass(frozen=True)
@@ -54,23 +57,41 @@ class Ended:
             )
 
 
-class DivergenceStop(Callback):
-    """Ends a training whose loss is NaN or infinite at the end of an epoch.
+class Ending(Callback):
+    """Notes why a training ends, and ends it where it has diverged.
 
-    Nothing brings its weights back, so that every further epoch is wasted. A loss that overflows in
-    the middle of an epoch and comes back, as in mixed precision, does not count.
+    It has where the loss is NaN or infinite at the end of an epoch. Nothing brings the weights
+    back, so that every further epoch is wasted. A loss that overflows in the middle of an epoch and
+    comes back, as in mixed precision, does not count.
 
     Attributes:
-        message: What was seen; None: nothing.
+        message: What was seen of a divergence; None: nothing.
     """
 
     def __init__(self) -> None:
         self.message: str | None = None
         self._loss: torch.Tensor | None = None
+        # Of processes that are spawned nothing comes back to this one but what they share.
+        self._note = torch.zeros(MAX_NOTE_BYTES, dtype=torch.uint8).share_memory_()
+
+    @property
+    def ended(self) -> Ended | None:
+        """What :meth:`on_train_end` has noted, in whichever process; None: nothing."""
+        text = bytes(self._note.tolist()).rstrip(b"\0")
+        return Ended(**json.loads(text)) if text else None
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Notes why."""
+        if not trainer.is_global_zero:
+            return
+        text = json.dumps(_ended(trainer).as_json()).encode()
+        assert len(text) <= MAX_NOTE_BYTES
+        self._note[: len(text)] = torch.tensor(list(text), dtype=torch.uint8)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forgets why a former run was stopped: a checkpoint brings that along."""
         self.message, self._loss = None, None
+        self._note.zero_()
         for callback in trainer.early_stopping_callbacks:
             if isinstance(callback, EarlyStopping):
                 callback.stopping_reason = EarlyStoppingReason.NOT_STOPPED
@@ -99,12 +120,18 @@ def why_ended(trainer: Trainer) -> Ended:
     Args:
         trainer: After ``fit``.
     """
-    reason, message = _reason(trainer)
-    progress = trainer.fit_loop.epoch_progress.current
-    ended = Ended(reason, message, progress.processed, trainer.global_step)
+    noted = [c.ended for c in trainer.callbacks if isinstance(c, Ending)]  # type: ignore[attr-defined]
+    ended = next((found for found in noted if found is not None), None) or _ended(trainer)
+    reason, message = ended.reason, ended.message
     level = log.error if reason == DIVERGED else log.info
     level("Training ended after %d epochs, %d steps: %s", ended.epochs, ended.steps, message)
     return ended
+
+
+def _ended(trainer: Trainer) -> Ended:
+    reason, message = _reason(trainer)
+    epochs = trainer.fit_loop.epoch_progress.current.processed
+    return Ended(reason, message[:MAX_MESSAGE], epochs, trainer.global_step)
 
 
 def _reason(trainer: Any) -> tuple[str, str]:
@@ -145,7 +172,7 @@ def _stopping_reason(callback: EarlyStopping) -> str:
 def _divergence(trainer: Any) -> str | None:
     """What is not finite, in words; None where the training went well."""
     for callback in trainer.callbacks:
-        if isinstance(callback, DivergenceStop) and callback.message:
+        if isinstance(callback, Ending) and callback.message:
             return callback.message
         is_early = isinstance(callback, EarlyStopping)
         if is_early and callback.stopping_reason == EarlyStoppingReason.NON_FINITE_METRIC:

@@ -44,7 +44,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     # Here, so that --help, --cfg job and a config with a mistake do not wait for Lightning.
     from src.build import build
-    from src.ending import DivergenceStop, why_ended
+    from src.ending import Ending, why_ended
     from src.evaluation.run_report import report_run
     from src.export import write_model_files
     from src.going_on import check_going_on
@@ -62,7 +62,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     resolve_monitor(cfg, built.model)
     former = check_going_on(cfg, built) if cfg.train else None
     callbacks = instantiate_callbacks(cfg.get("callbacks"))
-    callbacks += [DivergenceStop(), *new_settings(cfg, former)]
+    callbacks += [Ending(), *new_settings(cfg, former)]
     loggers = instantiate_loggers(cfg.get("logger"))
     trainer: Any = instantiate_trainer(cfg.trainer, callbacks, loggers)
     refuse_subprocesses(trainer)

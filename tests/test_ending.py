@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from omegaconf import open_dict
 
-from src.ending import DivergenceStop, Ended
+from src.ending import Ended, Ending
 from src.train import train
 from src.utils.errors import ConfigError, DivergedError
 from tests.helpers import shrink
@@ -67,8 +67,8 @@ def test_the_reason_is_in_the_log_and_in_metrics_json(
 
 
 @pytest.mark.filterwarnings("ignore:Encountered `nan` values in tensor")
-# With the monitored metric finite (the class that is read from NaN is one), and not.
-@pytest.mark.parametrize("monitor", ["val/mae_jnd", "val/loss"])
+# With the monitored metric finite (what is read from NaN counts as wrong), and not.
+@pytest.mark.parametrize("monitor", ["val/jnd", "val/loss"])
 def test_a_loss_that_is_none_ends_the_training(run: Run, monitor: str, tmp_path: Path) -> None:
     _, objects = run("model.optimizer.lr=1e30", f"monitor.metric={monitor}")
     ended = objects["ended"]
@@ -89,7 +89,7 @@ def test_a_divergence_without_any_validation(run: Run) -> None:
 
 @pytest.mark.parametrize(("losses", "stops"), [([math.inf, 0.5], False), ([0.5, math.nan], True)])
 def test_a_loss_that_comes_back_is_no_divergence(losses: list[float], stops: bool) -> None:
-    stop, module = DivergenceStop(), LightningModule()
+    stop, module = Ending(), LightningModule()
     trainer = Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_model_summary=False
     )
