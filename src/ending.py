@@ -130,7 +130,8 @@ def why_ended(trainer: Trainer) -> Ended:
 
 def _ended(trainer: Trainer) -> Ended:
     reason, message = _reason(trainer)
-    epochs = trainer.fit_loop.epoch_progress.current.processed
+    progress: Any = trainer.fit_loop.epoch_progress.current
+    epochs: int = progress.processed
     return Ended(reason, message[:MAX_MESSAGE], epochs, trainer.global_step)
 
 

@@ -111,8 +111,8 @@ def check_going_on(cfg: DictConfig, built: Built) -> Former | None:
     _check_moments(checkpoint, then, built.model, path)
     own_folder = Path(cfg.paths.output_dir).absolute() in path.absolute().parents
     epochs, is_finished = _check_length(cfg, checkpoint, path, own_folder)
-    settings = [then["config"]["model"].get(name) or {} for name in SETTINGS]
-    return Former(path, *settings, own_folder, epochs, is_finished)
+    optimizer, scheduler = (then["config"]["model"].get(name) or {} for name in SETTINGS)
+    return Former(path, optimizer, scheduler, own_folder, epochs, is_finished)
 
 
 def _file(ckpt_path: str) -> Path:

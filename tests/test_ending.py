@@ -119,3 +119,21 @@ def test_ended_is_plain_data() -> None:
         "epochs": 1,
         "steps": 2,
     }
+
+
+def test_what_a_spawned_process_notes_is_seen_here(tmp_path: Path) -> None:
+    ending = Ending()
+    assert ending.ended is None
+    context = torch.multiprocessing.get_context("spawn")
+    process = context.Process(target=_note, args=(ending,))
+    process.start()
+    process.join()
+    assert ending.ended == Ended("max_epochs", "trainer.max_epochs=0 reached", 0, 0)
+
+
+def _note(ending: Ending) -> None:
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=0, logger=False, enable_checkpointing=False, callbacks=ending
+    )
+    trainer.strategy.connect(LightningModule())
+    ending.on_train_end(trainer, LightningModule())
