@@ -175,8 +175,9 @@ def check_model(values: Mapping[str, Any]) -> None:
         raise ConfigError(f"model.optimizer is null; expected a mapping with a {TARGET} to train")
     for key in ("optimizer", "scheduler"):
         if model.get(key) is not None:
-            node_arguments(model[key], f"model.{key}")
-            check_node(without_fused(model[key], f"model.{key}"), f"model.{key}", partial=True)
+            node = without_fused(model[key], f"model.{key}")
+            node_arguments(node, f"model.{key}")
+            check_node(node, f"model.{key}", partial=True)
     _check_criterion(model.get("criterion"))
     # Of the data, only what is read: a recipe would take longer than all the rest.
     data = {"target_width": values["data"].get("target_width")}

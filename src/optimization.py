@@ -60,15 +60,15 @@ def without_fused(node: Any, where: str) -> Any:
     """Leave ``fused`` out of an optimiser's keys where the optimiser has no such argument.
 
     Args:
-        node: The keys; a mapping without a ``_target_`` comes back as it is.
+        node: The keys; anything else than a mapping with a ``_target_`` comes back as it is.
         where: Its key in the config.
 
     Raises:
-        ConfigError: If it is no mapping, or there is no such class.
+        ConfigError: If it is a text, or there is no such class.
     """
-    if not isinstance(node, Mapping | DictConfig):
+    if isinstance(node, str):
         raise ConfigError(_choose_a_file(node, where))
-    if not node.get("_target_") or FUSED not in node:
+    if not isinstance(node, Mapping | DictConfig) or not node.get("_target_") or FUSED not in node:
         return node
     parameters = _parameters(node["_target_"], where)
     is_open = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
