@@ -71,7 +71,8 @@ class StageMetrics(nn.Module):
         self.loss.persistent(True)
         self.register_state_dict_pre_hook(StageMetrics._settle)
         self._decode = decode
-        self.num_samples = 0  # of the last epoch, on all ranks
+        # Of processes that are spawned (ddp_spawn) nothing comes back but what they share.
+        self._num_samples = torch.zeros(1, dtype=torch.int64).share_memory_()
         self._pending: list[StepOutputs] = []
 
     @property
@@ -84,6 +85,11 @@ class StageMetrics(nn.Module):
         """What :meth:`compute` gives, and which way each of them is better."""
         return {"loss": "min", **self.heads.directions}
 
+    @property
+    def num_samples(self) -> int:
+        """Samples of the last epoch, on all ranks."""
+        return int(self._num_samples)
+
     def update(self, step: StepOutputs) -> None:
         """Adds a batch. It is counted later, together with others."""
         self._pending.append(step.detach())
@@ -94,7 +100,7 @@ class StageMetrics(nn.Module):
         """The epoch's figures by name, summed over the ranks; starts anew."""
         self._settle()
         values = {"loss": self.loss.compute().float(), **self.heads.compute()}
-        self.num_samples = self.heads.num_computed
+        self._num_samples.fill_(self.heads.num_computed)
         self.loss.reset()
         self.heads.reset()
         return values
