@@ -52,6 +52,7 @@ def network_of(
     metadata = Metadata.from_json(
         {
             "channels": channels,
+            "sample_rate": 8000,
             "height": height,
             "width": width,
             "parameter_names": list(parameters),

@@ -65,7 +65,7 @@ def test_what_fits_comes_back_as_it_is() -> None:
         ("sizes", [], "thing.sizes is []"),
         ("sizes", [1, "2"], "thing.sizes is [1, '2']; expected a list of whole numbers"),
         ("sizes", [10**30], "thing.sizes is [1000"),
-        ("weights", {"x": "y"}, "thing.weights is {'x': 'y'}; expected a mapping or null"),
+        ("weights", {"x": "y"}, "thing.weights.x is 'y'; expected a number or null"),
         ("options", {"depht": 2}, "thing.options.depht is unknown; did you mean depth"),
         ("options", {"depth": "a"}, "thing.options.depth is 'a'; expected a whole number"),
         ("options", [1], "thing.options is [1]; expected a mapping or null"),
