@@ -124,6 +124,8 @@ def check_criterion(cfg: DictConfig, heads: Sequence[str]) -> None:
 
 
 def _parameters(target: Any, where: str) -> dict[str, inspect.Parameter]:
+    if not isinstance(target, str):  # Hydra would log it before it raises
+        raise ConfigError(f"{where}._target_ is {target!r}; expected the import path of a class")
     try:
         found = hydra.utils.get_object(target)
     except (ImportError, ValueError, AttributeError) as error:

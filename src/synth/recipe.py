@@ -167,11 +167,15 @@ class Recipe:
                 f"noise.snr_min_db {self.noise.snr_min_db:g} is above noise.snr_max_db "
                 f"{self.noise.snr_max_db:g}"
             )
-        if not self.avix and (self.dataset.size is None or self.dataset.size < MIN_SAMPLES):
+        size = self.dataset.size
+        # The grid has a size of its own, but a senseless one is a mistake there too.
+        if (size is None and not self.avix) or (size is not None and size < MIN_SAMPLES):
             raise RecipeError(
-                f"dataset.size must be at least {MIN_SAMPLES}, found {self.dataset.size} "
+                f"dataset.size must be at least {MIN_SAMPLES}, found {size} "
                 "(or set avix=true for the complete grid)"
             )
+        if self.dataset.name == "":
+            raise RecipeError("dataset.name must be null or a name, found ''")
 
     def build_synthesizer(self) -> Synthesizer:
         """The synthesiser that `synth` describes."""

@@ -173,6 +173,10 @@ class Spectrogram:
                 f"stft: n_fft {self.n_fft} gives {bins} bins without DC, the image needs "
                 f"{self.height} rows"
             )
+        if self.bins_per_harmonic < 0:
+            raise VIMHError(
+                f"stft.bins_per_harmonic must not be negative, got {self.bins_per_harmonic:g}"
+            )
         if self.floor_db_rel is not None and self.floor_db_rel >= 0:
             raise VIMHError(f"stft.floor_db_rel must be negative, got {self.floor_db_rel:g}")
         if not 0.0 <= self.pre_emphasis_coefficient < 1.0:

@@ -264,6 +264,8 @@ class Parameter:
         if self.is_fixed or self.is_categorical:
             return
         step = self._required_step()
+        if step > self.range * (1 + 1e-6):
+            raise self._error("step", f"must be at most max - min, {self.range:g}", step)
         for key, what, value in (("min", "", self.min), ("max", "minus 'min' ", self.range)):
             if abs(value / step - round(value / step)) > 1e-6:
                 raise self._error(key, f"{what}must be a whole multiple of step {step:g}", value)

@@ -104,6 +104,8 @@ def test_recipes_are_those_of_the_specification(make_recipe: MakeRecipe) -> None
         ({"generate": {"scale": "batch"}}, "generate.scale must be one of sample, dataset"),
         ({"generate": {"chunk_size": 0}}, "generate.chunk_size must be positive"),
         ({"generate": {"threads": 0}}, "generate.threads must be positive"),
+        ({"avix": True, "dataset": {"size": -3}}, "dataset.size must be at least 2, found -3"),
+        ({"dataset": {"name": "", "size": 8}}, "dataset.name must be null or a name"),
         ({"generate": {"wav": -1}}, "generate.wav must not be negative"),
         ({"generate": {"part": "0/2"}}, "generate.part must be null, a part such as 3/16"),
         ({"generate": {"part": "3/2"}}, "generate.part must be null.* found '3/2'"),

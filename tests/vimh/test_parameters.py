@@ -139,6 +139,7 @@ def test_wrong_parameters_name_their_key(arguments: dict, message: str) -> None:
         (Parameter("p", 0.0, 1.05, 0.1), "'max' minus 'min' must be a whole multiple"),
         (Parameter("p", 0.0, 255.0, 1.0), "'step' must be at least 2"),
         (Parameter("p", 0.0, 1.0), "'step' is needed"),
+        (Parameter("p", 0.0, 1.0, 1e300), "'step' must be at most max - min, 1"),
     ],
 )
 def test_what_a_generator_refuses(parameter: Parameter, message: str) -> None:
