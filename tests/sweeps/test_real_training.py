@@ -134,8 +134,8 @@ def test_a_diverged_trial_has_failed(train, tmp_path: Path) -> None:
     printed = train(
         *("-m", "hydra/sweeper=avix_optuna", "model.optimizer.lr=0.001,1e30"),
         *("optimized_metric=val/mae_best", "trainer.max_epochs=2"),
-        *("hydra.sweeper.n_trials=4", "hydra.sweeper.max_failure_rate=1"),
-        "+hydra.sweeper.sampler._target_=optuna.samplers.RandomSampler",
+        *("hydra.sweeper.n_trials=2", "hydra.sweeper.max_failure_rate=1"),
+        "+hydra.sweeper.sampler._target_=optuna.samplers.BruteForceSampler",
     )
     folder = tmp_path / "train" / "sweeps" / "avix_quick"
     storage = open_storage(str(folder / "journal.log"))
