@@ -62,9 +62,10 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     resolve_monitor(cfg, built.model)
     former = check_going_on(cfg, built) if cfg.train else None
     callbacks = instantiate_callbacks(cfg.get("callbacks"))
-    callbacks += [Ending(), *new_settings(cfg, former)]
+    # Ours stand beside the config's: `callbacks=none` leaves none of those.
+    ours = [Ending(), *new_settings(cfg, former)]
     loggers = instantiate_loggers(cfg.get("logger"))
-    trainer: Any = instantiate_trainer(cfg.trainer, callbacks, loggers)
+    trainer: Any = instantiate_trainer(cfg.trainer, [*callbacks, *ours], loggers)
     refuse_subprocesses(trainer)
     objects = {
         "cfg": cfg,
