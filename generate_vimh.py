@@ -101,14 +101,6 @@ def stop(code: int, message: str) -> None:
     sys.exit(code)
 
 
-def _first_part(error: Exception) -> str:
-    """What Hydra says is wrong, without its advice on appending and its search path."""
-    text = str(error)
-    for advice in ("To append", "Config search path", "Set the environment"):
-        text = text.partition(advice)[0]
-    return " ".join(text.split())
-
-
 def run(overrides: list[str], only_check: bool = False) -> None:
     """Compose the config and make the data set, or say its name where it is only checked."""
     import hydra
@@ -120,6 +112,7 @@ def run(overrides: list[str], only_check: bool = False) -> None:
     from src.synth.parts import generate
     from src.synth.recipe import Recipe
     from src.synth.sections import RecipeError
+    from src.utils.hydra_errors import first_part
     from src.utils.terminal import take_any_text
     from src.vimh.errors import VIMHError
 
@@ -145,7 +138,7 @@ def run(overrides: list[str], only_check: bool = False) -> None:
     try:
         task()
     except (HydraException, OmegaConfBaseException) as error:
-        stop(EXIT_USAGE, f"{_first_part(error)} (--help explains, --cfg job shows all keys)")
+        stop(EXIT_USAGE, f"{first_part(error)} (--help explains, --cfg job shows all keys)")
 
 
 def main() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import functools
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src.resume import CHECKPOINT
 from src.utils.errors import CheckpointError, ConfigError, Interrupted
+from src.utils.hydra_errors import first_part
 from src.utils.words import path_word
 from src.vimh.disk import DISK_ERRORS, cannot_write
 from src.vimh.errors import VIMHError
@@ -29,9 +29,6 @@ from src.vimh.errors import VIMHError
 class JobError(CompactHydraException):
     """A user's mistake in a job of a multirun; Hydra prints it without a traceback."""
 
-
-# Lines in which Hydra and OmegaConf speak of themselves.
-ADVICE = ("To append", "Set the environment", "See https", "object_type=")
 
 Result = TypeVar("Result")
 
@@ -86,24 +83,11 @@ def start(main: Callable[[], object]) -> None:
     try:
         main()
     except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {_first_part(error)}")
+        sys.exit(f"error: {first_part(error)}")
     except OSError as error:
         if error.filename is None or error.errno not in (*DISK_ERRORS, errno.ENOENT):
             raise
         sys.exit(f"error: {cannot_write(Path(error.filename), error)}")
-
-
-def _first_part(error: Exception) -> str:
-    """What Hydra says is wrong, without its advice on appending and its search path."""
-    text = str(error).partition("Config search path")[0]
-    lines = [line.strip() for line in text.splitlines()]
-    if isinstance(error.__cause__, OmegaConfBaseException):
-        lines.append(str(error.__cause__).partition("\n")[0])
-    kept = " ".join(line for line in lines if line and not line.startswith(ADVICE))
-    # What a resolver of ours says is a sentence already.
-    return re.sub(
-        r"^ConfigError raised while resolving interpolation: (.*?)( full_key:.*)?$", r"\1", kept
-    )
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -22,10 +22,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src.schema.arguments import shown
 from src.schema.plain import MAX_DEPTH, MAX_NODES
+from src.schema.specs import TARGET
 from src.utils.errors import ConfigError
 
 MAX_BYTES = 4 * 2**20  # of a config's file
-TARGET = "_target_"
 FORMER_TRAINER = "lightning.pytorch.trainer.Trainer"  # of runs from before src.utils.trainer
 AGAIN = "a run's folder is not trusted with it. Say it again on the command line, or start anew"
 _REFERENCE = re.compile(r"\$\{[\w.\[\]]+\}")  # to another key; a resolver has a colon
