@@ -8,6 +8,7 @@ a path are quoted where they need it, before Hydra sees them.
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import re
 import shutil
@@ -54,6 +55,7 @@ def take_check(arguments: Sequence[str]) -> list[str]:
     """
     if CHECK not in arguments:
         return list(arguments)
+    gc.disable()  # until this process ends, soon: importing torch and Lightning makes no garbage
     folder = tempfile.mkdtemp(prefix="avix-check-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     _check_folders.append(folder)
