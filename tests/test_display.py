@@ -131,6 +131,7 @@ def test_a_table_where_there_is_no_display(colours: Path) -> None:
     assert "2 classes" in result.stdout
 
 
+@pytest.mark.slow
 def test_a_display_that_shows_nothing_is_no_success(colours: Path) -> None:
     for more in (
         {"DISPLAY": ":9"},

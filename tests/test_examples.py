@@ -45,6 +45,7 @@ def test_the_training_example(tmp_path: Path) -> None:
     assert "Warning" not in done.stderr
 
 
+@pytest.mark.slow
 def test_the_demo_is_short(tmp_path: Path) -> None:
     done = run("examples/vimh_training.py", "--demo", "--folder", str(tmp_path), timeout=120)
     assert "512 samples" in done.stdout

@@ -12,7 +12,13 @@ from tests.helpers import shrink
 EXPERIMENTS = sorted(p.stem for p in (Path(__file__).parents[1] / "configs/experiment").glob("*"))
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+LONG = {"convnext_v2_official_tiny_benchmark"}  # 28 M weights
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in EXPERIMENTS],
+)
 def test_experiment_takes_two_steps_and_validates(
     experiment: str, compose_config, data_root: Path
 ) -> None:

@@ -82,6 +82,7 @@ def test_a_run_can_leave_model_files_that_evaluate_like_its_checkpoint(
     assert found["test/loss"] == pytest.approx(float(metrics["test/loss"]), abs=1e-7)
 
 
+@pytest.mark.slow
 def test_evaluation_on_all_of_another_data_set(run, evaluation, data_root: Path) -> None:
     _, objects = run("other", 1)
     generate = (

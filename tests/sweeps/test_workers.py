@@ -60,6 +60,7 @@ def test_a_sweep_killed_with_a_database_goes_on(sweeps) -> None:
     assert [trial.state for trial in trials] == [COMPLETE, COMPLETE, FAIL, COMPLETE, COMPLETE]
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_study(sweeps) -> None:
     command = ("hydra.sweeper.n_trials=6", "workers=2", "seconds=0.2")
     processes = [sweeps.start(*command) for _ in range(2)]
