@@ -145,7 +145,7 @@ def _kind(parameter: Parameter, kinds: Mapping[str, str] | None, width: float | 
         case "value":
             return "value"
         case "index":
-            return "distribution" if width > 0 and parameter.is_ordered else "index"
+            return "distribution" if width > 0 and not parameter.is_categorical else "index"
         case "distribution" if parameter.is_categorical:
             raise ConfigError(
                 f"head {parameter.name!r} is categorical: its classes have no order, so there is "

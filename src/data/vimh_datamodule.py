@@ -227,7 +227,7 @@ class VIMHDataModule(LightningDataModule):
         """Names of each head's classes; where they have none, the value at their centre."""
         return {
             name: p.class_names
-            or tuple(f"{value:g}" for value in p.class_value(np.arange(p.num_classes)))
+            or tuple(f"{value:g}" for value in p.value_of_class(np.arange(p.num_classes)))
             for name, p in self.metadata.parameters.items()
         }
 

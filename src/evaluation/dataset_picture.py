@@ -156,8 +156,8 @@ def draw_histogram(axes: Axes, parameter: Parameter, q: UInt8[np.ndarray, "N"]) 
     else:
         few = parameter.step is not None and parameter.num_classes <= MAX_BARS
         bins = parameter.num_classes if few else MAX_BARS
-        half = 0.5 * parameter.range / max(bins - 1, 1) if few else 0.0
-        edges = np.linspace(parameter.min - half, parameter.max + half, bins + 1)
+        half = 0.5 / max(bins - 1, 1) if few else 0.0
+        edges = parameter.denormalise(np.linspace(-half, 1 + half, bins + 1))
         axes.hist(parameter.dequantise(q), bins=edges.tolist(), rwidth=0.9)
     step = "" if parameter.step is None else f", step {parameter.step:g}"
     unit = f" [{parameter.unit}]" if parameter.unit else ""
@@ -217,7 +217,7 @@ def value_text(parameter: Parameter, value: float) -> str:
         '0.5123 s'
     """
     if parameter.is_categorical:
-        index = int(parameter.class_index(value))
+        index = int(parameter.class_of(value))
         names = parameter.class_names
         return names[index] if index < len(names) else str(index)
     return f"{value:.4g} {parameter.unit}".rstrip()

@@ -9,7 +9,6 @@ from jaxtyping import Float, Float64
 
 from src.evaluation.audio_metrics import AUDIO_METRICS
 from src.evaluation.intervals import Estimate, bootstrap_means, interval
-from src.models.losses.base import class_scale
 from src.vimh.parameters import Parameter
 
 # Names of shares within so many JND; that of one is the name training logs.
@@ -109,7 +108,7 @@ def sample_columns(
     for column, p in enumerate(parameters):
         own = error[:, column]
         if p.is_categorical:
-            columns[f"{p.name}_acc"] = (np.abs(own) < 0.5 * class_scale(p)[1]).astype(float)
+            columns[f"{p.name}_acc"] = (np.abs(own) < 0.5 * p.codec.width).astype(float)
             continue
         columns |= {
             f"{p.name}_bias": own,
@@ -122,7 +121,7 @@ def sample_columns(
     stepped = [p for p in parameters if p.has_jnd]
     classes = [p.name for p in parameters if p.is_categorical]
     if stepped:
-        in_jnd = [columns[f"{p.name}_mae"] * (p.num_steps / p.range) for p in stepped]
+        in_jnd = [p.codec.error_in_steps(columns[f"{p.name}_mae"]) for p in stepped]
         columns["mae_jnd"] = np.mean(in_jnd, axis=0)
         for key in JND_SHARES:
             columns[key] = np.min([columns[f"{p.name}_{key}"] for p in stepped], axis=0)
@@ -195,5 +194,5 @@ def _from_means(means: Columns, parameters: Sequence[Parameter]) -> Columns:
     for p in parameters:
         if f"{p.name}_mae" in means:
             found[f"{p.name}_rmse"] = np.sqrt(means[f"{p.name}_rmse"])
-            found[f"{p.name}_mae_percent"] = means[f"{p.name}_mae"] * (100.0 / p.range)
+            found[f"{p.name}_mae_percent"] = p.codec.error_in_range(100.0 * means[f"{p.name}_mae"])
     return found

@@ -16,7 +16,9 @@ from torch import Tensor
 from src.evaluation.exported import ExportedModel, description
 from src.models.multihead_module import MultiheadLitModule
 from src.utils.errors import ConfigError
+from src.vimh.codec import Codec
 from src.vimh.metadata import Metadata
+from src.vimh.parameters import ParameterSpace
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 INSTALL = 'pip install -e ".[export]"'
@@ -51,8 +53,8 @@ def write_programs(
         raise ConfigError(f"ONNX needs {', '.join(missing)}: {INSTALL}")
     exported = ExportedModel(model)
     _write_programs(exported, metadata, description(metadata, model), path, opset)
-    ranges = [p.range for p in model.parameters_by_head.values()]
-    difference = _largest_difference(exported, metadata, ranges, path)
+    codec = ParameterSpace(model.parameters_by_head.values()).codec
+    difference = _largest_difference(exported, metadata, codec, path)
     if difference > tolerance:
         raise ConfigError(
             f"{path} computes something else than PyTorch: they differ by {difference:.2g} of a "
@@ -135,7 +137,7 @@ def example_batch(
 
 
 def _largest_difference(
-    exported: ExportedModel, metadata: Metadata, ranges: list[float], path: Path
+    exported: ExportedModel, metadata: Metadata, codec: Codec, path: Path
 ) -> float:
     import onnxruntime
 
@@ -147,5 +149,5 @@ def _largest_difference(
             expected = exported(*inputs).numpy()
         fed = {name: value.numpy() for name, value in zip(NAMES_IN, inputs, strict=True)}
         (found,) = session.run([NAME_OUT], fed)
-        largest = max(largest, float((np.abs(found - expected) / np.array(ranges)).max()))
+        largest = max(largest, float(codec.error_in_range(np.abs(found - expected)).max()))
     return largest

@@ -46,7 +46,7 @@ def head_picture(
     unit = f" [{shown_unit(parameter)}]" if shown_unit(parameter) else ""
     _draw_values(values, parameter, true, true + error)
     values.set(xlabel=f"true {parameter.name}{unit}", ylabel=f"predicted {parameter.name}{unit}")
-    widest = max(float(np.abs(error).max(initial=0.0)), 1e-9 * parameter.range)
+    widest = max(float(np.abs(error).max(initial=0.0)), parameter.codec.error_in_units(1e-9))
     histogram.hist(error, bins=BINS, range=(-widest, widest))
     histogram.yaxis.get_major_locator().set_params(integer=True)
     histogram.set(xlabel=f"error{unit}", ylabel="samples")
@@ -112,7 +112,7 @@ def confusion_matrix(
         [[1, 0], [1, 1]]
     """
     counts = np.zeros((parameter.num_classes, parameter.num_classes), np.int64)
-    np.add.at(counts, (parameter.class_index(true), parameter.class_index(predicted)), 1)
+    np.add.at(counts, (parameter.class_of(true), parameter.class_of(predicted)), 1)
     return counts
 
 
@@ -158,7 +158,7 @@ def worst_picture(
     errors = np.abs(found.predicted - found.true)
     for column, p in enumerate(parameters):
         errors[:, column] = (
-            errors[:, column] > 0 if p.is_categorical else errors[:, column] / p.range
+            errors[:, column] > 0 if p.is_categorical else p.codec.error_in_range(errors[:, column])
         )
     furthest = np.nan_to_num(errors, nan=np.inf).max(axis=1)
     order = np.argsort(-furthest, kind="stable")[:count]

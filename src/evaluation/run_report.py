@@ -27,6 +27,7 @@ from src.evaluation.report import (
 from src.evaluation.split_predictions import stored_values
 from src.utils.rich_utils import plain_console
 from src.utils.words import path_word, shell_word, shown_path
+from src.vimh.parameters import ParameterSpace
 
 if TYPE_CHECKING:
     from src.build import Built
@@ -219,11 +220,9 @@ def split_arrays(
         values.append(stored_values(batch.values.numpy()))
         if batch.auxiliary is not None:
             auxiliary.append(batch.auxiliary.numpy())
-    parameters = model.parameters_by_head.values()
-    lowest = np.array([p.min for p in parameters])
-    spans = np.array([p.range for p in parameters])
+    codec = ParameterSpace(model.parameters_by_head.values()).codec
     return SplitArrays(
         np.concatenate(images),
         np.concatenate(auxiliary) if auxiliary else None,
-        lowest + spans * np.concatenate(values),
+        codec.denormalise(np.concatenate(values)),
     )

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float64, UInt8
 
 from src.data.preparation import Preparation
+from src.vimh.parameters import ParameterSpace
 
 if TYPE_CHECKING:
     from src.data.vimh_datamodule import VIMHDataModule
@@ -64,11 +65,10 @@ def predict_split(
         predicted.append(torch.stack(list(values.values()), dim=1).cpu().double().numpy())
     if not images:
         return None
-    parameters = model.parameters_by_head.values()
-    lowest, spans = (np.array([getattr(p, key) for p in parameters]) for key in ("min", "range"))
+    codec = ParameterSpace(model.parameters_by_head.values()).codec
     return SplitPredictions(
         np.concatenate(images),
-        lowest + spans * np.concatenate(stored),
+        codec.denormalise(np.concatenate(stored)),
         np.concatenate(predicted),
     )
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torchmetrics import Metric
 
 from src.models.jnd_accuracy import widest_float
-from src.models.losses.base import class_scale
 from src.utils.errors import ConfigError
-from src.vimh.parameters import Parameter
+from src.vimh.codec import Codec
+from src.vimh.parameters import Parameter, ParameterSpace
 
 Direction = Literal["min", "max"]
 # Which way each kind of figure is better.
@@ -54,7 +55,7 @@ def logged_figures(
     """
     found: list[LoggedFigure] = []
     for head, p in enumerate(parameters):
-        kinds = ["mae", "mae_percent"] if p.is_ordered else []
+        kinds = ["mae", "mae_percent"] if not p.is_categorical else []
         kinds += ["mae_jnd", "jnd"] if p.has_jnd else []
         kinds += ["acc"] if with_accuracy or p.is_categorical else []
         found += [LoggedFigure(f"{p.name}_{kind}", kind, head) for kind in kinds]
@@ -82,9 +83,9 @@ def _factor(kind: str, parameter: Parameter) -> float:
     """What a figure in the parameter's unit is multiplied by."""
     match kind:
         case "mae_percent":
-            return 100 / parameter.range
+            return float(parameter.codec.error_in_range(100.0))
         case "mae_jnd":
-            return parameter.num_steps / parameter.range
+            return float(parameter.codec.error_in_steps(1.0))
     return 1.0
 
 
@@ -181,9 +182,7 @@ class ParameterMetrics(WideMetric):
     full_state_update = False
     sums: Tensor
     tolerance: Tensor
-    lowest: Tensor
-    highest: Tensor
-    width: Tensor
+    columns: Tensor
 
     def __init__(
         self, parameters: Sequence[Parameter], with_accuracy: bool = True, **options: Any
@@ -198,9 +197,7 @@ class ParameterMetrics(WideMetric):
             raise ValueError(f"{', '.join(fixed)}: a fixed parameter (min = max) is no head.")
         # Without a step every error is within, so that the joint share asks the others only.
         self._buffer("tolerance", [p.tolerance() if p.has_jnd else torch.inf for p in parameters])
-        self._buffer("lowest", [p.min if p.is_categorical else p.lo for p in parameters])
-        self._buffer("highest", [p.max if p.is_categorical else p.hi for p in parameters])
-        self._buffer("width", [class_scale(p)[1] for p in parameters])
+        self._buffer("columns", np.stack(ParameterSpace(parameters).codec))
         self.num_computed = 0
         # Per head: absolute errors, within one JND, in the right class; then: all within, samples.
         sums = torch.zeros(3 * len(parameters) + 2, dtype=torch.float64)
@@ -227,7 +224,7 @@ class ParameterMetrics(WideMetric):
         both = torch.stack((predicted, true)).to(self.sums.dtype)
         error = (both[0] - both[1]).abs()
         within = error <= self.tolerance
-        classes = ((both.clamp(self.lowest, self.highest) - self.lowest) / self.width).round()
+        classes = Codec._make(self.columns).class_of(both)
         correct = classes[0] == classes[1]
         all_within = within.all(dim=1, keepdim=True)
         rows = torch.cat((error, within, correct, all_within, torch.ones_like(error[:, :1])), dim=1)
@@ -256,5 +253,5 @@ class ParameterMetrics(WideMetric):
                 found[name] = torch.stack([found[own] for own in of_heads]).mean()
         return found
 
-    def _buffer(self, name: str, values: Sequence[float]) -> None:
+    def _buffer(self, name: str, values: Any) -> None:
         self.register_buffer(name, torch.tensor(values, dtype=torch.float64), persistent=False)

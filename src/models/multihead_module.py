@@ -383,7 +383,7 @@ class MultiheadLitModule(LightningModule):
             values = step.values.to(widest_float(step.values.device))
             stored = (values * 255).round() / 255
             targets = {
-                name: head.parameter.min + head.parameter.range * stored[:, column]
+                name: head.parameter.codec.denormalise(stored[:, column])
                 for column, (name, head) in enumerate(self.heads.items())
             }
         return StepResult(step.loss, predictions, targets)

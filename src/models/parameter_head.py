@@ -83,14 +83,12 @@ class ParameterHead(nn.Module):
         Args:
             labels: Class indices (B,), distributions (B, K) or normalised values (B,).
         """
-        parameter = self.parameter
         if labels.ndim == 2:
             labels = labels.argmax(dim=1)
-        if labels.is_floating_point():
-            return parameter.min + labels.float() * parameter.range
-        if parameter.step is None or parameter.is_categorical:
-            return parameter.min + labels.float() / 255 * parameter.range
-        return parameter.lo + labels.float() * parameter.step
+        codec = self.parameter.codec
+        is_value = labels.is_floating_point()
+        values: Tensor = (codec.denormalise if is_value else codec.value_of_class)(labels.float())
+        return values
 
     def extra_repr(self) -> str:
         """The parameter and the weight, for ``print(model)``."""
@@ -99,7 +97,7 @@ class ParameterHead(nn.Module):
     def _for_loss(self, outputs: Tensor) -> Tensor:
         """The outputs normalised to 0...1 and spread, as the loss takes them."""
         if self.in_units:
-            outputs = (outputs - self.parameter.min) / self.parameter.range
+            outputs = self.parameter.codec.normalise(outputs)
         if self.margin == 0.0:
             return outputs
         return outputs * (1 + 2 * self.margin) - self.margin

@@ -1,8 +1,8 @@
 """Parameters of a sound (or a picture): value <-> 0..1 <-> stored byte <-> class index.
 
-Here is the only place where a value is encoded or decoded. A value is stored as one byte,
-`q = round(255 (value - min) / (max - min))`; the class index of a head follows from the nominal
-just-noticeable difference (JND), the parameter's `step`.
+A value is stored as one byte, `q = round(255 (value - min) / (max - min))`; the class index of a
+head follows from the nominal just-noticeable difference (JND), the parameter's `step`. The
+arithmetic is that of :class:`src.vimh.codec.Codec`, and nowhere else.
 """
 
 import math
@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
+from src.vimh.codec import Codec
 from src.vimh.errors import VIMHError
 from src.vimh.fields import check_name, parameter_number, parameter_value
 from src.vimh.plain import shown
@@ -27,6 +28,10 @@ MAX_NUMBER = 1e200  # of a range or a step: products and squares of them are fin
 # A class index must be exact in float32, and a hostile step must not become a huge table.
 MAX_CLASSES = 2**24
 _KNOWN_KEYS = ("min", "max", "step", "description", "unit", "scale", "kind", "class_names")
+
+
+def _numbers(values: Values) -> Float64[np.ndarray, "..."]:
+    return np.asarray(values, dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +73,8 @@ class Parameter:
 
     def __post_init__(self) -> None:
         check_name(self.name, "a parameter's name")
-        for text in (*self.class_names, self.unit):
-            if text:
-                check_name(text, f"parameter {self.name!r}: its unit and its classes' names")
+        for text in filter(None, (*self.class_names, self.unit)):
+            check_name(text, f"parameter {self.name!r}: its unit and its classes' names")
         for key in ("min", "max"):
             object.__setattr__(self, key, parameter_number(self.name, key, getattr(self, key)))
         step = None if self.step is None else parameter_number(self.name, "step", self.step)
@@ -85,9 +89,8 @@ class Parameter:
             raise self._error("min", f"must not exceed 'max' ({self.max:g})", self.min)
         largest = max(abs(self.min), abs(self.max))
         if largest > MAX_NUMBER:
-            raise self._error(
-                "max", f"is too far from 'min', or either beyond {MAX_NUMBER:g}", self.max
-            )
+            too_far = f"is too far from 'min', or either beyond {MAX_NUMBER:g}"
+            raise self._error("max", too_far, self.max)
         # 255 steps of the range have to be different numbers, or a stored byte says nothing
         if not self.is_fixed and self.range < max(2048 * math.ulp(largest), 1 / MAX_NUMBER):
             raise self._error("max", "is too close to 'min' for 255 values between them", self.max)
@@ -125,14 +128,9 @@ class Parameter:
         return self.kind == "categorical"
 
     @property
-    def is_ordered(self) -> bool:
-        """Whether distances between classes mean something."""
-        return not self.is_categorical
-
-    @property
     def has_jnd(self) -> bool:
         """Whether errors can be counted in just-noticeable differences."""
-        return self.step is not None and self.is_ordered
+        return self.step is not None and not self.is_categorical
 
     @property
     def is_fixed(self) -> bool:
@@ -147,12 +145,15 @@ class Parameter:
     @property
     def lo(self) -> float:
         """Centre of the first class: `round(min/step)*step`, or `min` without a step."""
-        return self.min if self.step is None else float(np.round(self.min / self.step) * self.step)
+        return self._centre_near(self.min)
 
     @property
     def hi(self) -> float:
         """Centre of the last class: `round(max/step)*step`, or `max` without a step."""
-        return self.max if self.step is None else float(np.round(self.max / self.step) * self.step)
+        return self._centre_near(self.max)
+
+    def _centre_near(self, value: float) -> float:
+        return value if self.step is None else float(np.round(value / self.step) * self.step)
 
     @property
     def num_classes(self) -> int:
@@ -169,9 +170,14 @@ class Parameter:
 
         Without a step, and for categorical parameters, `num_classes - 1`.
         """
-        if self.is_categorical or self.step is None:
-            return float(self.num_classes - 1)
-        return self.range / self.step
+        return self.range / self.step if self.step and self.has_jnd else self.num_classes - 1.0
+
+    @property
+    def codec(self) -> Codec:
+        """The arithmetic of a parameter that varies."""
+        if not self.has_jnd:
+            return Codec.between(self.min, self.max)._replace(steps=self.num_steps)
+        return Codec(self.min, self.max, self.lo, self.hi, self.step, self.num_steps)
 
     def quantise(self, values: Values) -> UInt8[np.ndarray, "..."]:
         """Encode values as bytes: `round(255 (value - min)/(max - min))`, clipped to 0..255.
@@ -189,40 +195,38 @@ class Parameter:
 
     def dequantise(self, q: Values) -> Float64[np.ndarray, "..."]:
         """Decode bytes (any shape) to values in units: `min + q/255 (max - min)`."""
-        return self.denormalise(np.asarray(q, dtype=np.float64) / MAX_BYTE)
+        return self.denormalise(_numbers(q) / MAX_BYTE)
 
     def normalise(self, values: Values) -> Float64[np.ndarray, "..."]:
         """Take values in units to 0..1: `(value - min)/(max - min)`, not clipped; 0 if fixed."""
-        offset = np.asarray(np.asarray(values, dtype=np.float64) - self.min)
-        return np.asarray(offset * 0.0 if self.is_fixed else offset / self.range)
+        numbers = _numbers(values)
+        return np.asarray(numbers * 0.0 if self.is_fixed else self.codec.normalise(numbers))
 
     def denormalise(self, x: Values) -> Float64[np.ndarray, "..."]:
         """Take 0..1 to values in units: `min + x (max - min)`, not clipped."""
-        return np.asarray(self.min + np.asarray(x, dtype=np.float64) * self.range)
+        return np.asarray(self.codec.denormalise(_numbers(x)))
 
-    def class_index(self, values: Values) -> Int64[np.ndarray, "..."]:
-        """Class index of values in units: `round((clip(value, lo, hi) - lo)/step)`, or the byte."""
-        if self.step is None or self.is_categorical:
+    def class_of(self, values: Values) -> Int64[np.ndarray, "..."]:
+        """Class index of values in units: `round((clip(value, lo, hi) - lo)/step)`, or the byte.
+
+        Raises:
+            VIMHError: A value is NaN.
+        """
+        if not self.has_jnd:
             return self.quantise(values).astype(np.int64)
-        clipped = np.clip(np.asarray(values, dtype=np.float64), self.lo, self.hi)
-        if np.isnan(clipped).any():
+        index = np.asarray(self.codec.class_of(_numbers(values)))
+        if np.isnan(index).any():
             raise VIMHError(f"parameter {self.name!r}: a NaN has no class")
-        index = np.asarray(np.round((clipped - self.lo) / self.step)).astype(np.int64)
-        return np.asarray(np.clip(index, 0, self.num_classes - 1))
+        return np.asarray(index.astype(np.int64).clip(0, self.num_classes - 1))
 
-    def class_value(self, index: Values) -> Float64[np.ndarray, "..."]:
+    def value_of_class(self, index: Values) -> Float64[np.ndarray, "..."]:
         """Value in units at the centre of a class, kept within min..max."""
-        if self.step is None or self.is_categorical:
-            return self.dequantise(index)
-        centre = self.lo + np.asarray(index, dtype=np.float64) * self.step
-        return np.asarray(np.clip(centre, self.min, self.max))
+        return np.asarray(self.codec.value_of_class(_numbers(index)))
 
     def class_table(self) -> Int64[np.ndarray, "256"]:
         """Class index of each of the 256 possible bytes, so that labels are one look-up."""
-        q = np.arange(MAX_BYTE + 1, dtype=np.int64)
-        if self.step is None or self.is_categorical:
-            return q
-        return self.class_index(self.dequantise(q))
+        q = np.arange(MAX_BYTE + 1)
+        return self.class_of(self.dequantise(q))
 
     def tolerance(self, jnd: float | int = 1.0) -> float:
         """Largest error, in units, that still counts as within `jnd` just-noticeable differences.
@@ -259,9 +263,9 @@ class Parameter:
         Raises:
             VIMHError: One of these does not hold.
         """
-        if self.is_categorical and self.is_fixed and self.min not in range(self.num_classes):
-            raise self._error("min", f"must be a class, 0 to {self.num_classes - 1}", self.min)
         if self.is_fixed or self.is_categorical:
+            if self.is_categorical and self.is_fixed and self.min not in range(self.num_classes):
+                raise self._error("min", f"must be a class, 0 to {self.num_classes - 1}", self.min)
             return
         step = self._required_step()
         if step > self.range * (1 + 1e-6):
@@ -285,11 +289,8 @@ class Parameter:
         for key in ("min", "max"):
             if key not in mapping:
                 raise VIMHError(f"parameter {name!r}: key '{key}' is missing")
-        known = {
-            key: parameter_value(name, key, mapping[key]) for key in _KNOWN_KEYS if key in mapping
-        }
-        extra = {key: value for key, value in mapping.items() if key not in _KNOWN_KEYS}
-        return cls(name, **known, extra=extra)
+        known = {k: parameter_value(name, k, mapping[k]) for k in _KNOWN_KEYS if k in mapping}
+        return cls(name, **known, extra={k: v for k, v in mapping.items() if k not in _KNOWN_KEYS})
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry for `parameter_mappings`; a missing step is written as 0."""
@@ -365,6 +366,12 @@ class ParameterSpace(Mapping[str, Parameter]):
     def fixed(self) -> "ParameterSpace":
         """The parameters with `min == max`, in order."""
         return ParameterSpace(p for p in self.values() if p.is_fixed)
+
+    @property
+    def codec(self) -> Codec:
+        """The arithmetic of all parameters at once, which all vary: arrays (P,) of float64."""
+        columns = zip(*(p.codec for p in self.values()), strict=True)
+        return Codec._make(np.array(column, dtype=np.float64) for column in columns)
 
     def index(self, name: str) -> int:
         """Return the position of `name`, which is its id in a record of this space.

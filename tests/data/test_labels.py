@@ -18,7 +18,7 @@ def test_indices_are_those_of_the_format_for_every_byte() -> None:
     labels = LabelTables(SPACE).finish(BYTES)
     for j, parameter in enumerate(SPACE.values()):
         values = parameter.dequantise(BYTES[:, j].numpy())
-        expected = BYTES[:, j] if parameter.is_categorical else parameter.class_index(values)
+        expected = BYTES[:, j] if parameter.is_categorical else parameter.class_of(values)
         assert labels[parameter.name].dtype == torch.int64
         assert labels[parameter.name].is_contiguous()
         np.testing.assert_array_equal(labels[parameter.name], expected)

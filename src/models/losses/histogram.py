@@ -167,5 +167,5 @@ class HLGaussLoss(ClassLoss):
         else:
             # The centres of the bins, counted from the bin at min.
             bins = (probabilities * (self.edges[:-1] + 0.5)).sum(dim=1)
-        values = parameter.min + bins * (parameter.range / self.bins_in_range)
+        values: Tensor = parameter.codec.denormalise(bins / self.bins_in_range)
         return values.clamp(parameter.min, parameter.max)

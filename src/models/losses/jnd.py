@@ -104,7 +104,7 @@ class JNDLoss(ValueLoss):
     def arguments_from(cls, parameter: Parameter) -> dict[str, Any]:
         """The step as a share of the range, and the classes' values in 0...1."""
         arguments = super().arguments_from(parameter)
-        values = parameter.normalise(parameter.class_value(range(parameter.num_classes)))
+        values = parameter.normalise(parameter.value_of_class(range(parameter.num_classes)))
         return arguments | {"step": 1 / parameter.num_steps, "class_values": values.tolist()}
 
     def outputs(self, parameter: Parameter) -> int:

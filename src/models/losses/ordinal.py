@@ -20,11 +20,11 @@ from src.models.losses.base import (
     check_columns,
     check_positive,
     check_target,
+    class_values,
     expected_class,
     full_precision,
     single_column,
     target_column,
-    values_from_index,
 )
 from src.models.losses.distances import DistanceName, check_distance, distance
 from src.schema.bounds import Classes, NonNegative, Positive
@@ -114,7 +114,7 @@ class OrdinalRegressionLoss(ClassLoss):
         """The number of classes and ``hi − lo``."""
         return super().arguments_from(parameter) | {
             "num_classes": parameter.num_classes,
-            "param_range": parameter.hi - parameter.lo,
+            "param_range": parameter.codec.last - parameter.codec.first,
         }
 
     def forward(self, outputs: Float[Tensor, "B K"], target: Tensor) -> Float[Tensor, ""]:
@@ -127,7 +127,7 @@ class OrdinalRegressionLoss(ClassLoss):
 
     def decode(self, outputs: Float[Tensor, "B K"], parameter: Parameter) -> Float[Tensor, " B"]:
         """The expectation, in units, clipped to min...max."""
-        return values_from_index(expected_index(outputs), parameter)
+        return class_values(expected_index(outputs), parameter)
 
 
 class QuantizedRegressionLoss(ValueLoss):
@@ -178,7 +178,7 @@ class QuantizedRegressionLoss(ValueLoss):
         """The number of classes and ``hi − lo``."""
         return super().arguments_from(parameter) | {
             "num_classes": parameter.num_classes,
-            "param_range": parameter.hi - parameter.lo,
+            "param_range": parameter.codec.last - parameter.codec.first,
         }
 
     def initial_bias(self, parameter: Parameter) -> float | None:
@@ -194,7 +194,7 @@ class QuantizedRegressionLoss(ValueLoss):
     def decode(self, outputs: Float[Tensor, "B *k"], parameter: Parameter) -> Float[Tensor, " B"]:
         """The class number clamped to 0...K−1, in units; not rounded."""
         index = single_column(outputs, self).float().clamp(0, self.num_classes - 1)
-        return values_from_index(index, parameter)
+        return class_values(index, parameter)
 
 
 def emd_loss(logits: Float[Tensor, "B K"], target: Float[Tensor, "B K"]) -> Float[Tensor, ""]:
@@ -236,7 +236,7 @@ class EMDLoss(ClassLoss):
 
     def decode(self, outputs: Float[Tensor, "B K"], parameter: Parameter) -> Float[Tensor, " B"]:
         """The expectation, in units, clipped to min...max."""
-        return values_from_index(expected_index(outputs), parameter)
+        return class_values(expected_index(outputs), parameter)
 
 
 def corn_loss(logits: Float[Tensor, "B T"], target: Int[Tensor, " B"]) -> Float[Tensor, ""]:
@@ -305,4 +305,4 @@ class CORNLoss(ClassLoss):
 
     def decode(self, outputs: Float[Tensor, "B K"], parameter: Parameter) -> Float[Tensor, " B"]:
         """The centre of the class that is reached with more than even probability."""
-        return values_from_index(corn_index(outputs), parameter)
+        return class_values(corn_index(outputs), parameter)

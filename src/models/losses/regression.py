@@ -22,6 +22,7 @@ from src.models.losses.base import (
 )
 from src.models.losses.distances import DistanceName, check_distance, distance, inward_clamp
 from src.schema.bounds import Bounds, Positive
+from src.vimh.codec import Codec
 from src.vimh.parameters import Parameter
 
 
@@ -97,7 +98,8 @@ class DirectParameterGradientLoss(ValueLoss):
                     f"param_range has the keys {sorted(param_range)}; it has to have min and max, "
                     "or, for class indices, min, max and num_classes."
                 )
-            self.bounds = check_bounds("param_range", [param_range["min"], param_range["max"]])
+            bounds = check_bounds("param_range", [param_range["min"], param_range["max"]])
+            self.codec = Codec.between(*bounds)
             self.num_classes = param_range.get("num_classes")
             if self.num_classes is not None:
                 check_at_least("param_range.num_classes", self.num_classes, 2)
@@ -117,11 +119,9 @@ class DirectParameterGradientLoss(ValueLoss):
         """
         predicted = full_precision(single_column(outputs, self))
         normalised = self._normalised(predicted, target)
-        if self.bounds is None:
-            return direct_gradient_loss(predicted, normalised, self.scale_factor)
-        low, high = self.bounds
-        units = low + normalised * (high - low)
-        return direct_gradient_loss(low + predicted * (high - low), units, self.scale_factor)
+        if self.codec is not None:
+            predicted, normalised = map(self.codec.denormalise, (predicted, normalised))
+        return direct_gradient_loss(predicted, normalised, self.scale_factor)
 
     def _normalised(self, predicted: Tensor, target: Tensor) -> Tensor:
         """The targets in 0...1, (B,)."""
@@ -138,7 +138,7 @@ class DirectParameterGradientLoss(ValueLoss):
         if classes is not None:
             return target.to(predicted.dtype) / (classes - 1)
         if not target.is_floating_point():
-            missing = "param_range" if self.bounds is None else "param_range.num_classes"
+            missing = "param_range" if self.codec is None else "param_range.num_classes"
             raise ValueError(
                 f"DirectParameterGradientLoss got class indices as targets but no {missing}; "
                 "give values in 0...1, or param_range with min, max and num_classes."
@@ -212,11 +212,11 @@ def normalized_regression_loss(
         >>> normalized_regression_loss(predicted, target, (0.0, 10.0), "l1")
         tensor(5.)
     """
-    low, high = param_range
+    codec = Codec.between(*param_range)
     predicted, target = full_precision(predicted), full_precision(target)
-    normalised = ((target - low) / (high - low)).clamp(0, 1).to(predicted.dtype)
+    normalised = codec.normalise(target).clamp(0, 1).to(predicted.dtype)
     loss = distance(predicted, normalised, loss_type, huber_delta).mean()
-    return loss * (high - low) if return_perceptual_units else loss
+    return codec.error_in_units(loss) if return_perceptual_units else loss
 
 
 class NormalizedRegressionLoss(ValueLoss):
@@ -246,7 +246,7 @@ class NormalizedRegressionLoss(ValueLoss):
     ) -> None:
         super().__init__()
         check_distance("loss_type", loss_type, huber_delta)
-        self.bounds: tuple[float, float] = check_bounds("param_range", param_range)
+        self.codec: Codec = Codec.between(*check_bounds("param_range", param_range))
         self.loss_type = loss_type
         self.huber_delta = huber_delta
         self.return_perceptual_units = return_perceptual_units
@@ -265,8 +265,8 @@ class NormalizedRegressionLoss(ValueLoss):
         predicted = single_column(outputs, self)
         target = target_column(predicted, target, self)
         # Normalised targets stay as they are: over the units and back would cost digits.
-        low, high = (0.0, 1.0) if self.normalised_targets else self.bounds
+        low, high = (0.0, 1.0) if self.normalised_targets else (self.codec.low, self.codec.high)
         loss = normalized_regression_loss(
             predicted, target, (low, high), self.loss_type, self.huber_delta, False
         )
-        return loss * (self.bounds[1] - self.bounds[0]) if self.return_perceptual_units else loss
+        return self.codec.error_in_units(loss) if self.return_perceptual_units else loss

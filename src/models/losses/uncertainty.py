@@ -91,7 +91,9 @@ class BetaNLLLoss(ValueLoss):
 
     def deviation(self, outputs: Float[Tensor, "B K"], parameter: Parameter) -> Float[Tensor, " B"]:
         """The standard deviation σ, in the parameter's unit."""
-        return torch.exp(0.5 * self._gaussian(outputs)[1]).float() * parameter.range
+        deviation = torch.exp(0.5 * self._gaussian(outputs)[1]).float()
+        in_units: Tensor = parameter.codec.error_in_units(deviation)
+        return in_units
 
     def _gaussian(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         check_columns(outputs, 2, "a mean and a log-variance", self)

@@ -51,7 +51,7 @@ def targets_for(loss: HeadLoss, parameter: Parameter, indices: list[int]) -> Ten
     if loss.target == "index":
         return index
     if loss.target == "value":
-        return torch.from_numpy(parameter.normalise(parameter.class_value(indices)))
+        return torch.from_numpy(parameter.normalise(parameter.value_of_class(indices)))
     distances = torch.arange(parameter.num_classes, dtype=torch.float64) - index[:, None]
     return torch.softmax(-0.5 * distances.square(), dim=1)
 
@@ -145,7 +145,7 @@ def test_the_best_output_decodes_to_the_value(
     for parameter, indices in ((decay, [0, 1, 12, 22, 23]), (velocity, [0, 1, 2])):
         loss = build(name, parameter)
         values = loss.decode(perfect_outputs(loss, parameter, indices), parameter)
-        expected = torch.from_numpy(parameter.class_value(indices)).float()
+        expected = torch.from_numpy(parameter.value_of_class(indices)).float()
         assert parameter.step is not None
         # Within its tolerance of half a JND, that loss is as good as free.
         share = 0.5 if name == "jnd" else 0.1
@@ -161,7 +161,7 @@ def test_the_best_output_decodes_without_a_step(name: str, stepless: Parameter) 
     loss = build(name, stepless)
     indices = [0, 100, 255]
     values = loss.decode(perfect_outputs(loss, stepless, indices), stepless)
-    expected = torch.from_numpy(stepless.class_value(indices)).float()
+    expected = torch.from_numpy(stepless.value_of_class(indices)).float()
     torch.testing.assert_close(values, expected, rtol=0, atol=0.15)
 
 
