@@ -24,8 +24,8 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from src.build import fit_data_to_model  # noqa: E402
-from src.callbacks.checkpoint_io import AtomicCheckpointIO  # noqa: E402
 from src.checkpoint import load_model, read_checkpoint  # noqa: E402
+from src.checkpoints.checkpoint_io import AtomicCheckpointIO  # noqa: E402
 from src.data.sources.generator import GeneratorSource  # noqa: E402
 from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
 from src.models.components import SimpleCNN  # noqa: E402

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from src.build import CHECKPOINT_DATA_KEYS, PREPARATION_KEYS, build_from
-from src.callbacks.checkpoint_io import load_checkpoint
+from src.checkpoints.checkpoint_io import load_checkpoint
 from src.data.preparation import Preparation
 from src.data.vimh_datamodule import VIMHDataModule
 from src.model_settings import ModelSettings, loss_spec, network_spec

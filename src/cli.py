@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from src.resume import CHECKPOINT
+from src.checkpoints.resume import CHECKPOINT
 from src.utils.errors import CheckpointError, ConfigError, Interrupted
 from src.utils.hydra_errors import first_part
 from src.utils.words import path_word

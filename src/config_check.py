@@ -16,9 +16,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from src.checkpoints.resume import LAST
 from src.config_sections import EvalConfig, ExportConfig, PredictConfig, Task, TrainConfig
 from src.config_trial import try_callbacks, try_data, try_trainer
-from src.resume import LAST
 from src.schema.arguments import check_arguments, section, shown, signature_of, unknown_key
 from src.schema.foreign import bounds_of
 from src.schema.nodes import check_node, check_nodes, holds_nodes, node_arguments

@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from src.build import Built
-from src.callbacks.checkpoint_io import load_checkpoint
+from src.checkpoints.checkpoint_io import load_checkpoint
 from src.models.multihead_module import MultiheadLitModule
 from src.schema.arguments import shown
 from src.schema.plain import as_plain, check_plain
@@ -253,7 +253,7 @@ def _check_moments(
 def _moments(checkpoint: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What the optimiser kept of each weight, as far as it is there.
 
-    The whole of it is checked where it is loaded (:mod:`src.models.resumed_state`).
+    The whole of it is checked where it is loaded (:mod:`src.checkpoints.resumed_state`).
     """
     states = checkpoint["optimizer_states"]
     first = states[0] if isinstance(states, list) and states else None

@@ -14,10 +14,10 @@ from omegaconf import DictConfig
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
+from src.checkpoints.resume import run_folder  # noqa: E402
 from src.cli import entry_point, start  # noqa: E402
 from src.command_line import RIGHT, is_check, prepare  # noqa: E402
 from src.config_check import TrainConfig, check_config  # noqa: E402
-from src.resume import run_folder  # noqa: E402
 from src.utils import (  # noqa: E402
     extras,
     get_metric_value,

@@ -20,7 +20,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loops.progress import _Progress
 
-from src.models.random_states import random_states, restore_random_states
+from src.checkpoints.random_states import random_states, restore_random_states
 from src.schema.bounds import PositiveCount, Seconds, Text
 from src.utils.errors import ConfigError, Interrupted
 from src.utils.pylogger import RankedLogger

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from src.models.metrics import ParameterMetrics
 from src.utils.strict_json import strict_json
+from src.vimh.atomic import whole_file
 from src.vimh.parameters import Parameter
 
 HEADINGS = ("MAE", "of range", "within 1 JND", "accuracy")
@@ -182,9 +183,8 @@ def write_metrics(
         "commit": _commit(),
         **more,
     }
-    temporary = path.with_suffix(".json.tmp")
-    temporary.write_text(strict_json(content, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    with whole_file(path) as temporary:
+        temporary.write_text(strict_json(content, indent=2) + "\n", encoding="utf-8")
 
 
 def rows_as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:

@@ -12,6 +12,12 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MaxMetric, MinMetric
 
+from src.checkpoints.random_states import (
+    checked_random_states,
+    random_states,
+    restore_random_states,
+)
+from src.checkpoints.resumed_state import check_optimizers, check_resumed
 from src.models.components.network import MultiheadNetwork
 from src.models.head_building import (
     build_heads,
@@ -24,12 +30,6 @@ from src.models.head_building import (
 from src.models.jnd_accuracy import widest_float
 from src.models.metrics import DIRECTIONS, Direction, ParameterMetrics
 from src.models.parameter_head import ParameterHead
-from src.models.random_states import (
-    checked_random_states,
-    random_states,
-    restore_random_states,
-)
-from src.models.resumed_state import check_optimizers, check_resumed
 from src.models.stage_metrics import StageMetrics, StepOutputs, StepResult
 from src.schema.bounds import Margin, NonNegative, OneOf, Text
 from src.utils.errors import CheckpointError, ConfigError

@@ -1,8 +1,8 @@
-"""A directory that appears under its name whole, or not at all.
+"""Files and directories that appear under their names whole, or not at all.
 
-The files are written into `<parent>/.vimh-writing-<random>/<name>`, one level deeper than a data
-set is looked for, and renamed to `<parent>/<name>` when they are complete and synced. A file lock
-says that the writer lives; what a killed writer left is removed by the next one.
+The files of a directory are written into `<parent>/.vimh-writing-<random>/<name>`, one level deeper
+than a data set is looked for, and renamed to `<parent>/<name>` when they are complete and synced. A
+file lock says that the writer lives; what a killed writer left is removed by the next one.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from src.vimh.errors import VIMHError
@@ -22,6 +23,34 @@ _LOCK = "lock"
 _REPLACED = "replaced"
 _AT_FDCWD, _EXCHANGE = -100, 2  # Linux: renameat2(2); macOS: RENAME_SWAP of renamex_np(2)
 _NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+
+
+@contextlib.contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """Write a file that is seen only when it is complete.
+
+    Args:
+        target: The file that is to appear, or to be replaced; its folder is there.
+
+    Yields:
+        Where to write. When the block ends, this is synced and takes the target's place; after an
+        exception it is removed. The name is fixed: what a killed writer left is written over.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with whole_file(Path(folder, "a.json")) as path:
+        ...         _ = path.write_text("{}")
+        ...     os.listdir(folder)
+        ['a.json']
+    """
+    temporary = target.with_name(f".{target.name}.tmp")
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(target)
+        sync_directory(target.parent)
+    finally:
+        _remove_leftover(temporary)
 
 
 class AtomicDirectory:
@@ -119,12 +148,25 @@ def clean_stale(parent: Path) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Flush a directory's entries to the disk."""
+    """Flush a directory's entries to the disk, so that a rename in it lasts."""
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _remove_leftover(temporary: Path) -> None:
+    try:
+        temporary.unlink(missing_ok=True)
+    except OSError:
+        # Where a folder became read-only, the failed write has been reported already.
+        if temporary.exists() and os.access(temporary.parent, os.W_OK):
+            raise
 
 
 def _put_back(scratch: Path) -> None:

@@ -10,8 +10,8 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 
-from src.callbacks.checkpoint_io import AtomicCheckpointIO, load_checkpoint
 from src.callbacks.last_checkpoint import LastCheckpoint
+from src.checkpoints.checkpoint_io import AtomicCheckpointIO, load_checkpoint
 from src.utils.errors import ConfigError, Interrupted
 from tests.callbacks.fakes import SmallModule, loader, trainer
 

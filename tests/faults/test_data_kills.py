@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from shuffle_vimh_dataset import shuffle_dataset
-from src.callbacks.checkpoint_io import AtomicCheckpointIO, load_checkpoint
+from src.checkpoints.checkpoint_io import AtomicCheckpointIO, load_checkpoint
 from src.data.sources.digits import DigitsSource
 from src.synth.generate import dataset_dir, generate_dataset
 from src.vimh.atomic import clean_stale

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from omegaconf import open_dict
 
-from src.callbacks.checkpoint_io import AtomicCheckpointIO, load_checkpoint
+from src.checkpoints.checkpoint_io import AtomicCheckpointIO, load_checkpoint
 from src.data.vimh_datamodule import VIMHDataModule
 from src.synth.generate import dataset_dir, generate_dataset
 from src.utils.errors import CheckpointError

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, open_dict
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import src.train
-from src.callbacks.checkpoint_io import load_checkpoint
+from src.checkpoints.checkpoint_io import load_checkpoint
 from tests.faults.driver import NUM_KILLS, SEED, Ending, draw_ending, faults, measure, run
 from tests.helpers import shrink
 

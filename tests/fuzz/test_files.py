@@ -14,8 +14,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.callbacks.checkpoint_io import load_checkpoint
 from src.checkpoint import read_checkpoint
+from src.checkpoints.checkpoint_io import load_checkpoint
 from src.evaluation.sounds import read_sound
 from src.utils.errors import CheckpointError, ConfigError
 from src.utils.sweep_storage import open_storage

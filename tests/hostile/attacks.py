@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from src.callbacks.checkpoint_reader import read_saved
+from src.checkpoints.reader import read_saved
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "tests" / "checkpoints"
@@ -92,7 +92,7 @@ CLASSES = [
     "torch.nn.modules.module.Module", "torch.load", "torch.hub.load", "torch.nn.CrossEntropyLoss",
     "src.models.components.MultiheadNetwork", "src.models.components.network.torch.load",
     "src.models.losses.HeadLoss", "src.models.losses.CrossEntropyHead",
-    "src.callbacks.checkpoint_io.load_checkpoint", "src.models.components.simple_cnn.nn.Linear",
+    "src.checkpoints.checkpoint_io.load_checkpoint", "src.models.components.simple_cnn.nn.Linear",
     "src.models.components.SimpleCNN.__init__", "src.models.components.SimpleCNN ",
     "src.models.components.ЅimpleCNN", "src.models..components.SimpleCNN", "", ".", "__main__.x",
 ]  # fmt: skip

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from src.callbacks.checkpoint_io import load_checkpoint
 from src.checkpoint import read_checkpoint
+from src.checkpoints.checkpoint_io import load_checkpoint
 from src.utils.errors import CheckpointError
 
 P = pickle

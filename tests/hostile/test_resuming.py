@@ -10,9 +10,9 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from omegaconf import open_dict
 
-from src.callbacks.checkpoint_io import AtomicCheckpointIO, load_checkpoint
-from src.models.random_states import checked_random_states, random_states
-from src.models.resumed_state import _checked_files, _checked_state, _lies_in, check_like
+from src.checkpoints.checkpoint_io import AtomicCheckpointIO, load_checkpoint
+from src.checkpoints.random_states import checked_random_states, random_states
+from src.checkpoints.resumed_state import _checked_files, _checked_state, _lies_in, check_like
 from src.train import train
 from src.utils.errors import CheckpointError, ConfigError
 from tests.helpers import shrink

@@ -15,11 +15,11 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy
 from omegaconf import OmegaConf
 
-import src.resume  # noqa: F401 - the resolvers of configs/hydra/train.yaml
-from src.callbacks.checkpoint_io import AtomicCheckpointIO
+import src.checkpoints.resume  # noqa: F401 - the resolvers of configs/hydra/train.yaml
 from src.callbacks.gradient_stats import GradientStats
 from src.callbacks.grouped_progress_bar import GroupedProgressBar
 from src.callbacks.last_checkpoint import LastCheckpoint
+from src.checkpoints.checkpoint_io import AtomicCheckpointIO
 from src.utils import instantiate_callbacks, instantiate_loggers
 
 MONITOR = ("monitor.metric=val/loss", "monitor.mode=min")  # as the model resolves them

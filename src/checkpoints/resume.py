@@ -22,10 +22,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from src.resume_trust import check_config, check_overrides, load_yaml, trusted_targets
+from src.checkpoints.resume_trust import check_config, check_overrides, load_yaml, trusted_targets
 from src.schema.arguments import shown
 from src.utils.errors import ConfigError
 from src.utils.pylogger import RankedLogger, rank_of_process
+from src.vimh.atomic import whole_file
 
 log = RankedLogger(__name__, rank_zero_only=True)
 
@@ -166,8 +167,8 @@ def _resumed(folder: Path) -> DictConfig:
         cfg.ckpt_path = str(folder / CHECKPOINT)
     # The overrides last: their being ours says that the config is.
     for content, file_name in ((cfg, "config.yaml"), (overrides, "overrides.yaml")):
-        OmegaConf.save(content, new_dir / f"{file_name}.tmp")
-        (new_dir / f"{file_name}.tmp").replace(new_dir / file_name)
+        with whole_file(new_dir / file_name) as temporary:
+            OmegaConf.save(content, temporary)
     log.info("Going on with %s", folder)
     return cfg
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from src.resume import resumed_config
-from src.resume_trust import FORMER_TRAINER
+from src.checkpoints.checkpoint_io import AtomicCheckpointIO
+from src.checkpoints.resume import resumed_config
+from src.checkpoints.resume_trust import FORMER_TRAINER
 from src.utils.errors import ConfigError
 
 CANARY = "a secret of the environment"
@@ -67,6 +69,13 @@ def test_a_run_from_before_the_trainer_was_ours_goes_on(plant: Plant) -> None:
     folder = plant(lambda config: config.update(trainer=former))
     cfg, _ = resumed_config("train", folder, ["ckpt_path=last"])
     assert cfg.trainer == former
+
+
+def test_a_run_from_before_checkpoints_had_a_room_goes_on(plant: Plant) -> None:
+    former = {"_target_": "src.callbacks.checkpoint_io.AtomicCheckpointIO"}
+    folder = plant(lambda config: config["trainer"].update(plugins=[former]))
+    cfg, _ = resumed_config("train", folder, ["ckpt_path=last"])
+    assert isinstance(instantiate(cfg.trainer.plugins)[0], AtomicCheckpointIO)
 
 
 PLACES: dict[str, Callable[[dict, Path], object]] = {

@@ -13,8 +13,8 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from src.callbacks import checkpoint_io
-from src.callbacks.checkpoint_io import AtomicCheckpointIO, load_checkpoint
+from src.checkpoints import checkpoint_io
+from src.checkpoints.checkpoint_io import AtomicCheckpointIO, load_checkpoint
 from src.utils.errors import CheckpointError
 from tests.callbacks.fakes import SmallModule, loader, trainer
 

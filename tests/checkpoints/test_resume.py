@@ -12,8 +12,8 @@ import pytest
 from filelock import FileLock
 from omegaconf import OmegaConf, open_dict
 
-from src.callbacks.checkpoint_io import load_checkpoint
-from src.resume import (
+from src.checkpoints.checkpoint_io import load_checkpoint
+from src.checkpoints.resume import (
     LOCK,
     apply_changes,
     hydra_subdir,

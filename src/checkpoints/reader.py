@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from src.callbacks.checkpoint_archive import (
+from src.checkpoints.archive import (
     Refused,
     Storage,
     Storages,
@@ -35,7 +35,7 @@ from src.callbacks.checkpoint_archive import (
     members_of,
     read_member,
 )
-from src.callbacks.plain_tree import check_plain_tree
+from src.checkpoints.plain_tree import check_plain_tree
 
 # What a damaged or a foreign file raises. `Refused` is an UnpicklingError too.
 BROKEN = (

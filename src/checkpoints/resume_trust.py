@@ -8,6 +8,7 @@ imported, or looked up elsewhere, has to stand in the user's own configs or comm
 from __future__ import annotations
 
 import inspect
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,8 @@ from src.utils.errors import ConfigError
 
 MAX_BYTES = 4 * 2**20  # of a config's file
 FORMER_TRAINER = "lightning.pytorch.trainer.Trainer"  # of runs from before src.utils.trainer
+# Classes that lay elsewhere when earlier runs began.
+MOVED = {"src.callbacks.checkpoint_io.": "src.checkpoints.checkpoint_io."}
 AGAIN = "a run's folder is not trusted with it. Say it again on the command line, or start anew"
 _REFERENCE = re.compile(r"\$\{[\w.\[\]]+\}")  # to another key; a resolver has a colon
 
@@ -48,7 +51,9 @@ def load_yaml(path: Path) -> Any:
         tokens = yaml.scan(text, Loader=yaml.SafeLoader)
         if any(isinstance(token, yaml.AliasToken) for token in tokens):
             raise ConfigError(f"{path} has YAML aliases; Hydra writes none")
-        return OmegaConf.to_container(OmegaConf.load(path))
+        for former, present in MOVED.items():
+            text = text.replace(f"{TARGET}: {former}", f"{TARGET}: {present}")
+        return OmegaConf.to_container(OmegaConf.load(io.StringIO(text)))
     except (yaml.YAMLError, OmegaConfBaseException, UnicodeError, RecursionError, OSError) as error:
         reason = str(error).partition("\n")[0]
         raise ConfigError(f"{path} is no config as Hydra writes it: {reason}") from error

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from src.callbacks.checkpoint_archive import Refused
+from src.checkpoints.archive import Refused
 
 MAX_DEPTH = 64  # of containers in containers
 _CONTAINERS = (dict, OrderedDict, Counter, list, tuple)

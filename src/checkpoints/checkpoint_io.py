@@ -1,6 +1,5 @@
 """Checkpoints that are either whole or not there, and that never run code when read."""
 
-import os
 import re
 import shutil
 import zipfile
@@ -14,9 +13,10 @@ import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.fabric.utilities.apply_func import apply_to_collection
 
-from src.callbacks.checkpoint_archive import Refused
-from src.callbacks.checkpoint_reader import BROKEN, DTYPES, read_saved
+from src.checkpoints.archive import Refused
+from src.checkpoints.reader import BROKEN, DTYPES, read_saved
 from src.utils.errors import CheckpointError
+from src.vimh.atomic import whole_file
 from src.vimh.disk import cannot_write
 
 _CHUNK_BYTES = 1 << 20
@@ -55,27 +55,22 @@ class AtomicCheckpointIO(CheckpointIO):
         if storage_options is not None:
             raise CheckpointError("storage_options are not taken: checkpoints are local files")
         target = _local(path)
-        # A fixed name: what a kill leaves behind is overwritten by the next save of this target.
-        temporary = target.with_name(f".{target.name}.tmp")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            written = _write(checkpoint, temporary)
-            if _checksum(temporary) != written:
-                raise CheckpointError(
-                    f"{target}: what was written reads back differently; the disk or its file "
-                    "system is at fault. The checkpoint was not replaced."
-                )
-            if not _is_plain(checkpoint):
-                _check_loads_safely(temporary, target)
-            temporary.replace(target)
-            _sync_folder(target.parent)
+            with whole_file(target) as temporary:
+                written = _write(checkpoint, temporary)
+                if _checksum(temporary) != written:
+                    raise CheckpointError(
+                        f"{target}: what was written reads back differently; the disk or its file "
+                        "system is at fault. The checkpoint was not replaced."
+                    )
+                if not _is_plain(checkpoint):
+                    _check_loads_safely(temporary, target)
         except OSError as error:
             raise CheckpointError(
                 f"{cannot_write(target, error)} by paths.log_dir=...; an earlier checkpoint there "
                 "is untouched"
             ) from error
-        finally:
-            _remove_leftover(temporary)
 
     def load_checkpoint(
         self,
@@ -191,7 +186,7 @@ class _SummingFile:
 
 
 def _write(checkpoint: dict[str, Any], path: Path) -> tuple[int, int]:
-    """Writes and syncs; returns the checksum and the number of bytes that went out."""
+    """Writes; returns the checksum and the number of bytes that went out."""
     with path.open("wb") as file:
         summing = _SummingFile(file)
         try:
@@ -201,8 +196,6 @@ def _write(checkpoint: dict[str, Any], path: Path) -> tuple[int, int]:
             if summing.error is not None:
                 raise summing.error from error
             raise
-        file.flush()
-        os.fsync(file.fileno())
         return summing.checksum, summing.num_bytes
 
 
@@ -247,26 +240,6 @@ def _check_loads_safely(temporary: Path, target: Path) -> None:
             f"{target}: not written, since it could not be resumed from: {_reason(error)}. Keep to "
             "tensors and plain containers."
         ) from error
-
-
-def _remove_leftover(temporary: Path) -> None:
-    try:
-        temporary.unlink(missing_ok=True)
-    except OSError:
-        # Where a folder became read-only, the failed save has been reported already.
-        if temporary.exists() and os.access(temporary.parent, os.W_OK):
-            raise
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a rename durable. Windows has no such call, and renames there need none."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _local(path: str | Path) -> Path:
