@@ -73,9 +73,9 @@ class BareLoop:
         datamodule.setup("fit")
         batches = [preparation.prepare_batch(raw) for raw in datamodule.train_dataloader()]
         self.images = torch.cat([batch.images for batch in batches])
-        self.labels = {
-            name: torch.cat([batch.labels[name] for batch in batches]) for name in self.model.heads
-        }
+        values = torch.cat([batch.values for batch in batches])
+        heads = self.model.heads.items()
+        self.labels = {name: head.target(values[:, k]) for k, (name, head) in enumerate(heads)}
         arguments: dict[str, Any] = {}
         if plain:
             self.model.net.to(memory_format=torch.contiguous_format)

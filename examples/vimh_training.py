@@ -81,7 +81,6 @@ def make_model(data: VIMHDataModule) -> MultiheadLitModule:
         auxiliary_input_size=preparation.auxiliary_size,
         **SimpleCNN.image_arguments(preparation.image_shape),
     )
-    data.target_kinds = {p.name: "value" for p in parameters}  # labels as numbers in 0...1
     return MultiheadLitModule(
         net=net,
         optimizer=partial(torch.optim.AdamW, lr=0.003),

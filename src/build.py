@@ -132,6 +132,7 @@ def build_from(
         compile=settings.compile,
         output_mode=output_mode,
         head_margin=settings.head_margin,
+        target_width=settings.target_width,
         parameters=parameters,
         preparation=preparation,
         scheduler_monitor=settings.scheduler_monitor,
@@ -228,7 +229,7 @@ def _check_size(
 
 
 def fit_data_to_model(datamodule: VIMHDataModule, model: MultiheadLitModule) -> None:
-    """Checks that the data have the model's heads, and has labels made as its losses want them.
+    """Checks that the data have the model's heads.
 
     Raises:
         ConfigError: If the data set's parameters are not those the model was built for.
@@ -254,7 +255,6 @@ def fit_data_to_model(datamodule: VIMHDataModule, model: MultiheadLitModule) -> 
                 f"The model reads {name} with (min, max, step, kind) = {ours}, but the data set "
                 f"{datamodule.data_dir} has {theirs}: name another one with data.data_dir=..."
             )
-    datamodule.target_kinds = {name: head.loss.target for name, head in model.heads.items()}
 
 
 def build_evaluation_data(

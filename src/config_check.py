@@ -32,7 +32,7 @@ from src.utils.trainer import make_trainer
 __all__ = ["EvalConfig", "ExportConfig", "PredictConfig", "TrainConfig", "check_config"]
 
 # Arguments of the module that are objects; a config says them in other ways.
-OBJECTS = ("criteria", "parameters", "preparation", "provenance")
+OBJECTS = ("criteria", "parameters", "preparation", "provenance", "target_width")
 MAKE_TRAINER = f"{make_trainer.__module__}.{make_trainer.__name__}"
 # Of the trainer: other keys of the config say them.
 TRAINER_OBJECTS = ("callbacks", "logger")

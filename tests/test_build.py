@@ -33,13 +33,14 @@ def test_data_set_decides_heads_shapes_and_weights(config) -> None:
     assert model.net.image_shape == (3, 32, 32)
     assert model.net.output_mode == "regression"
     assert model.net.heads_config == {"note_velocity": 1, "log10_decay_time": 1}
-    assert built.datamodule.target_kinds == {"note_velocity": "value", "log10_decay_time": "value"}
+    assert {head.loss.target for head in model.heads.values()} == {"value"}
 
 
 def test_loss_on_the_command_line_follows_through_to_network_and_labels(config) -> None:
     built = build(config("experiment=avix_cnn_72dss_jnd_dg_hybrid", "loss=ce"))
     assert built.model.net.heads_config == {"note_velocity": 3, "log10_decay_time": 24}
-    assert built.datamodule.target_kinds["note_velocity"] == "index"
+    target = built.model.heads["note_velocity"].target(torch.tensor([0.0, 1.0]))
+    assert target.tolist() == [0, 2]
 
 
 def test_one_loss_weight_can_be_set_and_the_other_is_derived(config) -> None:

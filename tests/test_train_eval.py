@@ -135,7 +135,7 @@ def test_baselines_are_measured_on_the_samples_that_the_network_was(
     data = found["datamodule"]
     decay = {
         split: np.concatenate(
-            [raw.scalars[:, 3].double().numpy() for raw in data.raw_batches(split)]
+            [raw.values[:, 1].double().numpy() for raw in data.raw_batches(split)]
         )
         for split in ("train", "test")
     }

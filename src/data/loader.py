@@ -16,7 +16,7 @@ from jaxtyping import Int64
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from src.data.batch import IndexBatch, RawBatch
+from src.inputs.batch import IndexBatch, RawBatch
 from src.utils.errors import ConfigError
 
 WINDOW_BLOCKS = 64  # of a block shuffle: batches are drawn from so many blocks at a time
@@ -291,11 +291,7 @@ class StatefulLoader(DataLoader):
 def _pinned(batch: RawBatch | IndexBatch) -> RawBatch | IndexBatch:
     if isinstance(batch, IndexBatch):
         return batch
-    return RawBatch(
-        batch.images.pin_memory(),
-        {name: label.pin_memory() for name, label in batch.labels.items()},
-        batch.scalars.pin_memory(),
-    )
+    return RawBatch(*(part.pin_memory() for part in batch))
 
 
 def index_tensor(indices: Int64[np.ndarray, "B"] | Tensor) -> Int64[Tensor, "B"]:

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict  # pydantic reads typing's only from Pyt
 
 from src.data import features
 from src.data.augmentation import Augmentation
-from src.data.batch import Batch, RawBatch
+from src.inputs.batch import Batch, RawBatch
 from src.schema.bounds import OptionalSize, Positive, Size
 from src.synth import channels
 from src.utils.errors import ConfigError
@@ -235,9 +235,9 @@ class Preparation(nn.Module):
         return prepared, (raw - self.auxiliary_mean) / self.auxiliary_deviation
 
     def prepare_batch(self, raw: RawBatch) -> Batch:
-        """Prepare what the loader gives; labels pass through."""
-        images, auxiliary = self(self.augment(raw.images), raw.scalars[:, :2])
-        return Batch(images, raw.labels, auxiliary, raw.scalars[:, 2:])
+        """Prepare what the loader gives; values pass through."""
+        images, auxiliary = self(self.augment(raw.images), raw.scale_factors)
+        return Batch(images, raw.values, auxiliary)
 
     def _images(self, images: UInt8[Tensor, "B C H W"]) -> Float[Tensor, "B D H W"]:
         """Bytes to 0…1, with the derived channels, and of all these the selected ones."""

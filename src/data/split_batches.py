@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from src.data.batch import IndexBatch, RawBatch
 from src.data.loader import index_tensor
 from src.data.stores import Store
+from src.inputs.batch import IndexBatch, RawBatch
 
 Transform = Callable[[Tensor], Tensor]
 

@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from src.data.batch import RawBatch
-from src.data.labels import LabelTables
+from src.inputs.batch import RawBatch
 from src.vimh.records import Records
 
 Residency = Literal["disk", "ram", "device"]
@@ -33,7 +32,7 @@ class Store(Protocol):
         ...
 
     def gather(self, indices: Int64[Tensor, "B"]) -> RawBatch:
-        """A batch, with finished labels."""
+        """A batch."""
         ...
 
 
@@ -42,12 +41,10 @@ class DiskStore:
 
     Args:
         records: opened files, whose samples are numbered through.
-        tables: what makes labels of bytes.
     """
 
-    def __init__(self, records: Sequence[Records], tables: LabelTables) -> None:
+    def __init__(self, records: Sequence[Records]) -> None:
         self.records = tuple(records)
-        self.tables = tables
         self._starts = np.cumsum([0, *(len(r) for r in self.records)])
 
     def __len__(self) -> int:
@@ -56,10 +53,8 @@ class DiskStore:
     def gather(self, indices: Int64[Tensor, "B"]) -> RawBatch:
         """Read the samples `indices`, in this order."""
         images, q, scale = self.read(indices.numpy())
-        scalars = np.concatenate([scale, q.astype(np.float32) / np.float32(255.0)], axis=1)
-        q_BP, scalars_BS = torch.from_numpy(q), torch.from_numpy(scalars)
-        labels = self.tables.assemble(self.tables.indices(q_BP), scalars_BS[:, 2:], q_BP)
-        return RawBatch(torch.from_numpy(images), labels, scalars_BS)
+        values = torch.from_numpy(q) / 255.0
+        return RawBatch(torch.from_numpy(images), values, torch.from_numpy(scale))
 
     def read(
         self, indices: Int64[np.ndarray, "B"]
@@ -84,8 +79,7 @@ class DiskStore:
 class MemoryStore:
     """Holds all samples in memory, on the CPU or on the training device.
 
-    A batch is then one `index_select` for the images and one each for the scalars and the
-    labels, which are looked up once, when the store is made.
+    A batch is then one `index_select` each for the images, the values and the scale factors.
 
     Args:
         disk: the files to read.
@@ -96,10 +90,8 @@ class MemoryStore:
         device = torch.device(device)
         images, q, scale = _read_all(disk)
         self.images = images.to(device)
-        self.tables = disk.tables.to(device)
-        self._q = q.to(device)
-        self._scalars = torch.cat([scale.to(device), self._q / 255.0], dim=1)
-        self._indices = self.tables.indices(self._q)
+        self._values = q.to(device) / 255.0
+        self._scale_factors = scale.to(device)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -107,11 +99,8 @@ class MemoryStore:
     def gather(self, indices: Int64[Tensor, "B"]) -> RawBatch:
         """Pick the samples `indices`, in this order; they may be on another device."""
         indices = indices.to(self.images.device, non_blocking=True)
-        scalars = self._scalars.index_select(0, indices)
-        q = self._q.index_select(0, indices) if self.tables.needs_bytes else None
-        own = self._indices.index_select(1, indices)
-        labels = self.tables.assemble(own, scalars[:, 2:], q)
-        return RawBatch(self.images.index_select(0, indices), labels, scalars)
+        parts = (self.images, self._values, self._scale_factors)
+        return RawBatch(*(part.index_select(0, indices) for part in parts))
 
 
 def _read_all(disk: DiskStore) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -14,10 +14,8 @@ from lightning.pytorch.loops.progress import _ProcessedTracker
 
 from src.data import splits
 from src.data.arguments import MAX_SEED, at_least, one_of, whole
-from src.data.batch import IndexBatch, RawBatch
 from src.data.dataset_files import DatasetFiles
 from src.data.features import AUXILIARY_FEATURES, check_dataset_levels, check_levels
-from src.data.labels import LabelTables
 from src.data.loader import EpochOrder, OrderedBatches, StatefulLoader
 from src.data.preparation import (
     MAX_FIT_SAMPLES,
@@ -36,6 +34,7 @@ from src.data.stores import (
     resolve_block_size,
     resolve_residency,
 )
+from src.inputs.batch import IndexBatch, RawBatch
 from src.schema.bounds import Count, NonNegative, OneOf, Seed, Share, Text
 from src.synth.channels import FEATURE_TYPES
 from src.utils.errors import ConfigError
@@ -68,7 +67,7 @@ class VIMHDataModule(LightningDataModule):
         train_transform: makes uint8 training images (B, C, H, W) of such; None: nothing. Random
             numbers drawn from torch inside are seeded by the batch's own samples.
         val_transform, test_transform: the same for validation and testing.
-        target_width: standard deviation of soft targets in classes; 0: none.
+        target_width: standard deviation of soft targets in classes, which the heads make; 0: none.
         train_val_test_split: shares of both files together; without `use_random_split` the
             second one is validation's share of the train file.
         use_random_split: split both files at random; False: the files' own split.
@@ -90,8 +89,6 @@ class VIMHDataModule(LightningDataModule):
         ConfigError: An argument is not what it can be.
 
     Attributes:
-        target_kinds: what each head's loss wants, "index", "distribution" or "value", set by the
-            build function; None: indices, or distributions with a `target_width`.
         order_seed: seeds the order of training samples; None: the global seed
             (`seed_everything`), or `seed` where there is none.
     """
@@ -146,12 +143,11 @@ class VIMHDataModule(LightningDataModule):
             whole("shuffle_block", shuffle_block, 0)
         self.shuffle_block = shuffle_block
         self._check_combinations()
-        self.target_kinds: Mapping[str, str] | None = None
         self.order_seed: int | None = None
         self._splits: Splits | None = None
         self._store: Store | None = None
+        self._store_device: torch.device | None = None
         self._on_device = False
-        self._made_for: tuple[Any, ...] | None = None
         self._device_store: MemoryStore | None = None
 
     def _check_combinations(self) -> None:
@@ -291,8 +287,7 @@ class VIMHDataModule(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Open the data set, split it and bring it to where it will live. Once for all stages."""
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        kinds = None if self.target_kinds is None else dict(self.target_kinds)
-        if self._made_for == (kinds, device):
+        if self._store is not None and self._store_device == device:
             return
         check_dataset_levels(self.preparation_arguments["auxiliary_features"], self.opened)
         disk = self._disk_store()
@@ -303,12 +298,11 @@ class VIMHDataModule(LightningDataModule):
         self._on_device = residency == "device"
         self._store = MemoryStore(disk) if residency == "ram" else disk
         self._device_store = None
-        self._made_for = (kinds, device)
+        self._store_device = device
         self._log_splits()
 
     def _disk_store(self) -> DiskStore:
-        tables = LabelTables(self.metadata.parameters, self.target_kinds, self.target_width)
-        return DiskStore((self.opened.train, self.opened.test), tables)
+        return DiskStore((self.opened.train, self.opened.test))
 
     def _log_splits(self) -> None:
         sizes = self.splits.sizes
@@ -421,8 +415,4 @@ class VIMHDataModule(LightningDataModule):
             return super().transfer_batch_to_device(batch, device, dataloader_idx)
         if batch.images.device == device:
             return batch
-        return RawBatch(
-            batch.images.to(device, non_blocking=True),
-            {name: label.to(device, non_blocking=True) for name, label in batch.labels.items()},
-            batch.scalars.to(device, non_blocking=True),
-        )
+        return RawBatch(*(part.to(device, non_blocking=True) for part in batch))

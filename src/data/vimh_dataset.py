@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from src.data.batch import Labels, RawBatch, Sample
 from src.data.features import check_levels
-from src.data.labels import LabelTables
 from src.data.loader import index_tensor
 from src.data.preparation import MAX_FIT_SAMPLES, FeatureConfig, Preparation
 from src.data.stores import DiskStore
+from src.inputs.batch import RawBatch, Sample
+from src.inputs.targets import TargetKind, target_kind, targets
 from src.utils.errors import ConfigError
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import MAX_BYTE, ParameterSpace
@@ -77,8 +77,9 @@ class VIMHDataset(Dataset[Sample]):
         self.target_transform = target_transform
         self.metadata = Metadata.load(self.data_path)
         self.records = Records.open(self._file(), self.metadata, check=validate)
-        self.tables = LabelTables(self.metadata.parameters, target_kinds, target_width)
-        self._store = DiskStore((self.records,), self.tables)
+        self.target_width = float(target_width)
+        self.target_kinds = self._kinds(target_kinds or {})
+        self._store = DiskStore((self.records,))
         self.preparation = Preparation(
             self.metadata,
             feature_types=feature_types,
@@ -87,6 +88,17 @@ class VIMHDataset(Dataset[Sample]):
             channel_selection=channel_selection,
         )
         self._fit()
+
+    def _kinds(self, asked: Mapping[str, str]) -> dict[str, TargetKind]:
+        if unknown := sorted(asked.keys() - self.parameters.keys()):
+            raise ConfigError(
+                f"target_kinds names {', '.join(unknown)}, but the data set's parameters are "
+                f"{', '.join(self.parameters)}"
+            )
+        return {
+            name: target_kind(parameter, asked.get(name, "index"), self.target_width)
+            for name, parameter in self.parameters.items()
+        }
 
     def _file(self) -> Path:
         """The binary file; the pickled one where there is no other."""
@@ -115,17 +127,18 @@ class VIMHDataset(Dataset[Sample]):
         image: Any = batch.images[0]
         return Sample(
             image if self.transform is None else self.transform(image),
-            self._labels(batch.labels) if self.target_transform is None else self._target(place),
+            self._labels(batch.values[0]) if self.target_transform is None else self._target(place),
             None if batch.auxiliary is None else batch.auxiliary[0],
         )
 
-    def _labels(self, labels: Labels) -> dict[str, Any]:
+    def _labels(self, values: Float[Tensor, " P"]) -> dict[str, Any]:
         """The labels of one sample, numbers where they are numbers."""
-        kinds = self.tables.kinds
-        return {
-            name: label[0] if kinds[name] == "distribution" else label[0].item()
-            for name, label in labels.items()
-        }
+        labels = {}
+        for (name, parameter), value in zip(self.parameters.items(), values, strict=True):
+            kind = self.target_kinds[name]
+            (label,) = targets(value[None], parameter, kind, self.target_width)
+            labels[name] = label if kind == "distribution" else label.item()
+        return labels
 
     def _target(self, place: int) -> Any:
         """What `target_transform` makes of a sample's bytes, with the bytes in it as labels.
@@ -148,7 +161,7 @@ class VIMHDataset(Dataset[Sample]):
                     f"{MAX_BYTE}, as it was given ({asked[name]})"
                 )
             bytes_P[self.parameters.names.index(name)] = int(value)
-        labels = self._labels(self.tables.finish(bytes_P[None]))
+        labels = self._labels(bytes_P / 255.0)
         return returned | {name: labels[name] for name in changed}
 
     def gather(self, indices: Int64[np.ndarray, "B"] | Int64[Tensor, "B"]) -> RawBatch:
@@ -158,7 +171,7 @@ class VIMHDataset(Dataset[Sample]):
             indices: samples of this file, in the order wanted.
 
         Returns:
-            uint8 images, finished labels, and the scalars (scale factors and `q/255`).
+            uint8 images, normalised values and scale factors.
         """
         return self._store.gather(index_tensor(indices))
 

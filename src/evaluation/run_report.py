@@ -24,7 +24,7 @@ from src.evaluation.report import (
     rows_as_json,
     write_metrics,
 )
-from src.evaluation.split_predictions import stored_values
+from src.inputs.targets import exact
 from src.utils.rich_utils import plain_console
 from src.utils.words import path_word, shell_word, shown_path
 from src.vimh.parameters import ParameterSpace
@@ -217,7 +217,7 @@ def split_arrays(
     for raw in datamodule.raw_batches(split, limit=limit):
         batch = preparation.prepare_batch(raw)
         images.append(batch.images.flatten(1).numpy())
-        values.append(stored_values(batch.values.numpy()))
+        values.append(exact(batch.values).numpy())
         if batch.auxiliary is not None:
             auxiliary.append(batch.auxiliary.numpy())
     codec = ParameterSpace(model.parameters_by_head.values()).codec

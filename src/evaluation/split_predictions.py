@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float64, UInt8
 
 from src.data.preparation import Preparation
+from src.inputs.targets import exact
 from src.vimh.parameters import ParameterSpace
 
 if TYPE_CHECKING:
@@ -56,26 +57,18 @@ def predict_split(
     """
     preparation = model.preparation
     assert isinstance(preparation, Preparation)
-    images, stored, predicted = [], [], []
+    codec = ParameterSpace(model.parameters_by_head.values()).codec
+    images, true, predicted = [], [], []
     for raw in datamodule.raw_batches(split, limit=limit):
-        pixels, scalars = raw.images.to(model.device), raw.scalars.to(model.device)
-        values = model.predict(*preparation(pixels, scalars[:, :2]))
+        pixels, scale = raw.images.to(model.device), raw.scale_factors.to(model.device)
+        values = model.predict(*preparation(pixels, scale))
         images.append(raw.images.cpu().numpy())
-        stored.append(stored_values(raw.scalars[:, 2:].cpu().numpy()))
+        true.append(codec.denormalise(exact(raw.values.cpu()).numpy()))
         predicted.append(torch.stack(list(values.values()), dim=1).cpu().double().numpy())
     if not images:
         return None
-    codec = ParameterSpace(model.parameters_by_head.values()).codec
     return SplitPredictions(
         np.concatenate(images),
-        codec.denormalise(np.concatenate(stored)),
+        np.concatenate(true),
         np.concatenate(predicted),
     )
-
-
-def stored_values(normalised: np.ndarray) -> Float64[np.ndarray, "N P"]:
-    """``q/255`` in float64 of the same in float32.
-
-    An error of exactly one step is not to be decided by rounding.
-    """
-    return np.round(normalised.astype(np.float64) * 255.0) / 255.0

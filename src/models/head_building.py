@@ -101,6 +101,7 @@ def build_heads(
     weights: Mapping[str, float | int | None] | None,
     margin: float | int,
     output_mode: str,
+    target_width: float | int,
 ) -> list[ParameterHead]:
     """The heads, checked against one another and against the network.
 
@@ -112,6 +113,7 @@ def build_heads(
             :func:`~src.models.losses.derive_loss_weights`.
         margin: Spread of sigmoid outputs; see :class:`ParameterHead`.
         output_mode: "classification" or "regression".
+        target_width: Of soft targets, in classes.
 
     Raises:
         ValueError: If heads, losses, weights and network disagree; names the head.
@@ -136,9 +138,8 @@ def build_heads(
         if isinstance(net, MultiheadNetwork):
             _check_outputs(net, parameter, loss)
         weight = given.get(parameter.name, derived[parameter.name])
-        heads.append(
-            ParameterHead(parameter, loss, weight, margin, in_units=parameter.name in in_units)
-        )
+        own = parameter.name in in_units
+        heads.append(ParameterHead(parameter, loss, weight, margin, own, target_width))
     return heads
 
 

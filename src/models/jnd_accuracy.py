@@ -7,19 +7,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torchmetrics import Metric
 
+from src.inputs.targets import widest_float
 from src.vimh.parameters import Parameter
-
-# Devices that cannot hold float64; figures there are float32.
-WITHOUT_FLOAT64 = {"mps"}
-
-
-def widest_float(device: torch.device) -> torch.dtype:
-    """float64, or float32 where the device has no float64.
-
-    The slack of one millionth of a step that :meth:`Parameter.tolerance` grants is less than the
-    rounding of a float32 once the range holds more than some tens of steps.
-    """
-    return torch.float32 if device.type in WITHOUT_FLOAT64 else torch.float64
 
 
 def within_jnd(

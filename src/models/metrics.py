@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torchmetrics import Metric
 
-from src.models.jnd_accuracy import widest_float
+from src.inputs.targets import widest_float
 from src.utils.errors import ConfigError
 from src.vimh.codec import Codec
 from src.vimh.parameters import Parameter, ParameterSpace

@@ -18,6 +18,8 @@ from src.checkpoints.random_states import (
     restore_random_states,
 )
 from src.checkpoints.resumed_state import check_optimizers, check_resumed
+from src.inputs.batch import Batch, RawBatch
+from src.inputs.targets import exact
 from src.models.components.network import MultiheadNetwork
 from src.models.head_building import (
     build_heads,
@@ -27,7 +29,6 @@ from src.models.head_building import (
     gives_logits,
     parameters_of,
 )
-from src.models.jnd_accuracy import widest_float
 from src.models.metrics import DIRECTIONS, Direction, ParameterMetrics
 from src.models.parameter_head import ParameterHead
 from src.models.stage_metrics import StageMetrics, StepOutputs, StepResult
@@ -76,6 +77,7 @@ class MultiheadLitModule(LightningModule):
         output_mode: "classification" or "regression": what the network was built for. It has to
             agree with every head's loss.
         head_margin: Spread of sigmoid outputs; see :class:`ParameterHead`.
+        target_width: Standard deviation of the soft targets that heads make, in classes; 0: none.
         parameters: The parameters of the heads. None: classes 0...K-1 as the network has them,
             or values in its ``parameter_ranges``.
         preparation: Bytes to float images and auxiliary features, on the device
@@ -103,6 +105,7 @@ class MultiheadLitModule(LightningModule):
         output_mode: Annotated[str, OneOf(OUTPUT_MODES)] = "classification",
         *,
         head_margin: Margin = 0.0,
+        target_width: NonNegative = 0.0,
         parameters: Sequence[Parameter] | None = None,
         preparation: nn.Module | None = None,
         scheduler_monitor: Text = "val/loss",
@@ -139,6 +142,7 @@ class MultiheadLitModule(LightningModule):
                 loss_weights,
                 head_margin,
                 output_mode,
+                target_width,
             )
         )
         metrics = ParameterMetrics(parameters, with_accuracy=output_mode == "classification")
@@ -229,17 +233,18 @@ class MultiheadLitModule(LightningModule):
         """Forward, loss and decoding of one batch.
 
         Args:
-            batch: ``(images, labels, auxiliary, values)``, or a plain ``(images, labels)`` or
-                ``(images, labels, auxiliary)``, whose values are the class centres. ``labels`` is
-                a dict by head, or a tensor where there is one head; ``values`` (B, P) is
-                normalised to 0...1 in the heads' order.
+            batch: A :class:`~src.inputs.batch.Batch`; or plain ``(images, labels)`` or ``(images,
+                labels, auxiliary)``, whose values are the class centres, or the same with
+                ``values``. ``labels`` is a dict by head, or a tensor where there is one head;
+                ``values`` (B, P) is normalised to 0...1 in the heads' order.
         """
         return self._decoded(self._step_outputs(batch))
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Bytes become float and features are derived here: per batch, on the device."""
-        if self.preparation is None or batch[0].is_floating_point():
+        if not isinstance(batch, RawBatch):
             return batch
+        assert self.preparation is not None, "batches of bytes need a preparation"
         prepare: Callable[[Any], Any] = self.preparation.prepare_batch  # type: ignore[assignment]
         return prepare(batch)
 
@@ -350,8 +355,13 @@ class MultiheadLitModule(LightningModule):
             self._random_states = None
 
     def _step_outputs(self, batch: Sequence[Any]) -> StepOutputs:
-        images, labels, auxiliary, values = (*batch, None, None)[:4]
-        labels = self._by_head(labels, "labels")
+        if isinstance(batch, Batch):
+            images, values, auxiliary = batch
+            columns = zip(self.heads.items(), values.unbind(1), strict=True)
+            labels = {name: head.target(column) for (name, head), column in columns}
+        else:
+            images, labels, auxiliary, values = (*batch, None, None)[:4]
+            labels = self._by_head(labels, "labels")
         outputs = self(images, auxiliary)
         losses = [head(outputs[name], labels[name]) for name, head in self.heads.items()]
         loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
@@ -379,12 +389,10 @@ class MultiheadLitModule(LightningModule):
         if step.values is None:
             targets = {n: head.values_of(step.labels[n]) for n, head in self.heads.items()}
         else:
-            # Back to the byte: an error of exactly one step is not to be decided by rounding.
-            values = step.values.to(widest_float(step.values.device))
-            stored = (values * 255).round() / 255
+            columns = exact(step.values).unbind(1)
             targets = {
-                name: head.parameter.codec.denormalise(stored[:, column])
-                for column, (name, head) in enumerate(self.heads.items())
+                name: head.parameter.codec.denormalise(column)
+                for (name, head), column in zip(self.heads.items(), columns, strict=True)
             }
         return StepResult(step.loss, predictions, targets)
 

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from src.inputs.targets import target_kind, targets
 from src.models.losses import HeadLoss
 from src.vimh.parameters import Parameter
 
@@ -27,6 +28,7 @@ class ParameterHead(nn.Module):
         in_units: Whether the network's sigmoid output comes in the parameter's unit (its
             ``parameter_ranges``). The loss and the margin see it in 0...1 all the same, so that
             learning does not depend on it.
+        target_width: Standard deviation of soft targets, in classes; 0: none.
 
     Raises:
         ValueError: If the weight is not positive and finite or the margin is negative.
@@ -39,6 +41,7 @@ class ParameterHead(nn.Module):
         weight: float | int = 1.0,
         margin: float | int = 0.0,
         in_units: bool = False,
+        target_width: float | int = 0.0,
     ) -> None:
         super().__init__()
         if not 0 <= weight < float("inf"):
@@ -52,6 +55,7 @@ class ParameterHead(nn.Module):
         self.weight = float(weight)
         self.margin = float(margin) if loss.activation == "sigmoid" else 0.0
         self.in_units = in_units
+        self.target_width = float(target_width)
 
     @property
     def num_outputs(self) -> int:
@@ -68,6 +72,15 @@ class ParameterHead(nn.Module):
         """
         loss = self.loss(self._for_loss(outputs), target)
         return loss if self.weight == 1.0 else self.weight * loss
+
+    def target(self, values: Float[Tensor, " B"]) -> Tensor:
+        """What the loss wants of values normalised to 0...1.
+
+        Raises:
+            ConfigError: If it wants distributions, and there are none of this parameter.
+        """
+        kind = target_kind(self.parameter, self.loss.target, self.target_width)
+        return targets(values, self.parameter, kind, self.target_width)
 
     @torch.no_grad()
     def decode(self, outputs: Float[Tensor, "B K"]) -> Float[Tensor, " B"]:

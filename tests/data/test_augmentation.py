@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from src.data.augmentation import Augmentation
-from src.data.batch import RawBatch
 from src.data.preparation import Preparation
+from src.inputs.batch import RawBatch
 from src.utils.errors import ConfigError
 from src.vimh.metadata import Metadata
 
@@ -27,7 +27,7 @@ def metadata(**keys) -> Metadata:
 
 
 def raw(images: torch.Tensor) -> RawBatch:
-    return RawBatch(images, {}, torch.zeros(len(images), 3))
+    return RawBatch(images, torch.zeros(len(images), 1), torch.zeros(len(images), 2))
 
 
 def all_crops(image: torch.Tensor, pad: int, flip: bool) -> list[torch.Tensor]:

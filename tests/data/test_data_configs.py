@@ -102,7 +102,8 @@ def test_on_the_fly_channels_are_those_of_generating(vimh_dir: Path) -> None:
         for kind in ("normalized", "features_normalized")
     )
     (ours,), (theirs,) = (list(data.raw_batches("train")) for data in (derived, made))
-    assert torch.equal(ours.scalars, theirs.scalars)
+    assert torch.equal(ours.values, theirs.values)
+    assert torch.equal(ours.scale_factors, theirs.scale_factors)
     ours_BCHW = derived.build_preparation().prepare_batch(ours).images
     theirs_BCHW = made.build_preparation().prepare_batch(theirs).images
     envelopes = (ours_BCHW - theirs_BCHW)[:, 1:].abs()
@@ -119,11 +120,11 @@ def test_both_grids_give_the_decay_time_within_a_tenth_of_a_step(vimh_dir: Path)
         preparation = data.build_preparation()
         decay = data.metadata.parameters["log10_decay_time"]
         for raw in data.raw_batches("train"):
-            true = decay.min + decay.range * raw.scalars[:, 3]
-            found = preparation.raw_auxiliary(raw.images, raw.scalars[:, :2])[:, 0]
+            true = decay.min + decay.range * raw.values[:, 1]
+            found = preparation.raw_auxiliary(raw.images, raw.scale_factors)[:, 0]
             assert (found - true).abs().max() < 0.1 * decay.step
-            loud = preparation.raw_auxiliary(raw.images, raw.scalars[:, :2])[:, 4]
-            assert torch.equal(loud, raw.scalars[:, 1])
+            loud = preparation.raw_auxiliary(raw.images, raw.scale_factors)[:, 4]
+            assert torch.equal(loud, raw.scale_factors[:, 1])
 
 
 @pytest.mark.usefixtures("config_dir")

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from src.data.batch import RawBatch
 from src.data.loader import WINDOW_BLOCKS, EpochOrder, OrderedBatches, StatefulLoader
+from src.inputs.batch import RawBatch
 from src.utils.errors import ConfigError
 
 

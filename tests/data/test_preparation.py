@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from src.data.batch import RawBatch
 from src.data.features import decay_from_image, to_db
 from src.data.preparation import Preparation, select_channels
+from src.inputs.batch import RawBatch
 from src.synth import channels
 from src.utils.errors import ConfigError
 from src.vimh.metadata import Metadata
@@ -180,15 +180,13 @@ def test_a_constant_feature_is_only_centred() -> None:
     torch.testing.assert_close(auxiliary, torch.ones(5, 1))
 
 
-def test_a_prepared_batch_carries_labels_and_values() -> None:
+def test_a_prepared_batch_carries_the_values() -> None:
     images, scale = samples()
-    scalars = torch.cat([scale, torch.rand(5, 1)], dim=1)
-    labels = {"p": torch.arange(5)}
+    values = torch.rand(5, 1)
     batch = Preparation(metadata())(images, scale)[0]
-    prepared = Preparation(metadata()).prepare_batch(RawBatch(images, labels, scalars))
+    prepared = Preparation(metadata()).prepare_batch(RawBatch(images, values, scale))
     assert torch.equal(prepared.images, batch)
-    assert prepared.labels is labels
-    assert torch.equal(prepared.values, scalars[:, 2:])
+    assert prepared.values is values
     assert prepared.auxiliary is None
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from src.data.batch import IndexBatch, RawBatch
 from src.data.vimh_datamodule import VIMHDataModule
+from src.inputs.batch import IndexBatch, RawBatch
 from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
 from src.vimh.records import open_dataset
@@ -150,15 +150,14 @@ def test_it_says_what_a_model_looks_like(folder: Path) -> None:
     assert data.image_shape == (2, 4, 6)
 
 
-def test_batches_have_what_each_loss_wants(folder: Path) -> None:
-    data = VIMHDataModule(folder, target_width=1)
-    data.target_kinds = {"note_velocity": "value", "log10_decay_time": "index"}
+def test_a_batch_has_each_parameters_value(folder: Path) -> None:
+    data = VIMHDataModule(folder)
     batch = next(iter(data.train_dataloader()))
     assert isinstance(batch, RawBatch)
-    assert torch.equal(batch.labels["note_velocity"], batch.scalars[:, 2])
-    assert batch.labels["log10_decay_time"].shape == (35, 24)
-    data.target_kinds = None
-    assert next(iter(data.val_dataloader())).labels["note_velocity"].shape == (10, 3)
+    assert batch.values.shape == (35, 2)
+    stored = np.concatenate([data.opened.train.labels[:], data.opened.test.labels[:]])
+    rows = {tuple(row) for row in stored.tolist()}
+    assert {tuple(row) for row in (batch.values * 255).round().int().tolist()} <= rows
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -171,8 +170,8 @@ def test_on_the_device_a_batch_is_an_index(folder: Path, num_workers: int) -> No
         assert isinstance(batch, IndexBatch)
         moved = there.transfer_batch_to_device(batch, CPU, 0)
         assert torch.equal(moved.images, expected.images)
-        assert torch.equal(moved.scalars, expected.scalars)
-        assert all(torch.equal(moved.labels[n], expected.labels[n]) for n in expected.labels)
+        assert torch.equal(moved.values, expected.values)
+        assert torch.equal(moved.scale_factors, expected.scale_factors)
 
 
 def test_what_is_on_the_device_is_not_moved_and_pairs_are(folder: Path) -> None:
@@ -180,8 +179,7 @@ def test_what_is_on_the_device_is_not_moved_and_pairs_are(folder: Path) -> None:
     batch = next(iter(data.train_dataloader()))
     assert data.transfer_batch_to_device(batch, CPU, 0) is batch
     moved = data.transfer_batch_to_device(batch, torch.device("meta"), 0)
-    assert {moved.images.device.type, moved.scalars.device.type} == {"meta"}
-    assert {label.device.type for label in moved.labels.values()} == {"meta"}
+    assert {part.device.type for part in moved} == {"meta"}
     pair = data.transfer_batch_to_device([torch.ones(2), torch.zeros(2)], CPU, 0)
     assert torch.equal(pair[0], torch.ones(2))
 
@@ -207,7 +205,7 @@ def test_a_random_transform_is_the_same_wherever_it_runs(folder: Path, num_worke
 def test_features_are_standardised_on_training_samples(folder: Path) -> None:
     data = VIMHDataModule(folder, auxiliary_features=["level"])
     preparation = data.build_preparation()
-    level = torch.cat([raw.scalars[:, 1] for raw in data.raw_batches("train")])
+    level = torch.cat([raw.scale_factors[:, 1] for raw in data.raw_batches("train")])
     torch.testing.assert_close(preparation.auxiliary_mean[0], level.mean())
     torch.testing.assert_close(preparation.auxiliary_deviation[0], level.std(correction=0))
     nothing = VIMHDataModule(

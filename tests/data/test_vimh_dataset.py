@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from src.data.vimh_dataset import VIMHDataset, create_vimh_datasets
+from src.inputs.targets import class_indices
 from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
 
@@ -45,16 +46,15 @@ def test_it_is_a_sequence(folder: Path) -> None:
     assert len(list(dataset)) == 9  # python's own iteration ends at the IndexError
 
 
-def test_gather_returns_bytes_labels_and_scalars(folder: Path) -> None:
-    dataset = VIMHDataset(folder, target_kinds={"log10_decay_time": "value"})
+def test_gather_returns_bytes_values_and_scale_factors(folder: Path) -> None:
+    dataset = VIMHDataset(folder)
     indices = np.array([4, 0, 4])
     raw = dataset.gather(indices)
     np.testing.assert_array_equal(raw.images, IMAGES[indices])
     assert raw.images.dtype == torch.uint8
-    assert raw.scalars.dtype == torch.float32
-    np.testing.assert_array_equal(raw.scalars[:, :2], dataset.records.scale_factors[indices])
-    np.testing.assert_array_equal(raw.scalars[:, 2:], LABELS[indices] / np.float32(255))
-    assert torch.equal(raw.labels["log10_decay_time"], raw.scalars[:, 3])
+    assert raw.values.dtype == raw.scale_factors.dtype == torch.float32
+    np.testing.assert_array_equal(raw.scale_factors, dataset.records.scale_factors[indices])
+    np.testing.assert_array_equal(raw.values, LABELS[indices] / np.float32(255))
     assert torch.equal(dataset.gather(torch.from_numpy(indices)).images, raw.images)
 
 
@@ -100,7 +100,8 @@ def test_the_batch_is_what_the_items_are(folder: Path) -> None:
     for k in range(9):
         image, labels, auxiliary = dataset[k]
         assert torch.equal(image, batch.images[k])
-        assert {n: v[k].item() for n, v in batch.labels.items()} == labels
+        for column, (name, parameter) in enumerate(dataset.parameters.items()):
+            assert class_indices(batch.values[:, column], parameter)[k].item() == labels[name]
         torch.testing.assert_close(auxiliary, batch.auxiliary[k])
     assert dataset.get_image_shape() == (2, 4, 6)
 
@@ -179,7 +180,7 @@ def test_the_arguments_of_both_files_come_by_position(folder: Path) -> None:
         str(folder), lambda image: image * 2, lambda labels: len(labels), 1.0
     )
     for dataset in (train, test):
-        assert set(dataset.tables.kinds.values()) == {"distribution"}
+        assert set(dataset.target_kinds.values()) == {"distribution"}
         assert dataset[0].labels == 2
         assert dataset[0].image.max() > 1
     assert (train.train, test.train) == (True, False)
@@ -247,3 +248,8 @@ def test_features_in_db_refuse_scale_factors_that_are_none(make_dataset: MakeDat
     with pytest.raises(ConfigError, match=r"decay_time need levels in dB.*train.*4066"):
         VIMHDataset(folder, auxiliary_features=["decay_time"])
     assert len(VIMHDataset(folder)) == 40
+
+
+def test_a_kind_for_a_parameter_that_is_not_there(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"target_kinds names cutoff.*note_velocity"):
+        VIMHDataset(folder, target_kinds={"cutoff": "index"})

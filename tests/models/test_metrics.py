@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.models import jnd_accuracy
+from src.inputs import targets
 from src.models.metrics import ParameterMetrics
 from src.utils.errors import ConfigError
 from src.vimh.parameters import Parameter
@@ -191,7 +191,7 @@ def test_the_state_survives_a_checkpoint_a_copy_and_half_precision() -> None:
 
 def test_a_device_without_float64_gets_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     # MPS is not at hand here; the rule is tried on another device.
-    monkeypatch.setattr(jnd_accuracy, "WITHOUT_FLOAT64", {"meta"})
+    monkeypatch.setattr(targets, "WITHOUT_FLOAT64", {"meta"})
     metrics = ParameterMetrics([DECAY]).to("meta")
     assert metrics.sums.dtype == torch.float32
     assert {(b.device.type, b.dtype) for b in metrics.buffers()} == {("meta", torch.float32)}

@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from src.inputs.targets import TargetKind
 from src.schema.bounds import MAX_CLASSES, Real
 from src.vimh.codec import Codec
 from src.vimh.parameters import Parameter
 
-TargetKind = Literal["index", "distribution", "value"]
 Activation = Literal["none", "sigmoid"]
 OutputMode = Literal["classification", "regression"]
 

@@ -10,22 +10,19 @@ import torch
 from torch import Tensor
 from torch.utils.data._utils.collate import default_collate_fn_map
 
-Labels = dict[str, Tensor]
-
 
 class RawBatch(NamedTuple):
     """A batch as it is stored, before :class:`~src.data.preparation.Preparation`.
 
     Attributes:
         images: uint8 (B, C, H, W), the stored pixels.
-        labels: parameter name -> int64 (B,) class indices, float32 (B, K) distributions or
-            float32 (B,) normalised values, as the head's loss wants them.
-        scalars: float32 (B, 2+P): spec_min and spec_max in dB, then `q/255` of each parameter.
+        values: float32 (B, P), each parameter normalised to 0…1, in the heads' order.
+        scale_factors: float32 (B, 2), spec_min and spec_max in dB.
     """
 
     images: Tensor
-    labels: Labels
-    scalars: Tensor
+    values: Tensor
+    scale_factors: Tensor
 
 
 class Batch(NamedTuple):
@@ -33,15 +30,13 @@ class Batch(NamedTuple):
 
     Attributes:
         images: float32 (B, C, H, W) in 0…1.
-        labels: as in :class:`RawBatch`.
+        values: as in :class:`RawBatch`; each head makes what its loss wants of them.
         auxiliary: float32 (B, A), standardised, or None where there are no auxiliary features.
-        values: float32 (B, P), `q/255` of each parameter: what errors are measured against.
     """
 
     images: Tensor
-    labels: Labels
-    auxiliary: Tensor | None
     values: Tensor
+    auxiliary: Tensor | None
 
 
 class IndexBatch(NamedTuple):
