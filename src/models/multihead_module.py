@@ -6,18 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, cast
 
 import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MaxMetric, MinMetric
 
-from src.checkpoints.random_states import (
-    checked_random_states,
-    random_states,
-    restore_random_states,
-)
-from src.checkpoints.resumed_state import check_optimizers, check_resumed
+from src.checkpoints.resumable import ResumableModule
 from src.inputs.batch import Batch, RawBatch
 from src.inputs.targets import exact
 from src.models.components.network import MultiheadNetwork
@@ -33,7 +26,7 @@ from src.models.metrics import DIRECTIONS, Direction, ParameterMetrics
 from src.models.parameter_head import ParameterHead
 from src.models.stage_metrics import StageMetrics, StepOutputs, StepResult
 from src.schema.bounds import Margin, NonNegative, OneOf, Text
-from src.utils.errors import CheckpointError, ConfigError
+from src.utils.errors import ConfigError
 from src.vimh.parameters import Parameter
 
 STAGES = ("train", "val", "test")
@@ -46,7 +39,7 @@ BEST_METRICS: dict[str, tuple[str, type[MaxMetric] | type[MinMetric]]] = {
 }
 
 
-class MultiheadLitModule(LightningModule):
+class MultiheadLitModule(ResumableModule):
     """Learns the parameters of a sound (or of anything else) from its image, one head each.
 
     The module only loops over its heads; what a head's output means is the business of the
@@ -122,8 +115,6 @@ class MultiheadLitModule(LightningModule):
             self.example_input_array = net.example_inputs()
         self.preparation = preparation
         self.provenance = provenance or {}
-        self._random_states: dict[str, Any] | None = None
-        self._resumed: dict[str, Any] | None = None  # until the optimiser is there
 
         if not auto_configure_from_dataset:
             loss = None
@@ -299,9 +290,7 @@ class MultiheadLitModule(LightningModule):
             raise ValueError("This module was built for prediction: it has no optimizer.")
         optimizer = self.optimizer(params=self.net.parameters())
         scheduler = None if self.scheduler is None else self.scheduler(optimizer=optimizer)
-        if self._resumed is not None:
-            # Lightning puts the states in as soon as these are there.
-            self._check_optimizers(optimizer, scheduler)
+        self.check_resumed_optimizers(optimizer, scheduler, self.optimizer)
         if scheduler is None:
             return {"optimizer": optimizer}
         # A plateau is looked for after validations, which not every epoch has.
@@ -318,41 +307,10 @@ class MultiheadLitModule(LightningModule):
             },
         }
 
-    def _check_optimizers(self, optimizer: torch.optim.Optimizer, scheduler: Any) -> None:
-        checkpoint, self._resumed = self._resumed, None
-        assert checkpoint is not None
-        assert self.optimizer is not None
-        try:
-            check_optimizers(checkpoint, optimizer, scheduler, self.optimizer)
-        except CheckpointError as error:
-            raise CheckpointError(f"{self.trainer.ckpt_path}: {error}") from error
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what prediction needs, and where the random generators are.
-
-        The former is the config, the parameters and the data set's description.
-        """
+        """Adds what prediction needs: the config, the parameters, the data set's description."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint["avix"] = self.provenance
-        checkpoint["random_states"] = random_states()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Checks what goes on, and keeps the random states for the moment when it does.
-
-        Raises:
-            CheckpointError: If a part of it is not of the kind of this run's own.
-        """
-        try:
-            check_resumed(checkpoint, self)
-            self._random_states = checked_random_states(checkpoint.get("random_states"))
-        except CheckpointError as error:
-            raise CheckpointError(f"{self.trainer.ckpt_path}: {error}") from error
-        self._resumed = checkpoint if self.trainer.state.fn == TrainerFn.FITTING else None
-
-    def on_train_start(self) -> None:
-        """A resumed run draws what the uninterrupted one would have drawn next."""
-        if self._random_states is not None:
-            restore_random_states(self._random_states)
-            self._random_states = None
 
     def _step_outputs(self, batch: Sequence[Any]) -> StepOutputs:
         if isinstance(batch, Batch):
