@@ -75,7 +75,7 @@ def check_values(
     """
     section(schema, values)
     if schema is TrainConfig:
-        _check_checkpoint(values.get("ckpt_path"))
+        _check_checkpoint(values.get("ckpt_path"), values["train"])
     known = {field.name for field in fields(schema)}
     wanted = known & values.keys() & (known if groups is None else set(groups))
     if "data" in wanted:
@@ -92,7 +92,12 @@ def check_values(
         check_model(values)
 
 
-def _check_checkpoint(path: str | None) -> None:
+def _check_checkpoint(path: str | None, train: bool) -> None:
+    if path is None and not train:
+        raise ConfigError(
+            "train=false leaves nothing to test: name a checkpoint with ckpt_path=..., or use "
+            "src/eval.py, which takes model and data from the checkpoint"
+        )
     if path is not None and path != LAST and not Path(path).is_file():
         raise ConfigError(
             f"ckpt_path is {shown(path)}; expected the file of a checkpoint, {LAST} or null"
@@ -103,7 +108,7 @@ def _check_data(node: Mapping[str, Any], schema: type[Task]) -> None:
     from src.data.vimh_datamodule import VIMHDataModule
 
     if schema is EvalConfig:  # null: as the checkpoint has it
-        node = {k: v for k, v in node.items() if v is not None}
+        node = {k: v for k, v in node.items() if v is not None or k == TARGET}
     check_node(node, "data", base=VIMHDataModule)
     if schema is not EvalConfig or node.keys() & {"data_dir", "source"}:
         try_data(node)

@@ -38,8 +38,6 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     from src.checkpoint import load_model, read_checkpoint
     from src.evaluation.evaluation_report import report_evaluation
 
-    if cfg.split not in ("val", "test"):
-        raise ConfigError(f"split is {cfg.split!r}; it has to be val or test.")
     seed_everything(cfg.seed)
     checkpoint = read_checkpoint(cfg.ckpt_path)
     model = load_model(checkpoint)

@@ -27,7 +27,6 @@ from src.utils import (  # noqa: E402
     log_hyperparameters,
     task_wrapper,
 )
-from src.utils.errors import ConfigError  # noqa: E402
 from src.utils.multirun import refuse_subprocesses  # noqa: E402
 from src.utils.seeding import seed_everything  # noqa: E402
 
@@ -52,11 +51,6 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     from src.new_settings import new_settings
     from src.validation_plan import plan_without_validation
 
-    if not cfg.train and cfg.ckpt_path is None:
-        raise ConfigError(
-            "train=false leaves nothing to test: name a checkpoint with ckpt_path=..., or use "
-            "src/eval.py, which takes model and data from the checkpoint"
-        )
     seed_everything(cfg.seed)
     built = build(cfg)
     resolve_monitor(cfg, built.model)
