@@ -109,9 +109,9 @@ def run(overrides: list[str], only_check: bool = False) -> None:
     from omegaconf.errors import OmegaConfBaseException
 
     from src.command_line import user_paths
+    from src.synth.errors import RecipeError
+    from src.synth.generate import dataset_name
     from src.synth.parts import generate
-    from src.synth.recipe import Recipe
-    from src.synth.sections import RecipeError
     from src.utils.hydra_errors import first_part
     from src.utils.terminal import take_any_text
     from src.vimh.errors import VIMHError
@@ -124,7 +124,7 @@ def run(overrides: list[str], only_check: bool = False) -> None:
     def task(config: DictConfig) -> None:
         try:
             if only_check:
-                name = Recipe.from_mapping(config).dataset_name()
+                name = dataset_name(config)
                 print(f"The recipe is right; it makes {name}. Nothing was started.")
             else:
                 print(generate(config, root=ROOT))

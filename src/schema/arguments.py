@@ -249,7 +249,7 @@ def is_too_large(value: Any) -> bool:
 
 def unknown_key(key: str, name: str, known: Collection[str]) -> str:
     """The sentence for a key that is not read, with the nearest that is."""
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(str(name), known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     return f"{key} is unknown{hint} (there are {', '.join(known)})"
 

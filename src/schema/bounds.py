@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from annotated_types import GroupedMetadata, Interval, Len, Predicate, doc
+from pydantic import BeforeValidator
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,14 @@ class OneOf(GroupedMetadata):
         yield doc(f"one of {', '.join(self.options)}")
 
 
+def _without_fraction(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 # YAML and command lines write 1 where 1.0 is meant.
 Real = float | int
+# The other way round, and 1.0 is 1 then: equal settings are equal values.
+Whole = Annotated[int, BeforeValidator(_without_fraction)]
 
 Size = Annotated[int, Interval(ge=1, le=65_536)]  # units, channels, pixels
 OptionalSize = Annotated[int, Interval(ge=0, le=65_536)]  # 0: none of them
@@ -60,4 +67,7 @@ Seconds = Annotated[Real, Interval(ge=0, le=1e9)]
 
 Seed = Annotated[int, Interval(ge=0, lt=2**32)]  # what torch, NumPy and Lightning all take
 Text = Annotated[str, Len(1, 4096), doc("a text that is not empty")]
+FolderPath = Annotated[
+    str, Len(1, 4096), Predicate(lambda path: "\0" not in path), doc("the path of a folder")
+]
 Texts = Annotated[Sequence[Text], Len(0, 65_536)]

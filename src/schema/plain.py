@@ -54,6 +54,15 @@ def plain_node(cfg: DictConfig, key: str) -> dict[str, Any]:
     return resolved(node)
 
 
+def plain_values(node: Any) -> Any:
+    """The user's own mapping, Hydra's or a plain one, with texts as keys; see :func:`resolved`."""
+    if isinstance(node, DictConfig):
+        node = resolved(node)
+    if isinstance(node, Mapping):
+        return {str(key): plain_values(value) for key, value in node.items()}
+    return [plain_values(value) for value in node] if isinstance(node, list | tuple) else node
+
+
 def _sentence(error: OmegaConfBaseException) -> str:
     """What OmegaConf says in several lines, in one."""
     reason = str(error).partition("\n")[0]

@@ -9,11 +9,11 @@ from typing import Any, Literal
 import numpy as np
 import soundfile
 
+from src.synth.errors import RecipeError, recipe_errors
 from src.synth.images import SCALE_RANGE_KEY
 from src.synth.parallel import Advance, in_order, progress_bar, reuse_freed_blocks
 from src.synth.recipe import Recipe
 from src.synth.samples import SampleMaker, Samples
-from src.synth.sections import RecipeError
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import METADATA_FILE, Metadata
 from src.vimh.records import DatasetWriter
@@ -83,12 +83,30 @@ def dataset_name(recipe: Mapping[str, Any]) -> str:
     Raises:
         VIMHError: if the recipe makes no data set.
     """
-    return Recipe.from_mapping(recipe).dataset_name()
+    checked = Recipe.from_mapping(recipe)
+    checked.check_generating()
+    return checked.dataset_name()
+
+
+def whole(recipe: Mapping[str, Any]) -> Recipe:
+    """The checked recipe of a data set that is made in one piece.
+
+    Raises:
+        RecipeError: if it makes no data set, or a part of one.
+    """
+    checked = Recipe.from_mapping(recipe)
+    if checked.generate.part is not None:
+        raise RecipeError(
+            f"generate.part is {checked.generate.part!r}; expected null: only generate_vimh.py "
+            "makes parts, and here the whole data set is needed"
+        )
+    checked.check_generating()
+    return checked
 
 
 def dataset_dir(recipe: Mapping[str, Any], root: str | Path = ".") -> Path:
     """The directory that a recipe's data set has, `generate.output_dir` being taken from `root`."""
-    return directory_of(Recipe.from_mapping(recipe), root)
+    return directory_of(whole(recipe), root)
 
 
 def directory_of(recipe: Recipe, root: str | Path) -> Path:
@@ -118,12 +136,7 @@ def generate_dataset(
     Raises:
         VIMHError: for a recipe that makes no data set, and where another data set has the name.
     """
-    checked = Recipe.from_mapping(recipe)
-    if checked.generate.part is not None:
-        raise RecipeError(
-            f"generate.part={checked.generate.part}: only generate_vimh.py makes parts; here the "
-            "whole data set is needed, so leave it null"
-        )
+    checked = whole(recipe)
     directory = directory_of(checked, root)
     replacing = checked.overwrite if overwrite is None else overwrite
     maker = SampleMaker(checked)
@@ -154,10 +167,12 @@ def check_same_recipe(directory: Path, recipe: Recipe) -> None:
             + advice
         )
     # A hash of more than what decides the samples says nothing; what differs does.
-    if found != expected and (differences := recipe_differences(metadata.recipe or {}, recipe)):
-        raise VIMHError(
-            f"{directory} is there already, from another recipe ({differences}); {advice}"
-        )
+    if found != expected:
+        differences = recipe_differences(metadata.recipe or {}, recipe, directory)
+        if differences:
+            raise VIMHError(
+                f"{directory} is there already, from another recipe ({differences}); {advice}"
+            )
     has, wants = metadata.raw.get("output_format"), recipe.output_format
     if has not in (wants, "both"):
         raise VIMHError(
@@ -166,14 +181,16 @@ def check_same_recipe(directory: Path, recipe: Recipe) -> None:
         )
 
 
-def recipe_differences(found: Mapping[str, Any], recipe: Recipe) -> str:
-    """The keys in which two recipes differ, found and expected; empty if they are the same."""
+def recipe_differences(found: Mapping[str, Any], recipe: Recipe, where: Path) -> str:
+    """The keys in which two recipes differ, found (in `where`) and expected; empty: in none."""
     synth = found.get("synth")
     target = synth.get("_target_") if isinstance(synth, Mapping) else None
     # A recipe in a file is not built, and so not imported, unless the user's own names the same.
     if target != recipe.synth["_target_"]:
         return f"synth._target_: found {target}, expected {recipe.synth['_target_']}"
-    theirs, ours = Recipe.from_mapping(found).identity(), recipe.identity()
+    with recipe_errors(f"{where}: recipe."):
+        theirs = Recipe.from_mapping(found).identity()
+    ours = recipe.identity()
     keys = [key for key in ours if theirs.get(key) != ours[key]]
     return "; ".join(f"{key}: found {theirs.get(key)}, expected {ours[key]}" for key in keys)
 
@@ -280,10 +297,6 @@ def report_on(directory: Path, *, made: bool, seconds: float) -> GenerationRepor
 
 def write_wavs(maker: SampleMaker, directory: Path, count: int) -> tuple[Path, ...]:
     """The whole sounds of the first `count` records, named after them, in 32-bit float."""
-    if count > maker.num_samples:
-        raise VIMHError(
-            f"generate.wav asks for {count} sounds, the data set has {maker.num_samples}"
-        )
     num_train = train_samples(maker.num_samples)
     paths: list[Path] = []
     for start in range(0, count, _WAV_BATCH):

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from src.schema.arguments import section
+from src.schema.bounds import Whole
 from src.synth.generate import (
     GenerationReport,
     check_same_recipe,
@@ -32,9 +34,8 @@ from src.synth.generate import (
     write_wavs,
 )
 from src.synth.parallel import Advance, progress_bar, reuse_freed_blocks
-from src.synth.recipe import JOIN, Part, Recipe
+from src.synth.recipe import JOIN, Part, PartText, Recipe
 from src.synth.samples import SampleMaker
-from src.synth.sections import RecipeError, section
 from src.vimh.atomic import AtomicDirectory
 from src.vimh.errors import VIMHError
 from src.vimh.layout import RecordLayout
@@ -62,8 +63,8 @@ class PartInfo:
         high_db: the same.
     """
 
-    part: str
-    num_bytes: int
+    part: PartText
+    num_bytes: Whole
     sha256: str
     recipe_hash: str
     recipe: dict[str, Any]
@@ -146,11 +147,6 @@ def make_part(
         VIMHError: where another recipe's part or data set is in the way.
     """
     recipe = maker.recipe
-    if part.count > maker.num_samples:
-        raise RecipeError(
-            f"generate.part={recipe.generate.part}: the data set has {maker.num_samples} samples, "
-            "so no more parts than that"
-        )
     if (dataset_dir / METADATA_FILE).is_file() and not recipe.overwrite:
         check_same_recipe(dataset_dir, recipe)
         return report_on(dataset_dir, made=False, seconds=0.0)
@@ -201,8 +197,7 @@ def read_part(directory: Path) -> PartInfo:
     """
     path = directory / PART_FILE
     try:
-        info: PartInfo = section(PartInfo, read_json(path), "")
-        Part.parse(info.part)
+        info = section(PartInfo, read_json(path))
     except ValueError as error:
         raise VIMHError(
             f"{path} does not say which part it is of ({error}); remove {directory} and make that "
@@ -317,7 +312,7 @@ def _check_part(directory: Path, info: PartInfo, recipe: Recipe) -> None:
     """Refuse a part of another recipe, and one that is not whole."""
     advice = f"make part {info.part} again with overwrite=true"
     if info.recipe_hash != recipe.digest():
-        differences = recipe_differences(info.recipe, recipe)
+        differences = recipe_differences(info.recipe, recipe, directory)
         raise VIMHError(f"{directory} is from another recipe ({differences}); {advice}")
     records = directory / RECORDS_FILE
     num_bytes = records.stat().st_size if records.is_file() else 0

@@ -2,38 +2,73 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, Literal
 
+from annotated_types import Interval, Predicate, doc
+
+from src.schema.arguments import section
+from src.schema.bounds import FolderPath, Whole
+from src.schema.plain import plain_values
+from src.synth.errors import RecipeError, recipe_errors, synth_errors
 from src.synth.images import ImageMaker
-from src.synth.philox import check_seed
-from src.synth.sections import RecipeError, plain, section
-from src.synth.spectrogram import Spectrogram
+from src.synth.spectrogram import (
+    Decibels,
+    MelSection,
+    PreEmphasis,
+    SampleRate,
+    Spectrogram,
+    StftSection,
+)
 from src.synth.synthesizers import Synthesizer, build_synthesizer
+from src.vimh.errors import VIMHError
+from src.vimh.fields import LEAST_SOUND, MOST_SOUND
 from src.vimh.names import dataset_name as vimh_dataset_name
 from src.vimh.writer import OutputFormat, recipe_hash
 
 Scale = Literal["sample", "dataset"]
 MAX_SIDE = 65_535  # a record has two bytes for each
 MIN_SAMPLES = 2  # one to train on, one to test on
+MAX_SAMPLES = 2**32 - 1  # what a permutation in 4 bytes a sample takes
+MAX_IMAGE_BYTES = 2**27
+MAX_SOUND_SAMPLES = 2**24  # a recipe from elsewhere does not decide how much memory is taken
 JOIN = "join"  # generate.part: put the parts together
+_PART = re.compile(r"(\d{1,9})/(\d{1,9})")
+
+
+def _is_part(text: str) -> bool:
+    found = _PART.fullmatch(text)
+    return found is not None and 1 <= int(found[1]) <= int(found[2])
+
+
+Side = Annotated[Whole, Interval(ge=1, le=MAX_SIDE)]
+PartText = Annotated[
+    str,
+    Predicate(_is_part),
+    doc("a part such as 3/16 (1/16 is the first, 16/16 the last)"),
+]
+SetName = Annotated[
+    str,
+    Predicate(re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch),
+    doc("a text of 1 to 64 letters, digits, _ and -"),
+]
 
 
 @dataclass(frozen=True)
 class ImageSection:
     """Size of the image before channels are derived."""
 
-    height: int
-    width: int
-    channels: int = 1
+    height: Side
+    width: Side
+    channels: Side = 1
 
 
 @dataclass(frozen=True)
 class DatasetSection:
     """Name in the data set's name (None: the synthesiser's type) and number of random samples."""
 
-    name: str | None = None
-    size: int | None = None
+    name: SetName | None = None
+    size: Annotated[Whole, Interval(ge=MIN_SAMPLES, le=MAX_SAMPLES)] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,23 +85,14 @@ class Part:
 
     @classmethod
     def parse(cls, text: str) -> "Part":
-        """The part that a text names.
-
-        Raises:
-            RecipeError: if it names none.
+        """The part that a :data:`PartText` names.
 
         Example:
             >>> Part.parse("3/16")
             Part(number=3, count=16)
         """
-        found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
-        part = cls(int(found[1]), int(found[2])) if found else None
-        if part is None or not 1 <= part.number <= part.count:
-            raise RecipeError(
-                f"generate.part must be null, a part such as 3/16 (1/16 is the first, 16/16 the "
-                f"last) or {JOIN}, found {text!r}"
-            )
-        return part
+        number, _, count = text.partition("/")
+        return cls(int(number), int(count))
 
     def positions(self, num_samples: int) -> range:
         """Its share of the data set's positions 0…`num_samples` − 1.
@@ -86,20 +112,20 @@ class Part:
 class GenerateSection:
     """Where and how: of these only `scale` changes what is written."""
 
-    output_dir: str = "data-vimh"
-    chunk_size: int = 4096
+    output_dir: FolderPath = "data-vimh"
+    chunk_size: Annotated[Whole, Interval(ge=1, le=1_000_000)] = 4096
     scale: Scale = "sample"
-    part: str | None = None
-    wav: int = 0
-    threads: int | None = None
+    part: PartText | Literal["join"] | None = None
+    wav: Annotated[Whole, Interval(ge=0, le=MAX_SAMPLES)] = 0
+    threads: Annotated[Whole, Interval(ge=1, le=1024)] | None = None
 
 
 @dataclass(frozen=True)
 class NoiseSection:
     """White noise, uniformly `snr_min_db`…`snr_max_db` below the sound's peak level."""
 
-    snr_min_db: float
-    snr_max_db: float
+    snr_min_db: Decibels
+    snr_max_db: Decibels
 
 
 @dataclass(frozen=True)
@@ -109,23 +135,23 @@ class Recipe:
     Build it with :meth:`from_mapping`, which refuses unknown and missing keys.
     """
 
-    sample_rate: int
-    duration: float
+    sample_rate: SampleRate
+    duration: Annotated[float, Interval(ge=LEAST_SOUND, le=MOST_SOUND)]
     image: ImageSection
     synth: dict[str, Any]
-    stft: dict[str, Any]
-    mel: dict[str, Any] = field(default_factory=dict)
+    stft: StftSection
+    mel: MelSection = field(default_factory=MelSection)
     dataset: DatasetSection = DatasetSection()
     generate: GenerateSection = GenerateSection()
     noise: NoiseSection | None = None
-    seed: int = 42
+    seed: Annotated[Whole, Interval(ge=0, le=2**63 - 1)] = 42
     avix: bool = False
     shuffle: bool = False
     temporal_envelope: bool = False
     spectral_envelope: bool = False
     normalize: bool = False
     output_format: OutputFormat = "binary"
-    pre_emphasis_coefficient: float = 0.0
+    pre_emphasis_coefficient: PreEmphasis = 0.0
     overwrite: bool = False
 
     @classmethod
@@ -133,49 +159,66 @@ class Recipe:
         """Check a plain or OmegaConf mapping.
 
         Raises:
-            VIMHError: naming the key, what was expected and what was found.
+            RecipeError: naming the key, what was found and what is expected.
         """
-        recipe = section(cls, plain(mapping), "")
+        with recipe_errors():
+            recipe = section(cls, plain_values(mapping))
         recipe._check()
         return recipe
 
     def _check(self) -> None:
-        check_seed(self.seed)
-        for key, value in (
-            ("sample_rate", self.sample_rate),
-            ("duration", self.duration),
-            ("generate.chunk_size", self.generate.chunk_size),
-            ("generate.threads", 1 if self.generate.threads is None else self.generate.threads),
-        ):
-            if value <= 0:
-                raise RecipeError(f"{key} must be positive, found {value}")
-        for side in fields(self.image):
-            # Before anything is made for each of them.
-            if not 1 <= (value := getattr(self.image, side.name)) <= MAX_SIDE:
-                raise RecipeError(f"image.{side.name} must be 1 to {MAX_SIDE}, found {value}")
+        if self.duration * self.sample_rate > MAX_SOUND_SAMPLES:
+            raise RecipeError(
+                f"duration is {self.duration:g}; expected at most "
+                f"{MAX_SOUND_SAMPLES / self.sample_rate:g} with a sample_rate of "
+                f"{self.sample_rate}, or a sound has more than {MAX_SOUND_SAMPLES} samples"
+            )
         if self.normalize and not (self.temporal_envelope or self.spectral_envelope):
             raise RecipeError(
-                "normalize divides the envelopes out of the image, so at least one of them "
-                "must be kept: set temporal_envelope=true or spectral_envelope=true as well"
+                "normalize is True; expected false, or set temporal_envelope=true or "
+                "spectral_envelope=true as well: it divides the envelopes out of the image, so at "
+                "least one of them must be kept"
             )
-        if self.generate.part not in (None, JOIN):
-            Part.parse(self.generate.part)
-        if self.generate.wav < 0:
-            raise RecipeError(f"generate.wav must not be negative, got {self.generate.wav}")
         if self.noise is not None and self.noise.snr_min_db > self.noise.snr_max_db:
             raise RecipeError(
-                f"noise.snr_min_db {self.noise.snr_min_db:g} is above noise.snr_max_db "
-                f"{self.noise.snr_max_db:g}"
+                f"noise.snr_min_db is {self.noise.snr_min_db:g}; expected at most "
+                f"noise.snr_max_db, {self.noise.snr_max_db:g}"
             )
-        size = self.dataset.size
-        # The grid has a size of its own, but a senseless one is a mistake there too.
-        if (size is None and not self.avix) or (size is not None and size < MIN_SAMPLES):
+        if self.dataset.size is None and not self.avix:
             raise RecipeError(
-                f"dataset.size must be at least {MIN_SAMPLES}, found {size} "
+                f"dataset.size is null; expected a whole number of at least {MIN_SAMPLES} "
                 "(or set avix=true for the complete grid)"
             )
-        if self.dataset.name == "":
-            raise RecipeError("dataset.name must be null or a name, found ''")
+
+    def check_generating(self) -> None:
+        """Refuse what a data set may say of itself, but what none can be made from.
+
+        Raises:
+            RecipeError: naming the key, what was found and what is expected.
+        """
+        synthesizer, image_maker = self.build_synthesizer(), self.build_image_maker()
+        with synth_errors():
+            synthesizer.check_generating()
+        samples = self.num_samples(synthesizer)
+        channels, height, width = image_maker.image_shape
+        part = None if self.generate.part in (None, JOIN) else Part.parse(self.generate.part)
+        image_bytes = channels * height * width
+        for key, found, most, why in (
+            ("avix", samples, MAX_SAMPLES, "so many samples has the grid of all parameters"),
+            ("image.channels", channels, MAX_SIDE, "with those of the envelopes"),
+            ("image.height", image_bytes, MAX_IMAGE_BYTES, "so many bytes has an image"),
+            ("generate.wav", self.generate.wav, samples, "the samples that there are"),
+            ("generate.part", part.count if part else 0, samples, "a part has a sample or more"),
+        ):
+            if found > most:
+                raise RecipeError(f"{key} makes {found}; expected at most {most}: {why}")
+        try:
+            image_maker.spectrogram.check_length(synthesizer.num_samples)
+        except VIMHError as error:
+            raise RecipeError(
+                f"duration is {self.duration:g}, too short at a sample_rate of "
+                f"{self.sample_rate}: {error}"
+            ) from error
 
     def build_synthesizer(self) -> Synthesizer:
         """The synthesiser that `synth` describes."""
@@ -186,7 +229,7 @@ class Recipe:
     def build_image_maker(self) -> ImageMaker:
         """Audio to bytes; a data-set-wide range is not known yet."""
         return ImageMaker(
-            spectrogram=Spectrogram.from_config(
+            spectrogram=Spectrogram.from_sections(
                 self.stft,
                 self.mel,
                 sample_rate_hz=self.sample_rate,
@@ -271,7 +314,7 @@ class Recipe:
         Without `generate`'s `output_dir`, `chunk_size`, `part`, `threads` and `wav` and without
         `overwrite`: the same data set has the same JSON wherever and however it was made.
         """
-        values = {f.name: plain(getattr(self, f.name)) for f in fields(self)}
+        values = asdict(self)
         values["generate"] = {"scale": self.generate.scale}
         del values["overwrite"]
         return values

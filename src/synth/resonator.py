@@ -112,16 +112,22 @@ class ResonatorSynth(Synthesizer):
                 "synth.burst_s must be at least one sample and synth.noise_seed not negative, "
                 f"found {burst_s:g} s and {noise_seed}"
             )
-        highest_hz = 10.0 ** self.parameters["log10_frequency"].max
+        with np.errstate(over="ignore"):
+            highest_hz = np.power(10.0, self.parameters["log10_frequency"].max)
         if highest_hz >= sample_rate_hz / 2:
             raise VIMHError(
-                f"synth.parameters.log10_frequency: {highest_hz:.0f} Hz is not below half the "
-                f"sample rate, {sample_rate_hz / 2:.0f} Hz"
+                f"synth.parameters.log10_frequency.max is {self.parameters['log10_frequency'].max}"
+                f": {highest_hz:.0f} Hz is not below half the sample rate, {sample_rate_hz / 2:.0f}"
+                " Hz"
             )
-        if 10.0 ** self.parameters["log10_q"].min <= 0.5:
-            raise VIMHError("synth.parameters.log10_q: Q must be above 0.5 (log10: -0.3)")
+        if (least := self.parameters["log10_q"].min) <= np.log10(0.5):
+            raise VIMHError(
+                f"synth.parameters.log10_q.min is {least}: Q must be above 0.5 (log10: -0.3)"
+            )
         self.excitation = excitation
-        noise = np.random.Generator(np.random.Philox(key=noise_seed)).standard_normal(burst_samples)
+        noise = np.random.Generator(np.random.Philox(key=noise_seed)).standard_normal(
+            min(burst_samples, self.num_samples)  # what is heard of it
+        )
         self._burst = _NOISE_RMS * noise
 
     def render(

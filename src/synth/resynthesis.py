@@ -7,6 +7,7 @@ from jaxtyping import Float32, Float64
 
 from src.schema.arguments import shown
 from src.schema.plain import check_plain
+from src.synth.errors import recipe_errors
 from src.synth.recipe import Recipe
 from src.synth.rendering import check_finite, render
 from src.synth.synthesizers import Synthesizer
@@ -15,8 +16,6 @@ from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import Parameter, Values
-
-MAX_SAMPLES = 2**24  # of a sound: a recipe from elsewhere does not decide how much memory is taken
 
 
 def synthesizer_of(metadata: Metadata) -> Synthesizer | None:
@@ -37,9 +36,9 @@ def synthesizer_of(metadata: Metadata) -> Synthesizer | None:
     recipe = metadata.recipe
     if recipe is None or "synth" not in recipe:
         return None
-    where = f"recipe of data set {metadata.dataset_name}"
+    where = f"data set {metadata.dataset_name}: recipe"
     if not isinstance(recipe["synth"], Mapping):
-        raise VIMHError(f"{where}: synth has to be a mapping, found {recipe['synth']!r}")
+        raise VIMHError(f"{where}.synth is {shown(recipe['synth'])}; expected a mapping")
     try:
         check_plain(recipe, where)
     except ConfigError as error:
@@ -47,16 +46,11 @@ def synthesizer_of(metadata: Metadata) -> Synthesizer | None:
     target = recipe["synth"].get("_target_")
     if not isinstance(target, str) or target not in own_synthesizers():
         raise VIMHError(
-            f"{where}: synth._target_ is {shown(target)}; a file may name only synthesisers of "
+            f"{where}.synth._target_ is {shown(target)}; a file may name only synthesisers of "
             f"{__package__}: {', '.join(own_synthesizers())}. Not built."
         )
-    checked = Recipe.from_mapping(recipe)
-    if checked.duration * checked.sample_rate > MAX_SAMPLES:
-        raise VIMHError(
-            f"{where}: {checked.duration:g} s at {checked.sample_rate} Hz are more than "
-            f"{MAX_SAMPLES} samples a sound"
-        )
-    return checked.build_synthesizer()
+    with recipe_errors(f"{where}."):
+        return Recipe.from_mapping(recipe).build_synthesizer()
 
 
 def resynthesise(

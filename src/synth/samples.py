@@ -51,12 +51,11 @@ class SampleMaker:
     """
 
     def __init__(self, recipe: Recipe) -> None:
+        recipe.check_generating()
         self.recipe = recipe
         self.synthesizer = recipe.build_synthesizer()
-        self.synthesizer.check_generating()
         self._render = Renderer(recipe.build_synthesizer)
         self.image_maker = recipe.build_image_maker()
-        self.image_maker.spectrogram.check_length(self.synthesizer.num_samples)
         self.num_samples = recipe.num_samples(self.synthesizer)
         spectrogram = self.image_maker.spectrogram
         self.block_size = max(1, _BLOCK_NUMBERS // (spectrogram.width * spectrogram.n_fft))

@@ -3,19 +3,22 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import scipy.fft
 import scipy.sparse
 import torch
+from annotated_types import Interval
 from jaxtyping import Float32, Float64
 
-from src.synth.sections import plain, section
+from src.schema.arguments import check_value, section
+from src.schema.bounds import Whole
+from src.schema.plain import plain_values
+from src.synth.errors import RecipeError, recipe_errors
 from src.vimh.errors import VIMHError
+from src.vimh.fields import MOST_SOUND
 from src.vimh.metadata import Metadata
-
-SPECTROGRAM_TYPES = ("stft", "mel")
 
 # a0 - a1·cos(2πn/N) + a2·cos(4πn/N), periodic: Harris, "On the use of windows for harmonic
 # analysis with the discrete Fourier transform", Proc. IEEE 66 (1978)
@@ -26,6 +29,15 @@ _WINDOW_COEFFICIENTS = {
     "blackman": (0.42, 0.5, 0.08),
 }
 WINDOW_TYPES = tuple(_WINDOW_COEFFICIENTS)
+
+# Samples of a window, a transform or a hop.
+_Length = Annotated[Whole, Interval(ge=1, le=2**24)]
+# No further than float32 goes, in which magnitudes are.
+Decibels = Annotated[float, Interval(ge=-750, le=750)]
+SampleRate = Annotated[Whole, Interval(ge=1, le=MOST_SOUND)]
+PreEmphasis = Annotated[float, Interval(ge=0, lt=1)]
+# Numbers in the transforms of one image and in its mel filters: a gigabyte of float32 each.
+_MAX_TRANSFORMED, _MAX_FILTERS = 2**28, 2**24
 
 DEFAULT_FLOOR_DB = -200.0
 
@@ -41,8 +53,8 @@ def periodic_window(window_type: str, length: int) -> Float64[np.ndarray, "{leng
         [0.0, 0.5, 1.0, 0.5]
     """
     if window_type not in _WINDOW_COEFFICIENTS:
-        raise VIMHError(
-            f"stft.window_type: unknown window {window_type!r}; there are {', '.join(WINDOW_TYPES)}"
+        raise RecipeError(
+            f"stft.window_type is {window_type!r}; expected one of {', '.join(WINDOW_TYPES)}"
         )
     a0, a1, a2 = _WINDOW_COEFFICIENTS[window_type]
     angle = 2.0 * np.pi * np.arange(length) / length
@@ -62,25 +74,26 @@ def mel_filters(
     """
     nyquist_hz = sample_rate_hz / 2
     if not 0 <= freq_min_hz < freq_max_hz <= nyquist_hz:
-        raise VIMHError(
-            f"mel: expected 0 <= freq_min < freq_max_ratio x Nyquist <= Nyquist, found "
-            f"freq_min {freq_min_hz:g} Hz, highest {freq_max_hz:g} Hz, Nyquist {nyquist_hz:g} Hz"
+        raise RecipeError(
+            f"mel.freq_min is {freq_min_hz:g}; expected at least 0 and less than {freq_max_hz:g} "
+            f"Hz, mel.freq_max_ratio of Nyquist, which is at most {nyquist_hz:g} Hz"
         )
     low_mel, high_mel = (2595.0 * np.log10(1.0 + f / 700.0) for f in (freq_min_hz, freq_max_hz))
     edges_mel = np.linspace(low_mel, high_mel, num_filters + 2)
     edges_hz = 700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0)
     bins_hz = np.arange(n_fft // 2 + 1) * sample_rate_hz / n_fft
     left, centre, right = (edges_hz[i : i + num_filters, None] for i in range(3))
-    rising = (bins_hz - left) / (centre - left)
-    falling = (right - bins_hz) / (right - centre)
+    with np.errstate(invalid="ignore", divide="ignore"):  # of edges that are one number
+        rising = (bins_hz - left) / (centre - left)
+        falling = (right - bins_hz) / (right - centre)
     filters = np.maximum(0.0, np.minimum(rising, falling))
     sums = filters.sum(axis=1, keepdims=True)
-    if (sums == 0).any():
-        empty = int(np.argmax(sums == 0))
-        raise VIMHError(
-            f"mel: the image needs {num_filters} filters, but filter {empty + 1} "
+    if not (sums > 0).all():
+        empty = int(np.argmin(sums > 0))
+        raise RecipeError(
+            f"image.height is {num_filters}, each row a mel filter, but filter {empty + 1} "
             f"({edges_hz[empty]:.0f}…{edges_hz[empty + 2]:.0f} Hz) holds none of the "
-            f"{len(bins_hz)} bins of n_fft {n_fft}; take a longer n_fft or fewer rows"
+            f"{len(bins_hz)} bins of stft.n_fft {n_fft}; take a longer n_fft or fewer rows"
         )
     return filters / sums
 
@@ -89,22 +102,22 @@ def mel_filters(
 class StftSection:
     """The config `stft`; see :class:`Spectrogram`."""
 
-    type: str
-    n_fft: int
-    n_window: int
-    hop_length: int
-    window_type: str
-    bins_per_harmonic: float = 1.0
-    floor_db: float = DEFAULT_FLOOR_DB
-    floor_db_rel: float | None = None
+    type: Literal["stft", "mel"]
+    n_fft: _Length
+    n_window: _Length
+    hop_length: _Length
+    window_type: Literal["rectangular", "hann", "hamming", "blackman"]
+    bins_per_harmonic: Annotated[float, Interval(ge=0, le=1e6)] = 1.0  # 0: not known
+    floor_db: Decibels = DEFAULT_FLOOR_DB
+    floor_db_rel: Annotated[float, Interval(ge=-1500, lt=0)] | None = None
 
 
 @dataclass(frozen=True)
 class MelSection:
     """The config `mel`; see :class:`Spectrogram`."""
 
-    freq_min: float = 40.0
-    freq_max_ratio: float = 0.9
+    freq_min: Annotated[float, Interval(ge=0, le=MOST_SOUND)] = 40.0
+    freq_max_ratio: Annotated[float, Interval(gt=0, le=1)] = 0.9
 
 
 @dataclass(frozen=True)
@@ -157,31 +170,20 @@ class Spectrogram:
     pre_emphasis_coefficient: float = 0.0
 
     def __post_init__(self) -> None:
-        for key in ("sample_rate_hz", "height", "width", "n_fft", "n_window", "hop_length"):
-            if getattr(self, key) < 1:
-                raise VIMHError(f"spectrogram: {key} must be positive, got {getattr(self, key)}")
-        if self.spectrogram_type not in SPECTROGRAM_TYPES:
-            raise VIMHError(
-                f"stft.type: unknown spectrogram {self.spectrogram_type!r}; "
-                f"there are {', '.join(SPECTROGRAM_TYPES)}"
-            )
         if self.n_window > self.n_fft:
-            raise VIMHError(f"stft: n_window {self.n_window} is longer than n_fft {self.n_fft}")
-        bins = self.n_fft // 2
-        if self.spectrogram_type == "stft" and bins < self.height:
-            raise VIMHError(
-                f"stft: n_fft {self.n_fft} gives {bins} bins without DC, the image needs "
-                f"{self.height} rows"
+            raise RecipeError(f"stft.n_window is {self.n_window}; expected at most stft.n_fft, {self.n_fft}")
+        if self.n_fft * self.width > _MAX_TRANSFORMED:
+            raise RecipeError(
+                f"stft.n_fft is {self.n_fft}; expected at most {_MAX_TRANSFORMED // self.width} "
+                f"with an image.width of {self.width}, or an image takes too much memory"
             )
-        if self.bins_per_harmonic < 0:
-            raise VIMHError(
-                f"stft.bins_per_harmonic must not be negative, got {self.bins_per_harmonic:g}"
-            )
-        if self.floor_db_rel is not None and self.floor_db_rel >= 0:
-            raise VIMHError(f"stft.floor_db_rel must be negative, got {self.floor_db_rel:g}")
-        if not 0.0 <= self.pre_emphasis_coefficient < 1.0:
-            raise VIMHError(
-                f"pre_emphasis_coefficient must be in 0…1, got {self.pre_emphasis_coefficient:g}"
+        bins, why = self.n_fft // 2, "the bins without DC"
+        if self.spectrogram_type == "mel":
+            bins, why = _MAX_FILTERS // (bins + 1), "or the mel filters take too much memory"
+        if self.height > bins:
+            raise RecipeError(
+                f"image.height is {self.height}; expected at most {bins} with a stft.n_fft of "
+                f"{self.n_fft}, {why}"
             )
         _ = self._window, self._mel  # checks the window's name and the filters now, not later
 
@@ -296,14 +298,19 @@ class Spectrogram:
                 f"{', '.join(missing) or 'sample_rate'}, so a sound cannot be turned into its image"
             )
         known = {f.name for f in (*fields(StftSection), *fields(MelSection))}
-        return cls.from_config(
-            {key: value for key, value in stft.items() if key in known},
-            {key: value for key, value in metadata.mel_config.items() if key in known},
-            sample_rate_hz=int(rate),
-            height=metadata.height,
-            width=metadata.width,
-            pre_emphasis_coefficient=float(metadata.raw.get("pre_emphasis_coefficient") or 0.0),
+        given, mel = (
+            {key: value for key, value in config.items() if key in known}
+            for config in (stft, metadata.mel_config)
         )
+        with recipe_errors(f"data set {metadata.dataset_name}: "):
+            return cls.from_sections(
+                section(StftSection, given, "spectrogram_config"),
+                section(MelSection, mel, "mel_config"),
+                sample_rate_hz=check_value(SampleRate, int(rate), "sample_rate"),
+                height=metadata.height,
+                width=metadata.width,
+                pre_emphasis_coefficient=metadata.raw.get("pre_emphasis_coefficient") or 0.0,
+            )
 
     @classmethod
     def from_config(
@@ -319,17 +326,30 @@ class Spectrogram:
         """From the configs `stft` and `mel`, with the keys that signal.md gives them.
 
         Raises:
-            VIMHError: for an unknown or missing key, or a value of the wrong type.
+            RecipeError: for an unknown or missing key, or a value of the wrong type.
         """
-        settings = dict(vars(section(StftSection, plain(stft), "stft.")))
-        mel_settings = section(MelSection, plain(mel), "mel.")
+        with recipe_errors():
+            return cls.from_sections(
+                section(StftSection, plain_values(stft), "stft"),
+                section(MelSection, plain_values(mel), "mel"),
+                sample_rate_hz=sample_rate_hz,
+                height=height,
+                width=width,
+                pre_emphasis_coefficient=pre_emphasis_coefficient,
+            )
+
+    @classmethod
+    def from_sections(
+        cls, stft: StftSection, mel: MelSection, *, pre_emphasis_coefficient: float, **sizes: int
+    ) -> "Spectrogram":
+        """The same from checked sections; `sizes` are the rate, the height and the width."""
+        settings = dict(vars(stft))
+        key = "pre_emphasis_coefficient"
         return cls(
-            sample_rate_hz=sample_rate_hz,
-            height=height,
-            width=width,
             spectrogram_type=settings.pop("type"),
-            freq_min_hz=mel_settings.freq_min,
-            freq_max_ratio=mel_settings.freq_max_ratio,
-            pre_emphasis_coefficient=pre_emphasis_coefficient,
+            freq_min_hz=mel.freq_min,
+            freq_max_ratio=mel.freq_max_ratio,
+            pre_emphasis_coefficient=check_value(PreEmphasis, pre_emphasis_coefficient, key),
+            **sizes,
             **settings,
         )

@@ -120,13 +120,14 @@ class StringSynth(Synthesizer):
         if not 0.0 < position < 1.0:
             raise VIMHError(f"synth.position must be between 0 and 1, found {position:g}")
         contact_samples = round(contact_s * sample_rate_hz)
-        if contact_samples < 1 or noise_seed < 0:
+        if not 1 <= contact_samples <= self.num_samples or noise_seed < 0:
             raise VIMHError(
-                "synth.contact_s must be at least one sample and synth.noise_seed not negative, "
-                f"found {contact_s:g} s and {noise_seed}"
+                "synth.contact_s must be at least one sample and at most the sound, and "
+                f"synth.noise_seed not negative, found {contact_s:g} s and {noise_seed}"
             )
         note = self.parameters["note_number"]
-        lowest_hz, highest_hz = midi_to_hz(np.array([note.min, note.max]))
+        with np.errstate(over="ignore"):
+            lowest_hz, highest_hz = midi_to_hz(np.array([note.min, note.max]))
         if highest_hz > sample_rate_hz / 4 or lowest_hz * duration_s < 1:
             raise VIMHError(
                 f"synth.parameters.note_number: {lowest_hz:.1f}…{highest_hz:.0f} Hz; a string "

@@ -4,21 +4,49 @@ A new synthesiser is a subclass of :class:`Synthesizer` and one YAML file in `co
 that names it by ``_target_`` and gives its parameters' ranges.
 """
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
+from annotated_types import Interval, Len, Predicate, doc
 from jaxtyping import Float32, Float64
 from torch import Tensor
 
-from src.schema.arguments import check_arguments, signature_of
+from src.schema.arguments import check_arguments, section, shown, unknown_key
+from src.schema.plain import plain_values
+from src.schema.specs import imported
+from src.synth.errors import RecipeError, parameter_errors, recipe_errors, synth_errors
 from src.synth.scripted import scripted
-from src.utils.errors import ConfigError
-from src.vimh.errors import VIMHError
-from src.vimh.parameters import Parameter, ParameterSpace
+from src.vimh.fields import MAX_NAME_BYTES
+from src.vimh.parameters import Kind, Parameter, ParameterSpace
+
+_Edge = Annotated[float, Interval(ge=-1e12, le=1e12)]
+
+
+def _is_label(text: str) -> bool:
+    return text.isprintable() and len(text.encode()) <= MAX_NAME_BYTES
+
+
+_Label = Annotated[
+    str, Predicate(_is_label), doc(f"a text of at most {MAX_NAME_BYTES} bytes that can be printed")
+]
+
+
+@dataclass(frozen=True)
+class ParameterSection:
+    """An entry of `synth.parameters`; :class:`src.vimh.parameters.Parameter` explains its keys."""
+
+    min: _Edge
+    max: _Edge
+    step: Annotated[float, Interval(ge=0, le=1e12)] | None = None
+    description: str = ""
+    unit: _Label = ""
+    scale: str | None = None
+    kind: Kind = "continuous"
+    class_names: Annotated[list[_Label], Len(0, 256)] = field(default_factory=list)
 
 
 class Synthesizer(ABC):
@@ -53,22 +81,22 @@ class Synthesizer(ABC):
     def __init__(
         self, parameters: Mapping[str, Any], *, sample_rate_hz: int, duration_s: float
     ) -> None:
+        for name in parameters:
+            if name not in self.parameter_names:
+                key = f"synth.parameters.{name}"
+                raise RecipeError(unknown_key(key, name, self.parameter_names))
         missing = [name for name in self.parameter_names if name not in parameters]
-        unknown = [name for name in parameters if name not in self.parameter_names]
-        if missing or unknown:
-            raise VIMHError(
-                f"synth.parameters: {self.synth_type} has {', '.join(self.parameter_names)}; "
-                + "; ".join(
-                    f"{what}: {', '.join(names)}"
-                    for what, names in (("missing", missing), ("unknown", unknown))
-                    if names
-                )
+        if missing:
+            raise RecipeError(
+                f"synth.parameters.{missing[0]} is missing; expected min, max and step "
+                f"({self.synth_type} has {', '.join(self.parameter_names)}; missing: "
+                f"{', '.join(missing)})"
             )
         self.parameters = ParameterSpace(
             _recipe_parameter(name, mapping) for name, mapping in parameters.items()
         )
         if not self.parameters.heads:
-            raise VIMHError("synth.parameters: every range is a single value, nothing to learn")
+            raise RecipeError("synth.parameters: every range is a single value, nothing to learn")
         self.sample_rate_hz = sample_rate_hz
         self.duration_s = duration_s
 
@@ -88,7 +116,7 @@ class Synthesizer(ABC):
         """
         for name, parameter in self.parameters.items():
             if parameter.scale not in (None, "linear"):
-                raise VIMHError(
+                raise RecipeError(
                     f"synth.parameters.{name}.scale is {parameter.scale!r}; values are spaced "
                     "evenly between min and max, which is 'linear': leave scale out, and make the "
                     "logarithm the parameter where steps are to be ratios, as log10_decay_time does"
@@ -112,13 +140,11 @@ class Synthesizer(ABC):
 
 
 def _recipe_parameter(name: str, mapping: Any) -> Parameter:
-    parameter = Parameter.from_json(name, mapping)
-    if parameter.extra:
-        raise VIMHError(
-            f"synth.parameters.{name}: unknown key {', '.join(map(repr, parameter.extra))}; "
-            "there are min, max, step, description, unit, scale, kind, class_names"
-        )
-    parameter.check_generatable()
+    with recipe_errors():
+        given = section(ParameterSection, plain_values(mapping), f"synth.parameters.{name}")
+    with parameter_errors(name):
+        parameter = Parameter(name, **{**vars(given), "class_names": tuple(given.class_names)})
+        parameter.check_generatable()
     return parameter
 
 
@@ -145,41 +171,27 @@ def build_synthesizer(
         >>> synth.synth_type, synth.parameters.heads.names, synth.num_samples
         ('simple', ('note_velocity', 'log10_decay_time'), 8000)
     """
-    arguments = dict(config)
-    target = arguments.pop("_target_", None)
+    given = {key: value for key, value in config.items() if key != "_target_"}
+    target = config.get("_target_")
     if not isinstance(target, str) or "." not in target:
-        raise VIMHError(
-            "synth._target_ must be the import path of a Synthesizer, "
-            f"such as src.synth.synthesizers.SimpleSawSynth; found {target!r}"
+        raise RecipeError(
+            f"synth._target_ is {shown(target)}; expected the import path of a Synthesizer, such "
+            "as src.synth.synthesizers.SimpleSawSynth"
         )
-    cls = _synthesizer_class(target)
-    if not isinstance(arguments.get("parameters"), Mapping):
-        found = repr(arguments["parameters"]) if "parameters" in arguments else "nothing"
-        raise VIMHError(f"synth.parameters: expected a mapping of parameters, found {found}")
-    arguments |= {"sample_rate_hz": sample_rate_hz, "duration_s": duration_s}
-    signature = signature_of(cls)
-    known = signature.arguments
-    unknown = [f"synth.{key}" for key in arguments if key not in known]
-    if unknown and not signature.is_open:  # open: it hands the others on to this class
-        raise VIMHError(
-            f"synth: {target} does not take these keys: {', '.join(unknown)}; it takes "
-            f"{', '.join(known)}"
-        )
-    try:
-        return cls(**check_arguments(cls, arguments, "synth"))
-    except ConfigError as error:
-        raise VIMHError(str(error)) from error
+    with recipe_errors():
+        cls = _synthesizer_class(target)
+    sound = {"sample_rate_hz": sample_rate_hz, "duration_s": duration_s}
+    for key in sound.keys() & given.keys():
+        raise RecipeError(f"synth.{key} is not read; sample_rate and duration say it")
+    with synth_errors():
+        synthesizer: Synthesizer = cls(**check_arguments(cls, {**given, **sound}, "synth"))
+    return synthesizer
 
 
 def _synthesizer_class(target: str) -> type[Synthesizer]:
-    module_name, _, class_name = target.rpartition(".")
-    try:
-        module = importlib.import_module(module_name)
-        cls = getattr(module, class_name)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise VIMHError(f"synth._target_: there is no {target} ({error})") from error
-    if not (isinstance(cls, type) and issubclass(cls, Synthesizer)) or cls is Synthesizer:
-        raise VIMHError(f"synth._target_: {target} is not a subclass of {Synthesizer.__name__}")
+    cls = imported(target, "synth._target_")
+    if not issubclass(cls, Synthesizer) or cls is Synthesizer:
+        raise RecipeError(f"synth._target_ is {target}, not a subclass of {Synthesizer.__name__}")
     return cls
 
 

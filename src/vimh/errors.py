@@ -7,3 +7,17 @@ class VIMHError(ValueError):
     The message names the file, what was expected, what was found, and the byte offset, the sample
     or the key where there is one.
     """
+
+
+class ParameterError(VIMHError):
+    """A parameter whose range, step or classes do not fit.
+
+    Attributes:
+        key: Of the parameter, such as "step".
+        what: What is wrong with it: "must not be negative".
+        found: Its value, as a message shows it.
+    """
+
+    def __init__(self, name: str, key: str, what: str, found: str) -> None:
+        super().__init__(f"parameter {name!r}: '{key}' {what}, found {found}")
+        self.key, self.what, self.found = key, what, found

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
 from src.vimh.codec import Codec
-from src.vimh.errors import VIMHError
+from src.vimh.errors import ParameterError, VIMHError
 from src.vimh.fields import check_name, parameter_number, parameter_value
 from src.vimh.plain import shown
 
@@ -115,7 +115,7 @@ class Parameter:
             object.__setattr__(self, "max", float(MAX_BYTE))
 
     def _error(self, key: str, what: str, found: object) -> VIMHError:
-        return VIMHError(f"parameter {self.name!r}: '{key}' {what}, found {shown(found)}")
+        return ParameterError(self.name, key, what, shown(found))
 
     def _required_step(self) -> float:
         if self.step is None or self.is_categorical:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
-from src.synth.sections import plain
+from src.schema.plain import plain_values
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -17,7 +17,7 @@ MakeRecipe = Callable[..., dict[str, Any]]
 @cache
 def _composed(name: str, overrides: tuple[str, ...]) -> dict[str, Any]:
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return plain(compose(f"generate_{name}", overrides=list(overrides)))
+        return plain_values(compose(f"generate_{name}", overrides=list(overrides)))
 
 
 @pytest.fixture

@@ -36,5 +36,5 @@ def test_a_source_does_not_take_another_recipes_data_set(
 def test_a_wrong_recipe_is_refused_before_anything_is_made(
     make_recipe: MakeRecipe, tmp_path: Path
 ) -> None:
-    with pytest.raises(VIMHError, match="unknown key 'colour'"):
+    with pytest.raises(VIMHError, match=r"^data\.source\.recipe\.colour is unknown"):
         GeneratorSource({**make_recipe(), "colour": 1}, tmp_path)

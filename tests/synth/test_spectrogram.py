@@ -117,16 +117,16 @@ def test_pre_emphasis() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"window_type": "kaiser"}, "unknown window 'kaiser'.*rectangular, hann"),
-        ({"type": "cqt"}, "unknown spectrogram 'cqt'"),
-        ({"n_fft": 100}, "n_window 128 is longer than n_fft 100"),
-        ({"height": 200}, "gives 128 bins.*needs 200 rows"),
+        ({"window_type": "kaiser"}, "stft.window_type is 'kaiser'; .*rectangular, hann"),
+        ({"type": "cqt"}, "stft.type is 'cqt'; expected one of stft, mel"),
+        ({"n_fft": 100}, "stft.n_window is 128; expected at most stft.n_fft, 100"),
+        ({"height": 200}, "image.height is 200; expected at most 128 .*bins"),
         ({"type": "mel", "n_fft": 128, "height": 64}, "holds none of the 65 bins"),
-        ({"type": "mel", "n_fft": 512, "freq_max_ratio": 1.5}, "Nyquist"),
-        ({"floor_db_rel": 3.0}, "must be negative"),
-        ({"hop_length": 0}, "hop_length must be positive"),
-        ({"pre_emphasis_coefficient": 1.0}, "must be in 0…1"),
-        ({"hop": 3}, "unknown key 'stft.hop'; there are type"),
+        ({"type": "mel", "n_fft": 512, "freq_max_ratio": 1.5}, "mel.freq_max_ratio is 1.5; .* at most 1"),
+        ({"floor_db_rel": 3.0}, "stft.floor_db_rel is 3.0; .* less than 0"),
+        ({"hop_length": 0}, "stft.hop_length is 0; expected a whole number of at least 1"),
+        ({"pre_emphasis_coefficient": 1.0}, "pre_emphasis_coefficient is 1.0; .* at least 0 and less than 1"),
+        ({"hop": 3}, "stft.hop is unknown.* .there are type"),
     ],
 )
 def test_wrong_settings(changes: dict[str, Any], message: str) -> None:

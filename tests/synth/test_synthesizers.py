@@ -107,19 +107,19 @@ def test_a_range_of_one_value_is_fixed() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"parameters": RANGES}, "synth._target_ must be"),
-        ({"_target_": "simple", "parameters": RANGES}, "synth._target_ must be"),
-        ({"_target_": "src.synth.nothing.Synth", "parameters": RANGES}, "there is no src.synth"),
-        ({"_target_": "src.synth.synthesizers.Nothing", "parameters": RANGES}, "there is no"),
+        ({"parameters": RANGES}, "synth._target_ is null; expected the import path"),
+        ({"_target_": "simple", "parameters": RANGES}, "synth._target_ is 'simple'; expected"),
+        ({"_target_": "src.synth.nothing.Synth", "parameters": RANGES}, "synth._target_ is .*No module named"),
+        ({"_target_": "src.synth.synthesizers.Nothing", "parameters": RANGES}, "synth._target_ is .*has no attribute"),
         ({"_target_": "builtins.dict", "parameters": RANGES}, "not a subclass of Synthesizer"),
         (
             {"_target_": "src.synth.synthesizers.Synthesizer", "parameters": RANGES},
             "not a subclass of Synthesizer",
         ),
-        ({"_target_": TARGET}, "expected a mapping of parameters, found nothing"),
-        ({"_target_": TARGET, "parameters": RANGES, "gain": 1}, "does not take these keys.*gain"),
+        ({"_target_": TARGET}, "synth.parameters is missing; expected a mapping"),
+        ({"_target_": TARGET, "parameters": RANGES, "gain": 1}, "synth.gain is unknown"),
         ({"_target_": TARGET, "parameters": [1]}, "expected a mapping"),
-        ({"_target_": TARGET, "parameters": {**RANGES, "cutoff": {}}}, "unknown: cutoff"),
+        ({"_target_": TARGET, "parameters": {**RANGES, "cutoff": {}}}, "synth.parameters.cutoff is unknown"),
         (
             {"_target_": TARGET, "parameters": {"note_number": {"min": 1, "max": 1}}},
             "missing: note_velocity, log10_decay_time",
@@ -129,7 +129,7 @@ def test_a_range_of_one_value_is_fixed() -> None:
                 "_target_": TARGET,
                 "parameters": {**RANGES, "note_velocity": {"min": 1, "max": 2, "stepp": 1}},
             },
-            "note_velocity: unknown key 'stepp'",
+            "synth.parameters.note_velocity.stepp is unknown; did you mean step",
         ),
         (
             {

@@ -1,15 +1,14 @@
 """The source that synthesises: a recipe of configs/recipe and the folder its data set goes to."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from src.schema.bounds import Text
-from src.synth.generate import dataset_dir, generate_dataset
-from src.synth.sections import plain
+from src.schema.plain import plain_values
+from src.synth.errors import recipe_errors
+from src.synth.generate import generate_dataset, whole
 from src.utils.pylogger import RankedLogger
-from src.vimh.errors import VIMHError
 
 log = RankedLogger(__name__, rank_zero_only=True)
 
@@ -27,22 +26,12 @@ class GeneratorSource:
     """
 
     def __init__(self, recipe: Mapping[str, Any], root: Text | Path) -> None:
-        self.recipe: dict[str, Any] = plain(recipe)
-        own = self.recipe.get("generate", {})
-        if not isinstance(own, Mapping):
-            raise VIMHError(f"data.source.recipe.generate is {own!r}; expected a mapping")
-        if not isinstance(folder := own.get("output_dir", ""), str):
-            raise VIMHError(
-                f"data.source.recipe.generate.output_dir is {folder!r}; expected a text (it is not "
-                "read: data.source.root is)"
-            )
-        self.recipe["generate"] = {**own, "output_dir": str(root)}
-        try:
-            self._dataset_dir = dataset_dir(self.recipe)
-        except VIMHError as error:
-            reason = str(error)
-            joint = "." if re.match(r"[\w.]+:? (must|is) ", reason) else ": "
-            raise VIMHError(f"data.source.recipe{joint}{reason}") from error
+        values = plain_values(recipe)
+        with recipe_errors("data.source.recipe."):
+            name = whole(values).dataset_name()
+        own = {**values.get("generate", {}), "output_dir": str(root)}
+        self.recipe: dict[str, Any] = {**values, "generate": own}
+        self._dataset_dir = Path(root) / name
 
     @property
     def dataset_dir(self) -> Path:
