@@ -99,7 +99,11 @@ WRONG = [
     ("data._target_", "torch.nn.ReLU", "data._target_ is 'torch.nn.ReLU'; expected a class"),
     ("data.source", None, "data.data_dir and data.source are both null"),
     ("data.source.recipe.generate", "abc", "data.source.recipe.generate is 'abc'"),
-    ("data.source.recipe.sample_rate", "abc", "data.source.recipe.sample_rate is 'abc'; expected a whole number"),
+    (
+        "data.source.recipe.sample_rate",
+        "abc",
+        "data.source.recipe.sample_rate is 'abc'; expected a whole number",
+    ),
     ("data.auxiliary_features", ["abc"], "data.auxiliary_features is ['abc']"),
     ("monitor", None, "monitor is null"),
     ("paths", None, "paths is null"),

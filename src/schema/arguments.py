@@ -106,7 +106,7 @@ def _hints(cls: type) -> dict[str, Any]:
 
 def check_arguments(
     cls: type,
-    given: Mapping[str, Any],
+    given: Mapping[Any, Any],
     where: str,
     *,
     complete: bool = True,

@@ -106,7 +106,7 @@ def whole(recipe: Mapping[str, Any]) -> Recipe:
 
 def dataset_dir(recipe: Mapping[str, Any], root: str | Path = ".") -> Path:
     """The directory that a recipe's data set has, `generate.output_dir` being taken from `root`."""
-    return directory_of(whole(recipe), root)
+    return directory_of(Recipe.from_mapping(recipe), root)
 
 
 def directory_of(recipe: Recipe, root: str | Path) -> Path:

@@ -202,16 +202,30 @@ class Recipe:
         samples = self.num_samples(synthesizer)
         channels, height, width = image_maker.image_shape
         part = None if self.generate.part in (None, JOIN) else Part.parse(self.generate.part)
-        image_bytes = channels * height * width
-        for key, found, most, why in (
-            ("avix", samples, MAX_SAMPLES, "so many samples has the grid of all parameters"),
-            ("image.channels", channels, MAX_SIDE, "with those of the envelopes"),
-            ("image.height", image_bytes, MAX_IMAGE_BYTES, "so many bytes has an image"),
-            ("generate.wav", self.generate.wav, samples, "the samples that there are"),
-            ("generate.part", part.count if part else 0, samples, "a part has a sample or more"),
+        for is_wrong, key, value, why in (
+            (samples > MAX_SAMPLES, "avix", True, f"the grid has {samples} samples, too many"),
+            (
+                channels > MAX_SIDE or channels * height * width > MAX_IMAGE_BYTES,
+                "image.channels",
+                self.image.channels,
+                f"an image of {height}x{width}x{channels} is too large: it has at most {MAX_SIDE} "
+                f"channels, with the envelopes', and {MAX_IMAGE_BYTES} bytes",
+            ),
+            (
+                self.generate.wav > samples,
+                "generate.wav",
+                self.generate.wav,
+                f"expected at most as many sounds as the data set has {samples} samples",
+            ),
+            (
+                part is not None and part.count > samples,
+                "generate.part",
+                self.generate.part,
+                f"the data set has {samples} samples, so no more parts than that",
+            ),
         ):
-            if found > most:
-                raise RecipeError(f"{key} makes {found}; expected at most {most}: {why}")
+            if is_wrong:
+                raise RecipeError(f"{key} is {value}; {why}")
         try:
             image_maker.spectrogram.check_length(synthesizer.num_samples)
         except VIMHError as error:

@@ -171,7 +171,9 @@ class Spectrogram:
 
     def __post_init__(self) -> None:
         if self.n_window > self.n_fft:
-            raise RecipeError(f"stft.n_window is {self.n_window}; expected at most stft.n_fft, {self.n_fft}")
+            raise RecipeError(
+                f"stft.n_window is {self.n_window}; expected at most stft.n_fft, {self.n_fft}"
+            )
         if self.n_fft * self.width > _MAX_TRANSFORMED:
             raise RecipeError(
                 f"stft.n_fft is {self.n_fft}; expected at most {_MAX_TRANSFORMED // self.width} "

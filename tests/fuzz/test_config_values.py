@@ -46,7 +46,10 @@ def test_a_recipe_takes_no_memory_for_what_it_claims(recipe: dict[str, Any]) -> 
     for side in ("height", "width", "channels"):
         changed = plain_values(recipe)
         changed["image"][side] = 10**10
-        with pytest.raises(VIMHError, match=rf"^image\.{side} is 10000000000; expected .* at least 1 and at most 65535$"):
+        with pytest.raises(
+            VIMHError,
+            match=rf"^image\.{side} is 10000000000; expected .* at least 1 and at most 65535$",
+        ):
             Recipe.from_mapping(changed)
 
 

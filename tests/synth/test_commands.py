@@ -73,7 +73,11 @@ def test_the_standard_command_makes_the_standard_data_set(tmp_path: Path) -> Non
     [
         (["--avx"], 2, "unknown argument '--avx'; --help lists the flags"),
         (["dataset.sise=3"], 2, "Could not override 'dataset.sise'"),
-        (["+dataset.sise=3"], 2, "dataset.sise is unknown; did you mean size? (there are name, size)"),
+        (
+            ["+dataset.sise=3"],
+            2,
+            "dataset.sise is unknown; did you mean size? (there are name, size)",
+        ),
         (["--config-name", "generate_nothing"], 2, "Cannot find primary config"),
         (["stft=nothing"], 2, "Available options in 'stft': filter_analysis_128"),
         (["--normalize"], 2, "set temporal_envelope=true or spectral_envelope=true"),

@@ -270,7 +270,7 @@ def test_the_wav_files_give_the_same_images_to_the_last_bit(
 
 
 def test_more_wavs_than_samples(make_recipe: MakeRecipe) -> None:
-    with pytest.raises(VIMHError, match="wav asks for 21 sounds, the data set has 20"):
+    with pytest.raises(VIMHError, match=r"^generate\.wav is 21; .* the data set has 20 samples"):
         make(changed(make_recipe("simple", "dataset.size=20"), wav=21))
 
 

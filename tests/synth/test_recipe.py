@@ -3,9 +3,9 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from src.synth.errors import RecipeError
 from src.synth.generate import dataset_name
 from src.synth.recipe import Recipe
-from src.synth.errors import RecipeError
 from src.vimh.errors import VIMHError
 from tests.synth.conftest import MakeRecipe
 
@@ -100,20 +100,44 @@ def test_recipes_are_those_of_the_specification(make_recipe: MakeRecipe) -> None
         ({"avix": 1}, "^avix is 1; expected true or false"),
         ({"duration": float("nan")}, "^duration is nan; expected a number of at least 0.001"),
         ({"duration": 0.0}, "^duration is 0.0; expected a number of at least 0.001"),
-        ({"output_format": "hdf5"}, "^output_format is 'hdf5'; expected one of binary, pickle, both"),
-        ({"generate": {"scale": "batch"}}, "^generate.scale is 'batch'; expected one of sample, dataset"),
-        ({"generate": {"chunk_size": 0}}, "^generate.chunk_size is 0; expected a whole number of at least 1"),
-        ({"generate": {"threads": 0}}, "^generate.threads is 0; expected a whole number of at least 1"),
-        ({"avix": True, "dataset": {"size": -3}}, "^dataset.size is -3; expected a whole number of at least 2"),
-        ({"dataset": {"name": "", "size": 8}}, "^dataset.name is ''; expected a text of .* or null"),
+        (
+            {"output_format": "hdf5"},
+            "^output_format is 'hdf5'; expected one of binary, pickle, both",
+        ),
+        (
+            {"generate": {"scale": "batch"}},
+            "^generate.scale is 'batch'; expected one of sample, dataset",
+        ),
+        (
+            {"generate": {"chunk_size": 0}},
+            "^generate.chunk_size is 0; expected a whole number of at least 1",
+        ),
+        (
+            {"generate": {"threads": 0}},
+            "^generate.threads is 0; expected a whole number of at least 1",
+        ),
+        (
+            {"avix": True, "dataset": {"size": -3}},
+            "^dataset.size is -3; expected a whole number of at least 2",
+        ),
+        (
+            {"dataset": {"name": "", "size": 8}},
+            "^dataset.name is ''; expected a text of .* or null",
+        ),
         ({"generate": {"wav": -1}}, "^generate.wav is -1; expected a whole number of at least 0"),
         ({"generate": {"part": "0/2"}}, "^generate.part is '0/2'; expected a part such as 3/16"),
         ({"generate": {"part": "3/2"}}, "^generate.part is '3/2'; .* join or null"),
         ({"generate": {"part": "all"}}, "^generate.part is 'all'; .* join or null"),
         ({"dataset": {"size": 1}}, "^dataset.size is 1; expected a whole number of at least 2"),
-        ({"dataset": {"size": None}}, "^dataset.size is null; expected a whole number of at least 2"),
+        (
+            {"dataset": {"size": None}},
+            "^dataset.size is null; expected a whole number of at least 2",
+        ),
         ({"normalize": True}, "set temporal_envelope=true or spectral_envelope=true"),
-        ({"noise": {"snr_min_db": 60, "snr_max_db": 20}}, "^noise.snr_min_db is 60; expected at most noise.snr_max_db, 20"),
+        (
+            {"noise": {"snr_min_db": 60, "snr_max_db": 20}},
+            "^noise.snr_min_db is 60; expected at most noise.snr_max_db, 20",
+        ),
         ({"noise": {"snr_min_db": 60}}, "^noise.snr_max_db is missing; expected a number"),
     ],
 )
@@ -131,7 +155,7 @@ def test_a_wrong_recipe_is_one_clear_error(
 def test_missing_keys(make_recipe: MakeRecipe) -> None:
     recipe = make_recipe()
     del recipe["synth"]
-    with pytest.raises(RecipeError, match="^synth is missing; expected a mapping"):
+    with pytest.raises(RecipeError, match=r"^synth is missing; expected a mapping"):
         dataset_name(recipe)
 
 

@@ -373,7 +373,9 @@ def test_categories_are_rendered_by_their_index(
 
 def test_a_fixed_category_has_to_be_there(make_recipe: MakeRecipe) -> None:
     fixed = {"min": 3, "max": 3, "kind": "categorical", "class_names": ["a", "b", "c"]}
-    with pytest.raises(VIMHError, match=r"synth.parameters.place.min is 3.0; it must be a class, 0 to 2"):
+    with pytest.raises(
+        VIMHError, match=r"synth.parameters.place.min is 3.0; it must be a class, 0 to 2"
+    ):
         Shapes(
             {"shape": fixed | {"min": 0}, "pitch": {"min": 1, "max": 1}, "place": fixed},
             sample_rate_hz=8000,
@@ -390,7 +392,7 @@ def test_a_scale_that_generating_would_not_follow_is_refused(
     with pytest.raises(VIMHError, match=rf"synth.parameters.frequency.scale is '{scale}'.*linear"):
         generate_dataset(recipe, progress=False)
     recipe["synth"]["parameters"] = {"frequency": {**FREQUENCY["frequency"], "spacing": scale}}
-    with pytest.raises(VIMHError, match="synth.parameters.frequency.spacing is unknown"):
+    with pytest.raises(VIMHError, match=r"synth\.parameters\.frequency\.spacing is unknown"):
         generate_dataset(recipe, progress=False)
 
 

@@ -122,10 +122,16 @@ def test_pre_emphasis() -> None:
         ({"n_fft": 100}, "stft.n_window is 128; expected at most stft.n_fft, 100"),
         ({"height": 200}, "image.height is 200; expected at most 128 .*bins"),
         ({"type": "mel", "n_fft": 128, "height": 64}, "holds none of the 65 bins"),
-        ({"type": "mel", "n_fft": 512, "freq_max_ratio": 1.5}, "mel.freq_max_ratio is 1.5; .* at most 1"),
+        (
+            {"type": "mel", "n_fft": 512, "freq_max_ratio": 1.5},
+            "mel.freq_max_ratio is 1.5; .* at most 1",
+        ),
         ({"floor_db_rel": 3.0}, "stft.floor_db_rel is 3.0; .* less than 0"),
         ({"hop_length": 0}, "stft.hop_length is 0; expected a whole number of at least 1"),
-        ({"pre_emphasis_coefficient": 1.0}, "pre_emphasis_coefficient is 1.0; .* at least 0 and less than 1"),
+        (
+            {"pre_emphasis_coefficient": 1.0},
+            "pre_emphasis_coefficient is 1.0; .* at least 0 and less than 1",
+        ),
         ({"hop": 3}, "stft.hop is unknown.* .there are type"),
     ],
 )

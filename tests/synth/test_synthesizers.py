@@ -109,8 +109,14 @@ def test_a_range_of_one_value_is_fixed() -> None:
     [
         ({"parameters": RANGES}, "synth._target_ is null; expected the import path"),
         ({"_target_": "simple", "parameters": RANGES}, "synth._target_ is 'simple'; expected"),
-        ({"_target_": "src.synth.nothing.Synth", "parameters": RANGES}, "synth._target_ is .*No module named"),
-        ({"_target_": "src.synth.synthesizers.Nothing", "parameters": RANGES}, "synth._target_ is .*has no attribute"),
+        (
+            {"_target_": "src.synth.nothing.Synth", "parameters": RANGES},
+            "synth._target_ is .*No module named",
+        ),
+        (
+            {"_target_": "src.synth.synthesizers.Nothing", "parameters": RANGES},
+            "synth._target_ is .*has no attribute",
+        ),
         ({"_target_": "builtins.dict", "parameters": RANGES}, "not a subclass of Synthesizer"),
         (
             {"_target_": "src.synth.synthesizers.Synthesizer", "parameters": RANGES},
@@ -119,7 +125,10 @@ def test_a_range_of_one_value_is_fixed() -> None:
         ({"_target_": TARGET}, "synth.parameters is missing; expected a mapping"),
         ({"_target_": TARGET, "parameters": RANGES, "gain": 1}, "synth.gain is unknown"),
         ({"_target_": TARGET, "parameters": [1]}, "expected a mapping"),
-        ({"_target_": TARGET, "parameters": {**RANGES, "cutoff": {}}}, "synth.parameters.cutoff is unknown"),
+        (
+            {"_target_": TARGET, "parameters": {**RANGES, "cutoff": {}}},
+            "synth.parameters.cutoff is unknown",
+        ),
         (
             {"_target_": TARGET, "parameters": {"note_number": {"min": 1, "max": 1}}},
             "missing: note_velocity, log10_decay_time",
