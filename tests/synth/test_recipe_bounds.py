@@ -1,5 +1,6 @@
 """Every key of every recipe with every kind of value: a data set's name, or one sentence."""
 
+import json
 import math
 from collections.abc import Iterator
 from copy import deepcopy
@@ -252,11 +253,9 @@ def test_a_set_with_a_senseless_recipe_is_named(make_recipe: MakeRecipe) -> None
     recipe = make_recipe("simple", "dataset.size=4")
     directory = generate_dataset(recipe, progress=False).dataset_dir
     info = directory / METADATA_FILE
-    info.write_text(
-        info.read_text()
-        .replace('"size": 4', '"size": -4')
-        .replace('"recipe_hash": "', '"recipe_hash": "0')
-    )
+    raw = json.loads(info.read_text())
+    raw = {**changed(raw, "recipe.dataset.size", -4), "recipe_hash": "another"}
+    info.write_text(json.dumps(raw))
     with pytest.raises(VIMHError) as caught:
         generate_dataset(recipe, progress=False)
     assert str(caught.value).startswith(f"{directory}: recipe.dataset.size is -4; expected")
@@ -287,7 +286,7 @@ def test_a_key_that_is_no_text_is_unknown() -> None:
         def __init__(self, units: int) -> None: ...
 
     with pytest.raises(ConfigError, match=r"thing\.1 is unknown \(there are units\)"):
-        check_arguments(Thing, {1: 2}, "thing")  # type: ignore[dict-item]
+        check_arguments(Thing, {1: 2}, "thing")
 
 
 def test_the_types_say_what_they_admit() -> None:
@@ -298,5 +297,5 @@ def test_the_types_say_what_they_admit() -> None:
     assert describe(FolderPath) == "the path of a folder"
     assert describe(PartText | None).endswith("or null")
     for wrong in (3.5, True, "3", math.inf):
-        with pytest.raises(ConfigError, match="^k is .*; expected a whole number"):
+        with pytest.raises(ConfigError, match=r"^k is .*; expected a whole number"):
             check_value(Whole, wrong, "k")
