@@ -342,16 +342,25 @@ class Spectrogram:
 
     @classmethod
     def from_sections(
-        cls, stft: StftSection, mel: MelSection, *, pre_emphasis_coefficient: float, **sizes: int
+        cls,
+        stft: StftSection,
+        mel: MelSection,
+        *,
+        sample_rate_hz: int,
+        height: int,
+        width: int,
+        pre_emphasis_coefficient: float,
     ) -> "Spectrogram":
-        """The same from checked sections; `sizes` are the rate, the height and the width."""
+        """The same from checked sections."""
         settings = dict(vars(stft))
         key = "pre_emphasis_coefficient"
         return cls(
+            sample_rate_hz=sample_rate_hz,
+            height=height,
+            width=width,
             spectrogram_type=settings.pop("type"),
             freq_min_hz=mel.freq_min,
             freq_max_ratio=mel.freq_max_ratio,
             pre_emphasis_coefficient=check_value(PreEmphasis, pre_emphasis_coefficient, key),
-            **sizes,
             **settings,
         )
