@@ -31,7 +31,7 @@ def parameter_errors(name: str) -> Iterator[None]:
         yield
     except ParameterError as error:
         key = f"synth.parameters.{name}.{error.key}"
-        raise RecipeError(f"{key} is {error.found}; it {error.what}") from error
+        raise RecipeError(f"{key} is {error.found}; {error.key} {error.what}") from error
 
 
 @contextmanager

@@ -374,7 +374,7 @@ def test_categories_are_rendered_by_their_index(
 def test_a_fixed_category_has_to_be_there(make_recipe: MakeRecipe) -> None:
     fixed = {"min": 3, "max": 3, "kind": "categorical", "class_names": ["a", "b", "c"]}
     with pytest.raises(
-        VIMHError, match=r"synth.parameters.place.min is 3.0; it must be a class, 0 to 2"
+        VIMHError, match=r"synth.parameters.place.min is 3.0; min must be a class, 0 to 2"
     ):
         Shapes(
             {"shape": fixed | {"min": 0}, "pitch": {"min": 1, "max": 1}, "place": fixed},
