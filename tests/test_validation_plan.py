@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from omegaconf import open_dict
 
@@ -26,7 +27,8 @@ def run(compose_config, data_root: Path, tmp_path: Path) -> Run:
             cfg.logger = None
             every = [o for o in overrides if o.startswith("trainer.check_val_every_n_epoch=")]
             for override in every:
-                cfg.trainer.check_val_every_n_epoch = int(override.partition("=")[2])
+                said = override.partition("=")[2]
+                cfg.trainer.check_val_every_n_epoch = None if said == "null" else int(said)
         return train(cfg)
 
     return trained
@@ -78,6 +80,29 @@ def test_where_there_is_one_nothing_is_left_out(
     assert not [r for r in caplog.records if r.name == "src.validation_plan"]
     assert "val/loss" in metrics
     assert any(isinstance(c, EarlyStopping) for c in objects["trainer"].callbacks)
+
+
+class Validations(Callback):
+    """Notes after how many steps a validation takes place."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self.steps.append(trainer.global_step)
+
+
+def test_without_a_count_of_epochs_the_interval_counts_batches_over_all_of_them(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = Validations()
+    monkeypatch.setattr("src.train.instantiate_callbacks", lambda cfg: [seen])
+    null = "trainer.check_val_every_n_epoch=null"
+    run(null, "trainer.val_check_interval=7", "trainer.max_epochs=3")
+    assert seen.steps == [7, 14]  # an epoch has 5 batches
+    with pytest.raises(ConfigError, match=r"val_check_interval.*should be an integer"):
+        run(null, "trainer.val_check_interval=0.5")
 
 
 @pytest.mark.parametrize("batch_size", [10, 16, 25, 32, 50, 64])
