@@ -43,6 +43,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     # Here, so that --help, --cfg job and a config with a mistake do not wait for Lightning.
     from src.build import build
+    from src.callbacks.last_checkpoint import saved_last
     from src.ending import Ending, why_ended
     from src.evaluation.run_report import report_run
     from src.export import write_model_files
@@ -93,7 +94,8 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     if cfg.export and best and trainer.is_global_zero:
         write_model_files(best, Path(cfg.paths.output_dir) / "model.onnx")
     ended = objects["ended"].as_json() if cfg.train else None
-    report_run(cfg, built, metrics, checkpoint=best, loggers=loggers, ended=ended)
+    last = saved_last(trainer) if cfg.train else ""
+    report_run(cfg, built, metrics, best, loggers, last=last, ended=ended)
     return metrics, objects
 
 

@@ -1,6 +1,9 @@
 """Lines as people type them: each composes, with and without ``+``, and trains."""
 
 import inspect
+import json
+import shlex
+from pathlib import Path
 
 import pytest
 import torch
@@ -138,6 +141,33 @@ def test_a_run_says_which_weights_were_tested(
     assert ("the weights of the last step were tested" in printed) != saved
     assert ("evaluate:  python src/eval.py ckpt_path=" in printed) == saved
     assert bool(objects["trainer"].checkpoint_callback) == saved
+
+
+@pytest.mark.parametrize(
+    "line", ["trainer.limit_val_batches=0", "callbacks.model_checkpoint.save_top_k=0"]
+)
+def test_without_a_best_checkpoint_the_last_one_is_named(line: str, short, capsys) -> None:
+    cfg = short(line, "trainer.limit_train_batches=1")
+    train(cfg)
+    printed = capsys.readouterr().out
+    last = Path(cfg.callbacks.last_checkpoint.dirpath) / "last.ckpt"
+    assert last.is_file()
+    assert f"Checkpoint:  {last}\n" in printed
+    assert "there is no best one, so the weights of the last step were tested" in printed
+    assert "none was saved" not in printed
+    words = shlex.split(printed.partition("evaluate:  ")[2].partition("\n")[0])
+    assert Path(words[2].removeprefix("ckpt_path=").strip("'")).resolve() == last.resolve()
+    written = json.loads((Path(cfg.paths.output_dir) / "metrics.json").read_text())
+    assert written["checkpoint"] == str(last)
+
+
+def test_a_trial_run_names_no_checkpoint_of_another(short, capsys) -> None:
+    cfg = short("trainer.fast_dev_run=true")
+    last = Path(cfg.callbacks.last_checkpoint.dirpath) / "last.ckpt"
+    last.parent.mkdir(parents=True)
+    last.touch()
+    train(cfg)
+    assert "Checkpoint:  none was saved" in capsys.readouterr().out
 
 
 def test_nothing_is_said_of_weights_where_nothing_was_tested(short, capsys) -> None:

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loops.progress import _Progress
 
 from src.checkpoints.random_states import random_states, restore_random_states
@@ -221,6 +221,25 @@ class LastCheckpoint(Callback):
             raise Interrupted(number)
         self._signal = number
         log.warning("%s: saving after this step; once more: at once.", signal.Signals(number).name)
+
+
+def saved_last(trainer: Trainer) -> str:
+    """The checkpoint of a training's last step.
+
+    Args:
+        trainer: After ``fit``.
+
+    Returns:
+        Its path; empty where none was saved.
+    """
+    if trainer.fast_dev_run:  # type: ignore[attr-defined]
+        return ""
+    paths = [
+        Path(callback.path if isinstance(callback, LastCheckpoint) else callback.last_model_path)
+        for callback in trainer.callbacks  # type: ignore[attr-defined]
+        if isinstance(callback, LastCheckpoint | ModelCheckpoint)
+    ]
+    return next((str(path) for path in paths if path.is_file()), "")
 
 
 def _early_stoppings(trainer: Trainer) -> list[EarlyStopping]:

@@ -42,6 +42,7 @@ def report_run(
     metrics: Mapping[str, Any],
     checkpoint: str,
     loggers: list[Logger],
+    last: str = "",
     ended: Mapping[str, Any] | None = None,
 ) -> None:
     """Prints the table and the paths, and writes ``metrics.json`` into the run's folder.
@@ -52,6 +53,8 @@ def report_run(
         metrics: Every logged metric by name.
         checkpoint: The best checkpoint's path; empty where there is none.
         loggers: The run's loggers.
+        last: The path of the checkpoint of the last step; empty where there is none. It is named
+            where there is no best one.
         ended: Why the training ended, for ``metrics.json``; None where there was none.
     """
     console = plain_console()
@@ -69,12 +72,16 @@ def report_run(
             f"Validation samples with all heads within one JND, best epoch: "
             f"{100 * values['val/jnd_best']:.1f} %"
         )
-    save_metrics(cfg, built, values, checkpoint or None, rows[1:], ended=ended)
-    if checkpoint:
-        console.print(f"Checkpoint:  {checkpoint}", soft_wrap=True)
-        console.print(f"  evaluate:  {evaluation_command(cfg, built, checkpoint)}", soft_wrap=True)
-    elif cfg.train and stage == "test":
-        console.print("Checkpoint:  none was saved, so the weights of the last step were tested")
+    saved = checkpoint or last
+    save_metrics(cfg, built, values, saved or None, rows[1:], ended=ended)
+    tested = ", so the weights of the last step were tested" if stage == "test" else ""
+    if saved:
+        console.print(f"Checkpoint:  {saved}", soft_wrap=True)
+        if not checkpoint:
+            console.print(f"             of the last step; there is no best one{tested}", soft_wrap=True)
+        console.print(f"  evaluate:  {evaluation_command(cfg, built, saved)}", soft_wrap=True)
+    elif cfg.train and tested:
+        console.print(f"Checkpoint:  none was saved{tested}")
     print_loggers(console, loggers)
     console.print(f"Run:         {cfg.paths.output_dir}", soft_wrap=True)
 
