@@ -142,6 +142,7 @@ def show(dataset: Any, directory: Path, save: Path | None) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     from src.utils.terminal import take_any_text
+    from src.vimh.disk import in_words
     from src.vimh.errors import VIMHError
     from src.vimh.records import open_dataset
 
@@ -165,7 +166,7 @@ def main(arguments: list[str] | None = None) -> None:
         if given.play:
             play(dataset)
     except (VIMHError, OSError) as error:
-        sys.exit(f"display_vimh.py: {error}")
+        sys.exit(f"display_vimh.py: {in_words(error)}")
 
 
 if __name__ == "__main__":

@@ -114,6 +114,7 @@ def run(overrides: list[str], only_check: bool = False) -> None:
     from src.synth.parts import generate
     from src.utils.hydra_errors import first_part
     from src.utils.terminal import take_any_text
+    from src.vimh.disk import in_words
     from src.vimh.errors import VIMHError
 
     take_any_text()
@@ -131,7 +132,7 @@ def run(overrides: list[str], only_check: bool = False) -> None:
         except RecipeError as error:
             stop(EXIT_USAGE, str(error))
         except (VIMHError, OSError) as error:
-            stop(EXIT_FAILED, str(error))
+            stop(EXIT_FAILED, in_words(error))
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of a printed trace
     sys.argv[1:] = user_paths(overrides)

@@ -95,6 +95,7 @@ def output_format(source: Path) -> Any:
 def main() -> None:
     """The command line."""
     from src.utils.terminal import take_any_text
+    from src.vimh.disk import in_words
     from src.vimh.errors import VIMHError
 
     take_any_text()
@@ -114,7 +115,7 @@ def main() -> None:
             arguments.input, arguments.output, seed=arguments.seed, overwrite=arguments.overwrite
         )
     except (VIMHError, OSError) as error:
-        print(f"shuffle_vimh_dataset.py: {error}", file=sys.stderr)
+        print(f"shuffle_vimh_dataset.py: {in_words(error)}", file=sys.stderr)
         sys.exit(EXIT_FAILED)
     print(f"wrote {total} samples in shuffled order to {arguments.output}")
 

@@ -32,6 +32,7 @@ from src.models.components import SimpleCNN  # noqa: E402
 from src.models.losses import DirectParameterGradientLoss  # noqa: E402
 from src.models.multihead_module import MultiheadLitModule  # noqa: E402
 from src.utils.errors import CheckpointError, ConfigError  # noqa: E402
+from src.vimh.disk import in_words, is_of_a_folder  # noqa: E402
 from src.vimh.errors import VIMHError  # noqa: E402
 
 # A decaying sawtooth of 100 Hz: how hard it was struck, and how fast it decays.
@@ -245,6 +246,10 @@ def main() -> None:
         run(arguments())
     except (CheckpointError, ConfigError, VIMHError) as mistake:
         sys.exit(f"error: {mistake}")
+    except OSError as error:
+        if not is_of_a_folder(error):
+            raise
+        sys.exit(f"error: {in_words(error)}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
 import signal
@@ -22,7 +21,7 @@ from src.checkpoints.resume import CHECKPOINT
 from src.utils.errors import CheckpointError, ConfigError, Interrupted
 from src.utils.hydra_errors import first_part
 from src.utils.words import path_word
-from src.vimh.disk import DISK_ERRORS, cannot_write
+from src.vimh.disk import DISK_ERRORS, cannot_write, in_words, is_of_a_folder
 from src.vimh.errors import VIMHError
 
 
@@ -55,9 +54,12 @@ def entry_point(main: Callable[[DictConfig], Result]) -> Callable[[DictConfig], 
                 raise JobError(str(error)) from error
             sys.exit(f"error: {error}")
         except OSError as error:
-            if error.errno not in DISK_ERRORS or HydraConfig.get().mode is RunMode.MULTIRUN:
+            if error.errno not in DISK_ERRORS and not is_of_a_folder(error):
                 raise
-            sys.exit(f"error: {cannot_write(Path(error.filename or cfg.paths.output_dir), error)}")
+            said = cannot_write(Path(error.filename or cfg.paths.output_dir), error)
+            if HydraConfig.get().mode is RunMode.MULTIRUN:
+                raise JobError(said) from error
+            sys.exit(f"error: {said}")
         except Interrupted as interruption:
             sys.stderr.write(f"{_how_to_go_on(interruption)}\n")
             sys.exit(interruption.exit_code)
@@ -85,9 +87,9 @@ def start(main: Callable[[], object]) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {first_part(error)}")
     except OSError as error:
-        if error.filename is None or error.errno not in (*DISK_ERRORS, errno.ENOENT):
+        if not is_of_a_folder(error):
             raise
-        sys.exit(f"error: {cannot_write(Path(error.filename), error)}")
+        sys.exit(f"error: {in_words(error)}")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

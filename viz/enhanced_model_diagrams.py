@@ -11,6 +11,7 @@ rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from src.utils.errors import ConfigError  # noqa: E402
 from src.utils.terminal import take_any_text  # noqa: E402
+from src.vimh.disk import in_words, is_of_a_folder  # noqa: E402
 from viz.layout import arrange  # noqa: E402
 from viz.networks import ROOT, build_configured, model_names  # noqa: E402
 from viz.render import draw  # noqa: E402
@@ -41,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 print(path)
     except ConfigError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        if not is_of_a_folder(error):
+            raise
+        sys.exit(f"error: {in_words(error)}")
 
 
 def diagram(name: str, data: str | None, folder: Path) -> list[Path]:

@@ -95,7 +95,9 @@ def task_wrapper(task: Task) -> Task:
             raise
         except Exception as error:
             # What a user did wrong is told in one sentence by the entry point, without a trace.
-            quiet = isinstance(error, ValueError) or was_pruned(error)
+            # An OSError that names a file or folder tells of the disk, and not of our code.
+            of_disk = isinstance(error, OSError) and error.filename is not None
+            quiet = isinstance(error, ValueError) or of_disk or was_pruned(error)
             level = logging.DEBUG if quiet else logging.ERROR
             log.log(level, "The task failed.", exc_info=error)
             raise
