@@ -21,6 +21,12 @@ from src.vimh.metadata import Metadata
 MAX_FIT_SAMPLES = 16384
 MIN_DEVIATION = 1e-8
 AUGMENTATION_KEYS = ("crop_padding", "flip", "normalise")
+SMOOTHED = ("temporal_envelope", "spectral_envelope")
+# What reads a key of `feature_config`.
+READ_BY = {
+    "kernel_size": "normalize_spectrogram=true and the envelopes of data.feature_types do",
+    "eps": "normalize_spectrogram=true does",
+}
 DERIVED_SUFFIXES = ("_normalized", "_temporal_envelope", "_spectral_envelope")
 
 
@@ -151,6 +157,7 @@ class Preparation(nn.Module):
                 f"the data set's channels {list(labels)} are not ordered base channels first"
             )
         self.derives = bool(self.feature_types) or self.normalize_spectrogram
+        self._check_read(config)
         if not self.derives:
             self.all_labels = labels
             return
@@ -169,6 +176,26 @@ class Preparation(nn.Module):
                 f"data.feature_types {list(self.feature_types)} would make channels twice, the "
                 f"data set holds {list(labels)} already: leave them out"
             )
+
+    def _check_read(self, config: Mapping[str, Any]) -> None:
+        """Refuse a setting that no derivation reads; one at its default says nothing.
+
+        Raises:
+            ConfigError: Naming the key.
+        """
+        smoothed = any(name in SMOOTHED for name in self.feature_types)
+        read = {
+            "kernel_size": smoothed or self.normalize_spectrogram,
+            "eps": self.normalize_spectrogram,
+        }
+        defaults = {"kernel_size": None, "eps": channels.EPS}
+        for key, is_read in read.items():
+            value = config.get(key)
+            if not is_read and value is not None and value != defaults[key]:
+                raise ConfigError(
+                    f"data.feature_config.{key} is {value}, and nothing reads it: "
+                    f"{READ_BY[key]}; set that, or data.feature_config.{key}=null"
+                )
 
     def _set_selection(self, patterns: Sequence[str] | None) -> None:
         chosen = select_channels(self.all_labels, patterns)

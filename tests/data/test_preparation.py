@@ -228,6 +228,42 @@ def test_what_cannot_be_is_told(labels: list[str], arguments: dict[str, Any], to
         Preparation(metadata(labels), **arguments)
 
 
+@pytest.mark.parametrize(
+    ("features", "config", "key"),
+    [
+        ([], {"kernel_size": 3}, "kernel_size"),
+        ([], {"eps": 0.1}, "eps"),
+        (["spectral_slope", "temporal_gradient"], {"kernel_size": 3}, "kernel_size"),
+        (ENVELOPES, {"eps": 0.1}, "eps"),
+        (ENVELOPES, {"normalize_spectrogram": False, "eps": 0.1}, "eps"),
+    ],
+)
+def test_a_setting_that_no_derivation_reads_is_refused(
+    features: list[str], config: dict[str, Any], key: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"^data\.feature_config\.{key} is .*nothing reads it"):
+        Preparation(metadata(), feature_types=features, feature_config=config)
+
+
+@pytest.mark.parametrize(
+    ("features", "config"),
+    [
+        (["temporal_envelope"], {"kernel_size": 3}),
+        (["spectral_envelope"], {"kernel_size": 3}),
+        ([], {"normalize_spectrogram": True, "kernel_size": 3, "eps": 0.1}),
+        ([], {"normalize_spectrogram": False, "kernel_size": None, "eps": 1e-8}),
+    ],
+)
+def test_settings_that_are_read_change_the_image(
+    features: list[str], config: dict[str, Any]
+) -> None:
+    images, levels = samples(count=2)
+    plain, _ = Preparation(metadata(), feature_types=features)(images, levels)
+    said, _ = Preparation(metadata(), feature_types=features, feature_config=config)(images, levels)
+    changes = bool(features) or config["normalize_spectrogram"]
+    assert torch.equal(plain, said) != changes
+
+
 def test_pictures_have_no_decay_time() -> None:
     with pytest.raises(ConfigError, match=r"decay_time needs the time of a frame.*sample_rate"):
         Preparation(metadata(sample_rate=None), auxiliary_features=["decay_time"])
