@@ -81,3 +81,17 @@ def test_checkpoints_that_would_not_end(tmp_path: Path, key: str) -> None:
     torch.save({"avix": described, "state_dict": {}, "epoch": 0, "global_step": 0}, path)
     with pytest.raises((ConfigError, CheckpointError), match=f"avix.{key} is not what"):
         read_checkpoint(path)
+
+
+def test_the_page_tells_where_the_packages_are_audited() -> None:
+    root = Path(__file__).parents[1]
+    page = (root / "SECURITY.md").read_text(encoding="utf-8")
+    command = "pip-audit --requirement requirements.txt --no-deps --disable-pip"
+    workflow = (root / ".github" / "workflows" / "check.yml").read_text(encoding="utf-8")
+    assert command in page
+    assert command in workflow
+    assert "\n  audit:\n" in workflow
+    assert "the job `audit` of `.github/workflows/check.yml`" in page
+    others = [root / ".ci" / "run", root / "Makefile", *(root / "make").glob("*.mk")]
+    assert not any("pip-audit" in path.read_text(encoding="utf-8") for path in others)
+    assert "`make check` and\n`.ci/run` do not" in page
