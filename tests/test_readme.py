@@ -10,6 +10,7 @@ import soundfile
 
 from src.checkpoint import load_model, read_checkpoint
 from src.evaluation.predictor import Predictor
+from src.synth.table import own_synthesizers
 from tests.pages import ROOT, blocks, clone, run
 
 MODEL = ROOT / "examples" / "model"
@@ -20,6 +21,23 @@ JND = {"note_velocity": 2.0, "log10_decay_time": 0.1}
 def assert_right(values: dict[str, float]) -> None:
     for name, true in TRUE.items():
         assert abs(values[name] - true) < 0.5 * JND[name], name
+
+
+# What the README's table calls the sounds of each synthesiser.
+IN_THE_TABLE = {
+    "simple": "| sawtooth, wide ranges |",
+    "resonator": "| resonator,",
+    "moog": "| sawtooth through a ladder filter |",
+    "string": "| plucked string ",
+}
+
+
+def test_every_synthesiser_has_a_row() -> None:
+    kinds = {cls.synth_type.partition("_")[0] for cls in own_synthesizers().values()}
+    assert kinds == IN_THE_TABLE.keys()
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    for row in IN_THE_TABLE.values():
+        assert f"\n{row}" in page
 
 
 def test_the_model_in_the_repository_is_whole_small_and_right() -> None:
