@@ -19,19 +19,10 @@ tr train train-sdn: $(READY) ## SimpleDenseNet 68k on the bundled digits
 tq train-quick: $(READY) ## The default, one epoch of ten batches
 	$(call train,trainer.min_epochs=1 $(QUICK))
 
-# Bytes, so that a folder's name may be of any letters, whatever the locale.
-CHECKPOINT_OF = import json, os, sys; \
-  sys.stdout.buffer.write(os.fsencode(json.load(open(sys.argv[1], 'rb')).get('checkpoint') or ''))
-
-# A checkpoint by CKPT=path; without it the best one of the newest run, which its metrics.json names.
+# A checkpoint by CKPT=path, which reaches the script by the environment, so that no shell reads it;
+# without it that of the newest run.
 el evaluate: $(READY) ## Report on a checkpoint: intervals, baselines, pictures, sound (CKPT=path; else the newest run's)
-	@ckpt="$(CKPT)"; \
-	 if [ -z "$$ckpt" ]; then \
-	   newest=$$(ls -t logs/train/runs/*/metrics.json 2>/dev/null | head -n 1); \
-	   [ -z "$$newest" ] || ckpt=$$($(PYTHON) -c "$(CHECKPOINT_OF)" "$$newest"); \
-	 fi; \
-	 if [ -z "$$ckpt" ]; then echo "No run to report on yet: name a checkpoint by CKPT=path"; exit 1; fi; \
-	 $(RUN) src/eval.py ckpt_path="$$ckpt" $(ARGS)
+	@$(RUN) scripts/evaluate_run.py $(ARGS)
 
 ##@ VIMH experiments
 

@@ -107,6 +107,11 @@ def test_every_command_there(tmp_path: Path) -> None:
     )  # fmt: skip
     assert printed(said, "evaluate")[2].startswith("ckpt_path='run (1), [é]/checkpoints/epoch_")
     place.run(*printed(said, "evaluate"), "report.resamples=10")
+    # The newest run in logs/ with data of its own; make finds them without being told.
+    place.run(
+        *train, "experiment=vimh_cnn", "data.data_dir=shuffled [x]", "trainer.max_epochs=1", *SMALL
+    )
+    place.run(*make, "evaluate", "ARGS=report.resamples=10 extras.print_config=false")
 
     predict = ("python", "src/predict.py", "examples/model/simple_wide.safetensors")
     assert "61.36" in place.run(*predict, "examples/model/saw.wav")

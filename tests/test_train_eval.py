@@ -14,6 +14,7 @@ from src.checkpoint import load_model, read_checkpoint
 from src.eval import evaluate
 from src.train import train
 from src.utils.errors import CheckpointError, ConfigError
+from src.vimh.metadata import METADATA_FILE
 from tests.helpers import shrink
 
 
@@ -155,6 +156,8 @@ def test_metrics_json_names_units_and_versions(run, tmp_path: Path) -> None:
     assert content["parameters"]["log10_decay_time"]["step"] == 0.1
     assert content["num_samples"] == {"train": 50, "val": 15, "test": 7}
     assert content["baselines"][0]["method"] == "always the mean"
+    assert (Path(content["data_dir"]) / METADATA_FILE).is_file()
+    assert Path(content["data_dir"]).is_absolute()
 
 
 @pytest.mark.parametrize(

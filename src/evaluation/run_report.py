@@ -78,7 +78,9 @@ def report_run(
     if saved:
         console.print(f"Checkpoint:  {saved}", soft_wrap=True)
         if not checkpoint:
-            console.print(f"             of the last step; there is no best one{tested}", soft_wrap=True)
+            console.print(
+                f"             of the last step; there is no best one{tested}", soft_wrap=True
+            )
         console.print(f"  evaluate:  {evaluation_command(cfg, built, saved)}", soft_wrap=True)
     elif cfg.train and tested:
         console.print(f"Checkpoint:  none was saved{tested}")
@@ -160,6 +162,7 @@ def save_metrics(
             stage: count for stage in ("val", "test") if (count := built.model.num_measured(stage))
         },
         dataset=built.datamodule.metadata.dataset_name,
+        data_dir=str(built.datamodule.data_dir.absolute()),
         num_weights=sum(weight.numel() for weight in built.model.net.parameters()),
         checkpoint=checkpoint,
         baselines=rows_as_json(baselines),
