@@ -1,7 +1,7 @@
 """What benchmarks/pruning.py counts."""
 
 from optuna.distributions import FloatDistribution
-from optuna.pruners import MedianPruner, SuccessiveHalvingPruner
+from optuna.pruners import MedianPruner
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from benchmarks.pruning import Outcome, cells, pruner_of, replayed
@@ -38,6 +38,9 @@ def test_a_replay_ends_trials_where_the_pruner_would() -> None:
 
 
 def test_the_pruner_is_that_of_the_search() -> None:
-    pruner = pruner_of(["trainer.max_epochs=200"])
-    assert isinstance(pruner, SuccessiveHalvingPruner)
-    assert pruner._min_resource == 50
+    """Every trial gets a quarter of the epochs; then the worse ones end."""
+    for epochs, first in ((200, 59), (100, 29)):
+        pruner = pruner_of([f"trainer.max_epochs={epochs}"])
+        worse = trial(epochs, 0.6, at_each_validation=2.0)
+        ended = replayed([*[trial(epochs, 0.5)] * 4, worse], pruner)
+        assert ended[-1].last_step == first

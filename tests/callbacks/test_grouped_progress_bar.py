@@ -166,8 +166,10 @@ def test_an_error_gives_the_terminal_back(tmp_path: Any, terminal: io.StringIO) 
     bar = GroupedProgressBar()
     with pytest.raises(RuntimeError, match="on purpose"):
         fit(tmp_path, bar, Fails())
-    assert bar._live is None
     assert terminal.getvalue().endswith("\x1b[?25h")  # the cursor is shown
+    drawn = len(terminal.getvalue())
+    fit(tmp_path, bar)
+    assert "Epoch 1/1" in terminal.getvalue()[drawn:]  # and the same bar draws again
 
 
 def test_training_again_with_the_same_bar(tmp_path: Any, terminal: io.StringIO) -> None:
@@ -186,7 +188,10 @@ def test_other_processes_draw_nothing(tmp_path: Any, terminal: io.StringIO) -> N
 def test_goes_to_a_spawned_process(tmp_path: Any, terminal: io.StringIO) -> None:
     bar = GroupedProgressBar()
     fit(tmp_path, bar)
-    assert pickle.loads(pickle.dumps(bar))._console is None
+    there = pickle.loads(pickle.dumps(bar))
+    drawn = len(terminal.getvalue())
+    fit(tmp_path, there)
+    assert "Epoch 1/1" in terminal.getvalue()[drawn:]
 
 
 def test_refresh_rate_out_of_range() -> None:

@@ -136,11 +136,28 @@ def test_a_second_signal_is_heeded_at_once(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "last.ckpt")["global_step"] == 6
 
 
-def test_loader_processes_leave_signals_to_their_parent(tmp_path: Path) -> None:
-    last = LastCheckpoint(tmp_path)
-    last._process = os.getpid() + 1
-    last._note(signal.SIGINT, None)
-    assert last._signal is None
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, -15)])
+def test_loader_processes_leave_ctrl_c_to_their_parent(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    """A forked process inherits the handler: Ctrl-C, which it hears too, is not its to heed."""
+    codes = []
+
+    class Forks(Callback):
+        def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+            if codes:
+                return
+            if (child := os.fork()) == 0:
+                ended = 1
+                try:
+                    os.kill(os.getpid(), number)
+                    ended = 0
+                finally:
+                    os._exit(ended)
+            codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+    assert fit(tmp_path, Forks()).global_step > 0  # and the parent's training is not ended
+    assert codes == [code]
 
 
 class Stopping(EarlyStopping):
