@@ -71,6 +71,33 @@ def test_predict_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_export_to_onnx_there(tmp_path: Path) -> None:
+    """Model files are written, checked and used in a folder of the name, from the files alone."""
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    place = Place(tmp_path)
+    place.checkout.mkdir()
+    model = place.checkout / "m [a]=1.safetensors"
+    model.write_bytes((MODEL / "simple_wide.safetensors").read_bytes())
+    said = place.run(
+        sys.executable, ROOT / "src" / "export.py", f"ckpt_path={model}",
+        "output=out [é] (1)/m=1.onnx", f"paths.log_dir={place.folder}/logs [b]",
+    )  # fmt: skip
+    assert "Checked with onnxruntime" in said
+    written = place.checkout / "out [é] (1)"
+    kinds = {".onnx", ".pt2", ".safetensors", ".sha256"}
+    assert {path.suffix for path in written.iterdir()} == kinds
+    place.run("sh", "-c", f"cd {shlex.quote(str(written))} && sha256sum -c m=1.sha256")
+    place.run(
+        sys.executable, ROOT / "generate_vimh.py", "--config-name", "generate_simple_wide",
+        "dataset.size=20", f"generate.output_dir={place.checkout}/data [c]",
+    )  # fmt: skip
+    (data,) = (place.checkout / "data [c]").iterdir()
+    example = ROOT / "examples" / "onnx_predict.py"
+    assert "note_velocity" in place.run(sys.executable, example, written / "m=1.onnx", data)
+
+
+@pytest.mark.slow
 def test_every_command_there(tmp_path: Path) -> None:
     if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout, so there is nothing to clone")
