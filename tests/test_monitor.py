@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from src.build import build
 from src.models.multihead_module import MultiheadLitModule
 from src.monitor import resolve_monitor
 from src.utils.errors import ConfigError
+from tests.conftest import ROOT
 from tests.helpers import shrink
 
 EXPERIMENT = "experiment=avix_cnn_72dss_jnd"
@@ -86,4 +89,36 @@ def test_a_contradiction_is_told(
 ) -> None:
     cfg = config(EXPERIMENT, *overrides)
     with pytest.raises(ConfigError, match=message):
+        resolve_monitor(cfg, model)
+
+
+@pytest.mark.parametrize(
+    ("metric", "direction", "right"),
+    [
+        ("val/jnd", "minimize", "maximize"),
+        ("val/mae_jnd", "maximize", "minimize"),
+        ("val/jnd", "maximize", None),
+        ("val/mae_jnd", "minimize", None),
+        ("val/jnd", None, None),
+    ],
+)
+def test_a_search_goes_the_way_of_its_metric(
+    metric: str,
+    direction: str | None,
+    right: str | None,
+    config,
+    model: MultiheadLitModule,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with initialize_config_dir(version_base="1.3", config_dir=str(ROOT / "configs")):
+        search = compose("train", ["hparams_search=avix_optuna"], return_hydra_config=True)
+    with open_dict(search):
+        search.hydra.mode = "MULTIRUN"
+        search.hydra.sweeper.direction = direction
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", search)
+    cfg = config(EXPERIMENT, f"optimized_metric={metric}")
+    if right is None:
+        resolve_monitor(cfg, model)
+        return
+    with pytest.raises(ConfigError, match=rf"set hydra\.sweeper\.direction={right}$"):
         resolve_monitor(cfg, model)
