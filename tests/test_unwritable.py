@@ -94,6 +94,7 @@ def test_every_command(words: list[str], place: str, file: Path, tmp_path: Path)
     refused(*said, at=at)
 
 
+@pytest.mark.slow
 def test_commands_of_data_sets(file: Path, tmp_path: Path) -> None:
     generate = ("generate_vimh.py", "dataset.size=16")
     subprocess.run(
