@@ -247,7 +247,7 @@ def is_too_large(value: Any) -> bool:
     return isinstance(value, list | tuple) and any(map(is_too_large, value))
 
 
-def unknown_key(key: str, name: str, known: Collection[str]) -> str:
+def unknown_key(key: str, name: object, known: Collection[str]) -> str:
     """The sentence for a key that is not read, with the nearest that is."""
     near = difflib.get_close_matches(str(name), known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
