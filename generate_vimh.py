@@ -104,17 +104,18 @@ def stop(code: int, message: str) -> None:
 def run(overrides: list[str], only_check: bool = False) -> None:
     """Compose the config and make the data set, or say its name where it is only checked."""
     import hydra
-    from hydra.errors import HydraException
     from omegaconf import DictConfig
     from omegaconf.errors import OmegaConfBaseException
 
     from src.command_line import user_paths
+    from src.overrides import choices
     from src.synth.errors import RecipeError
     from src.synth.generate import dataset_name
     from src.synth.parts import generate
-    from src.utils.hydra_errors import first_part
+    from src.utils.errors import ConfigError
+    from src.utils.hydra_errors import refusal
     from src.utils.terminal import take_any_text
-    from src.vimh.disk import in_words
+    from src.vimh.disk import in_words, is_of_a_folder
     from src.vimh.errors import VIMHError
 
     take_any_text()
@@ -133,13 +134,24 @@ def run(overrides: list[str], only_check: bool = False) -> None:
             stop(EXIT_USAGE, str(error))
         except (VIMHError, OSError) as error:
             stop(EXIT_FAILED, in_words(error))
+        except OmegaConfBaseException as error:  # here: Hydra would print a line of its own first
+            stop(EXIT_USAGE, f"{refusal(error, sys.argv[1:])}")
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of a printed trace
-    sys.argv[1:] = user_paths(overrides)
     try:
+        sys.argv[1:] = choices(user_paths(overrides))
         task()
-    except (HydraException, OmegaConfBaseException) as error:
-        stop(EXIT_USAGE, f"{first_part(error)} (--help explains, --cfg job shows all keys)")
+    except ConfigError as error:
+        stop(EXIT_USAGE, f"{error} (--help explains, --cfg job shows all keys)")
+    except OSError as error:  # a run's folder that Hydra cannot make
+        if not is_of_a_folder(error):
+            raise
+        stop(EXIT_FAILED, in_words(error))
+    except Exception as error:
+        sentence = refusal(error, sys.argv[1:])
+        if sentence is None:
+            raise
+        stop(EXIT_USAGE, f"{sentence} (--help explains, --cfg job shows all keys)")
 
 
 def main() -> None:

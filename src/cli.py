@@ -12,14 +12,13 @@ from types import FrameType
 from typing import TypeVar
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException, HydraException
+from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from src.checkpoints.resume import CHECKPOINT
 from src.utils.errors import CheckpointError, ConfigError, Interrupted
-from src.utils.hydra_errors import first_part
+from src.utils.hydra_errors import refusal
 from src.utils.words import path_word
 from src.vimh.disk import DISK_ERRORS, cannot_write, in_words, is_of_a_folder
 from src.vimh.errors import VIMHError
@@ -84,12 +83,15 @@ def start(main: Callable[[], object]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         main()
-    except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {first_part(error)}")
     except OSError as error:
         if not is_of_a_folder(error):
             raise
         sys.exit(f"error: {in_words(error)}")
+    except Exception as error:
+        sentence = refusal(error, sys.argv[1:])
+        if sentence is None:
+            raise
+        sys.exit(f"error: {sentence}")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

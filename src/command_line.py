@@ -21,6 +21,7 @@ from pathlib import Path
 from hydra.core.override_parser.types import ChoiceSweep, RangeSweep
 
 from src.overrides import add_or_override
+from src.utils.errors import ConfigError
 from src.utils.terminal import take_any_text
 from src.utils.words import Unreadable, in_quotes, parsed, quoted
 
@@ -41,7 +42,10 @@ OPTIONS_WITH_VALUE = (
 def prepare() -> None:
     """Makes this process's command line fit for Hydra; called before ``hydra.main``."""
     take_any_text()
-    sys.argv[1:] = add_or_override(user_paths(take_check(sys.argv[1:])))
+    try:
+        sys.argv[1:] = add_or_override(user_paths(take_check(sys.argv[1:])))
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
 
 
 def take_check(arguments: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from src.checkpoints.resume import LAST
+from src.checkpoints.resume import LAST, goes_on, newest_run
 from src.config_sections import EvalConfig, ExportConfig, PredictConfig, Task, TrainConfig
 from src.config_trial import try_callbacks, try_data, try_trainer
 from src.schema.arguments import check_arguments, section, shown, signature_of, unknown_key
@@ -74,8 +74,7 @@ def check_values(
         devices: As of :func:`check_config`.
     """
     section(schema, values)
-    if schema is TrainConfig:
-        _check_checkpoint(values.get("ckpt_path"), values["train"])
+    _check_checkpoint(values, schema)
     known = {field.name for field in fields(schema)}
     wanted = known & values.keys() & (known if groups is None else set(groups))
     if "data" in wanted:
@@ -92,15 +91,30 @@ def check_values(
         check_model(values)
 
 
-def _check_checkpoint(path: str | None, train: bool) -> None:
-    if path is None and not train:
+def _check_checkpoint(values: Mapping[str, Any], schema: type[Task]) -> None:
+    path: Any = values.get("ckpt_path")
+    if schema is TrainConfig:
+        _check_task(values)
+        if path == LAST:  # only in a check: a run says the file by now
+            runs_dir = Path(values["paths"]["log_dir"], values["task_name"], "runs")
+            if newest_run(runs_dir) is None:
+                raise ConfigError(f"ckpt_path is 'last', and no run in {runs_dir} can go on")
+            return
+        if path is None or goes_on(path):
+            return
+    if not Path(path).is_file():
+        others = f", the folder of a run, {LAST} or null" if schema is TrainConfig else ""
+        raise ConfigError(f"ckpt_path is {shown(path)}; expected the file of a checkpoint{others}")
+
+
+def _check_task(values: Mapping[str, Any]) -> None:
+    """Refuses a training that would do nothing."""
+    if not values["train"] and not values["test"]:
+        raise ConfigError("train and test are both false: nothing would be done; set one to true")
+    if not values["train"] and values.get("ckpt_path") is None:
         raise ConfigError(
             "train=false leaves nothing to test: name a checkpoint with ckpt_path=..., or use "
             "src/eval.py, which takes model and data from the checkpoint"
-        )
-    if path is not None and path != LAST and not Path(path).is_file():
-        raise ConfigError(
-            f"ckpt_path is {shown(path)}; expected the file of a checkpoint, {LAST} or null"
         )
 
 
@@ -110,8 +124,9 @@ def _check_data(node: Mapping[str, Any], schema: type[Task]) -> None:
     if schema is EvalConfig:  # null: as the checkpoint has it
         node = {k: v for k, v in node.items() if v is not None or k == TARGET}
     check_node(node, "data", base=VIMHDataModule)
-    if schema is not EvalConfig or node.keys() & {"data_dir", "source"}:
-        try_data(node)
+    if not node.keys() & {"data_dir", "source"} and schema is EvalConfig:
+        node = {**node, "data_dir": "."}  # the checkpoint's is known later; nothing is read of it
+    try_data(node)
 
 
 def _check_callbacks(entries: Mapping[str, Any] | None, mode: str | None) -> None:

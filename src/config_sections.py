@@ -8,19 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Interval, Len, Predicate, doc
 
-from src.schema.bounds import Count, NonNegative, PositiveCount, Seed, Text
+from src.schema.bounds import Count, Name, PositiveCount, Seed, Share, Text
 
 
-def _is_folder_name(text: str) -> bool:
-    return text.strip() == text and "\0" not in text and text not in (".", "..") and "/" not in text
+def _is_own_file(text: str) -> bool:
+    """Whether the ONNX file would lie beside the files that are named after it."""
+    path = Path(text)
+    return path.suffix not in (".safetensors", ".pt2", ".sha256") and not path.is_dir()
 
 
-Name = Annotated[
-    str, Predicate(bool), Predicate(_is_folder_name), doc("the name of a folder, without a slash")
+OnnxFile = Annotated[
+    Text,
+    Predicate(_is_own_file),
+    doc(
+        "the path of a file such as model.onnx, no folder, and not ending in .safetensors, .pt2 or "
+        ".sha256, which are written beside it"
+    ),
 ]
 Tags = Text | Annotated[list[Text | int], Len(0, 1000)] | None
 Node = Mapping[str, Any]
@@ -62,7 +70,7 @@ class Report:
     """``report`` of an evaluation."""
 
     sounds: Count
-    resamples: PositiveCount
+    resamples: Annotated[int, Interval(ge=1, le=1_000_000)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,5 +135,5 @@ class ExportConfig(Task):
 
     ckpt_path: Text
     opset: Annotated[int, Interval(ge=18, le=30)]
-    tolerance: NonNegative
-    output: Text | None = None
+    tolerance: Share  # of a parameter's range
+    output: OnnxFile | None = None

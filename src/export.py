@@ -47,14 +47,28 @@ def export(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
         ConfigError: If a package is missing, or the exported model computes something else.
     """
-    if OmegaConf.is_missing(cfg, "ckpt_path"):
-        raise ConfigError("ckpt_path is missing: python src/export.py ckpt_path=...")
-    if missing := missing_packages():
-        raise ConfigError(f"Export needs {', '.join(missing)}: {INSTALL}")
+    check_given(cfg)
+    check_packages()
     path = Path(cfg.output or Path(cfg.paths.output_dir) / "model.onnx")
     path.parent.mkdir(parents=True, exist_ok=True)
     files, difference = write_model_files(cfg.ckpt_path, path, cfg.opset, cfg.tolerance)
     return {"difference": difference}, {"cfg": cfg, "files": files}
+
+
+def check_given(cfg: DictConfig) -> None:
+    """Refuses a config without a checkpoint."""
+    if OmegaConf.is_missing(cfg, "ckpt_path"):
+        raise ConfigError("ckpt_path is missing: python src/export.py ckpt_path=CHECKPOINT")
+
+
+def check_packages() -> None:
+    """Refuses to export where the packages for it are not installed.
+
+    Raises:
+        ConfigError: Saying how to install them.
+    """
+    if missing := missing_packages():
+        raise ConfigError(f"Export needs {', '.join(missing)}: {INSTALL}")
 
 
 def write_model_files(
@@ -100,7 +114,9 @@ def main(cfg: DictConfig) -> None:
     Args:
         cfg: The config that Hydra composed.
     """
+    check_given(cfg)
     check_config(cfg, ExportConfig)
+    check_packages()
     if is_check():
         print(RIGHT)
         return

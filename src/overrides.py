@@ -6,10 +6,15 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from src.utils.errors import ConfigError
+from src.utils.words import parsed
+
 # One plus and a key with a dot: groups (+experiment=..., +model/optimizer=...) have none.
 ADDITION = re.compile(r"\+[^+=/@~]+\.[^=/@]+=")
 
-NULL_GROUP = re.compile(r"([a-z_]+)=null")
+# A group, perhaps with the place where it goes: synth, model/optimizer, recipe@data.source.recipe
+CHOICE = re.compile(r"(?P<plus>\+{0,2})(?P<key>(?P<group>[a-z_/]+)(@[\w.]+)?)=(?P<value>.*)")
+NO_FOLDER = re.compile(r"\+{0,2}(hydra\.(?:run|sweep)\.dir)=(\"\"|''|null|)")
 CONFIGS = Path(__file__).parents[1] / "configs"
 
 
@@ -19,19 +24,51 @@ def add_or_override(arguments: Sequence[str]) -> list[str]:
     Hydra refuses ``+key`` where the config has a value already, and whether it has one depends on
     the experiment: ``+trainer.gradient_clip_val=0.5`` would work with some and not with others.
 
-    ``extras=null`` leaves a group of the config out; Hydra's spelling for it is ``~extras``.
-
     Args:
         arguments: The words of a command line, without the program's name.
+
+    Raises:
+        ConfigError: As :func:`choices`.
 
     Example:
         >>> add_or_override(["+trainer.max_time=00:01:00:00", "+experiment=example", "seed=1"])
         ['++trainer.max_time=00:01:00:00', '+experiment=example', 'seed=1']
     """
-    return [f"+{word}" if ADDITION.match(word) else _left_out(word) for word in arguments]
+    return [f"+{word}" if ADDITION.match(word) else word for word in choices(arguments)]
 
 
-def _left_out(word: str) -> str:
-    """``group=null`` as ``~group``: Hydra's spelling for a group that is left out."""
-    found = NULL_GROUP.fullmatch(word)
-    return f"~{found[1]}" if found and (CONFIGS / found[1]).is_dir() else word
+def choices(arguments: Sequence[str]) -> list[str]:
+    """``group=null`` as ``~group``, Hydra's spelling for a group that is left out.
+
+    What Hydra would meet with a traceback, or with a folder that nobody means, is refused.
+
+    Args:
+        arguments: The words of a command line, without the program's name.
+
+    Raises:
+        ConfigError: If a group's choice is a number, a word has no key, or a run's folder no name.
+
+    Example:
+        >>> choices(["extras=null", "seed=1"])
+        ['~extras', 'seed=1']
+    """
+    return [_choice(word) for word in arguments]
+
+
+def _choice(word: str) -> str:
+    if word.startswith("="):
+        raise ConfigError(f"{word} has no key; expected key=value")
+    if found := NO_FOLDER.fullmatch(word):
+        raise ConfigError(f"{found[1]} is {found[2] or chr(39) * 2}; expected the path of a folder")
+    said = CHOICE.fullmatch(word)
+    if said is None or not (CONFIGS / said["group"]).is_dir():
+        return word
+    value = parsed(said["value"])
+    if value is None:
+        return f"~{said['key']}"
+    if isinstance(value, bool | int | float):
+        raise ConfigError(
+            f"{said['key']} is {said['value']}; expected the name of a file in "
+            f"configs/{said['group']}, or null"
+        )
+    return word

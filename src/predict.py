@@ -45,6 +45,7 @@ from src.cli import entry_point, start  # noqa: E402
 from src.config_check import PredictConfig, check_config  # noqa: E402
 from src.evaluation.player import find_player, play_file  # noqa: E402
 from src.evaluation.sounds import sound_files  # noqa: E402
+from src.overrides import choices  # noqa: E402
 from src.utils import extras, task_wrapper  # noqa: E402
 from src.utils.errors import ConfigError  # noqa: E402
 from src.utils.rich_utils import plain_console  # noqa: E402
@@ -85,8 +86,7 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     from src.evaluation.predictor import Predictor
 
     check_given(cfg)
-    if cfg.play:
-        find_player()
+    check_possible(cfg)
     checkpoint = read_checkpoint(cfg.ckpt_path)
     predictor = Predictor(load_model(checkpoint), checkpoint.metadata, cfg.batch_size, cfg.start)
     paths = input_paths(cfg.input)
@@ -123,6 +123,26 @@ def check_given(cfg: DictConfig) -> None:
             )
 
 
+def check_possible(cfg: DictConfig) -> None:
+    """Refuses what needs no model to be refused.
+
+    Raises:
+        ConfigError: If a data set is one of several inputs.
+        VIMHError: If there is nothing to play with.
+    """
+    if cfg.play:
+        find_player()
+    paths = input_paths(cfg.input)
+    datasets = [path for path in paths if is_dataset(path)]
+    if datasets and len(paths) > 1:
+        raise ConfigError(f"input: {datasets[0]} is a data set, and has to be the only input.")
+
+
+def is_dataset(path: Path) -> bool:
+    """Whether a folder is a VIMH data set."""
+    return (path / METADATA_FILE).is_file()
+
+
 def input_paths(given: str | Sequence[str]) -> list[Path]:
     """The files and folders that ``input`` names.
 
@@ -151,11 +171,8 @@ def predict_input(
         raise ConfigError(f"split is {split!r}; it has to be train or test.")
     if limit is not None and limit < 1:
         raise ConfigError(f"limit is {limit}; it has to be 1 or more, or null for all.")
-    datasets = [path for path in paths if (path / METADATA_FILE).is_file()]
-    if datasets and len(paths) > 1:
-        raise ConfigError(f"input: {datasets[0]} is a data set, and has to be the only input.")
-    if datasets:
-        return list(predictor.predict_dataset(open_dataset(datasets[0]), split, limit)), {}
+    if len(paths) == 1 and is_dataset(paths[0]):
+        return list(predictor.predict_dataset(open_dataset(paths[0]), split, limit)), {}
     if len(paths) == 1 and not paths[0].is_dir():
         return predictor.predict_file(paths[0]), {}
     files = [file for path in paths for file in (sound_files(path) if path.is_dir() else [path])]
@@ -178,7 +195,8 @@ def overrides_of(arguments: Sequence[str]) -> list[str]:
         arguments: Without the script.
 
     Raises:
-        ConfigError: If sounds are given by position and as ``input`` too.
+        ConfigError: If sounds are given by position and as ``input`` too; and as
+            :func:`src.overrides.choices`.
     """
     own = OmegaConf.load(CONFIG)
     overrides, others = command_line.by_position(arguments, {*map(str, own), "paths", "hydra"})
@@ -191,7 +209,7 @@ def overrides_of(arguments: Sequence[str]) -> list[str]:
     if others:
         sounds = ",".join(quoted(other) for other in others)
         overrides.append(f"input={sounds}" if len(others) == 1 else f"input=[{sounds}]")
-    return command_line.user_paths(overrides)
+    return choices(command_line.user_paths(overrides))
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="predict.yaml")
@@ -204,6 +222,7 @@ def main(cfg: DictConfig) -> None:
     """
     check_given(cfg)
     check_config(cfg, PredictConfig)
+    check_possible(cfg)
     if command_line.is_check():
         print(command_line.RIGHT)
         return

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf, open_dict
 
-from src.config_check import EvalConfig, TrainConfig, check_config
+from src.checkpoints.resume import CHECKPOINT
+from src.config_check import TrainConfig, check_config
+from src.evaluation.model_files import missing_packages
 from src.overrides import add_or_override
 from src.utils.errors import ConfigError
+from tests.test_wrong_overrides import COMMANDS, MODEL, SOUND
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "configs" / "experiment").glob("*.yaml"))
@@ -47,7 +50,63 @@ def test_every_choice_of_a_group_passes(
 
 
 def test_the_configs_of_the_other_commands_pass(compose_config) -> None:
-    check_config(compose_config("eval", "ckpt_path=a.ckpt"), EvalConfig)
+    for name, (schema, given) in COMMANDS.items():
+        check_config(compose_config(name, *given), schema)
+
+
+@pytest.mark.parametrize(
+    ("command", "key", "value", "message"),
+    [
+        ("eval", "data.train_val_test_split", [0, 0, 0], "data.train_val_test_split is [0, 0, 0]"),
+        ("eval", "report", None, "report is null; expected a mapping"),
+        ("eval", "report.resamples", 2**31 - 1, "report.resamples is 2147483647; expected a whole"),
+        ("export", "output", "/", "output is '/'; expected the path of a file such as model.onnx"),
+        ("export", "output", "a.safetensors", "output is 'a.safetensors'; expected the path of a"),
+        ("export", "tolerance", 7, "tolerance is 7; expected a number of at least 0 and at most 1"),
+        ("export", "task_name", "a" * 201, "task_name is 'aaa"),
+        ("train", "ckpt_path", "last", "ckpt_path is 'last', and no run in "),
+        *(
+            (name, "ckpt_path", path, f"ckpt_path is '{path}'; expected the file of a checkpoint")
+            for name in ("train", "eval", "predict", "export")
+            for path in ("/", "nope.ckpt")
+        ),
+    ],
+)
+def test_what_needs_no_data_is_refused_by_the_check(
+    command: str, key: str, value, message: str, compose_config
+) -> None:
+    schema, given = COMMANDS.get(command, (TrainConfig, []))
+    cfg = compose_config(command, *given)
+    with open_dict(cfg):
+        OmegaConf.update(cfg, key, value, merge=False)
+    with pytest.raises(ConfigError) as caught:
+        check_config(cfg, schema)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("test", "message"), [(True, "train=false leaves nothing to test"), (False, "train and test")]
+)
+def test_a_run_that_would_do_nothing_is_refused(test: bool, message: str, compose_config) -> None:
+    cfg = compose_config("train")
+    cfg.train, cfg.test = False, test
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        check_config(cfg, TrainConfig)
+    cfg.ckpt_path = str(MODEL)
+    if test:
+        check_config(cfg, TrainConfig)
+    else:
+        with pytest.raises(ConfigError, match="nothing would be done"):
+            check_config(cfg, TrainConfig)
+
+
+def test_the_folder_of_a_run_may_be_gone_on_with(compose_config, tmp_path: Path) -> None:
+    cfg = compose_config("train")
+    checkpoint = tmp_path / "train" / "runs" / "first" / CHECKPOINT
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    for cfg.ckpt_path in ("last", str(checkpoint.parents[1])):
+        check_config(cfg, TrainConfig)
 
 
 WRONG = [
@@ -185,16 +244,30 @@ def test_a_check_starts_nothing(
     assert arguments[2] == "hydra.output_subdir=null"
 
 
+# As the config says, or as the machine does.
+EXPORTS = ("error: Export needs", 1) if missing_packages() else ("The config is right", 0)
+
+
 @pytest.mark.parametrize(
     ("command", "said", "code"),
     [
         (["src/train.py", "experiment=digits_cnn"], "The config is right", 0),
         (["src/train.py", "model.optimizer.lr=inf"], "error: model.optimizer.lr is inf", 1),
         (["src/train.py", 'paths.log_dir=""'], "error: paths.log_dir is ''", 1),
-        (["src/train.py", "task_name='${nope}'"], "error: Interpolation key 'nope'", 1),
+        (["src/train.py", "task_name='${nope}'"], "error: task_name is '${nope}': Inter", 1),
         (["src/train.py", "foo=1"], "error: Could not override 'foo'. Key 'foo' is not", 1),
-        (["src/export.py", "ckpt_path=a.ckpt"], "The config is right", 0),
-        (["src/predict.py", "a.ckpt", "b.wav"], "The config is right", 0),
+        (["src/export.py", f"ckpt_path={MODEL}"], *EXPORTS),
+        (["src/export.py", "ckpt_path=nope.ckpt"], "error: ckpt_path is 'nope.ckpt'; expected", 1),
+        (["src/predict.py", str(MODEL), str(SOUND)], "The config is right", 0),
+        (["src/train.py", "train=false"], "error: train=false leaves nothing to test", 1),
+        (["src/train.py", "task_name=a/b"], "error: task_name is 'a/b'; expected the name", 1),
+        (["src/train.py", "trainer=5"], "error: trainer is 5; expected the name of a file", 1),
+        (["src/predict.py", str(MODEL), str(SOUND), "paths=null"], "error: paths is left out", 1),
+        (["generate_vimh.py", "synth=null"], "generate_vimh.py: ", 2),
+        (["generate_vimh.py", "synth=5"], "generate_vimh.py: synth is 5; expected the name", 2),
+        (["generate_vimh.py", "hydra/launcher=5"], "a string or a list. Got int: expected the", 2),
+        (["generate_vimh.py", "generate.output_dir=${nope}"], "output_dir is '${nope}': Int", 2),
+        (["generate_vimh.py", "hydra.run.dir=/proc/x"], "/proc/x cannot be written", 1),
         (["generate_vimh.py", "--avix"], "it makes avix-vimh-32x32x1", 0),
     ],
 )
@@ -214,4 +287,6 @@ def test_the_commands_check_and_start_nothing(
     assert said in done.stdout + done.stderr
     assert done.returncode == code
     assert "Traceback" not in done.stderr
+    if code:
+        assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

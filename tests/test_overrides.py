@@ -6,7 +6,8 @@ import sys
 import pytest
 from hydra import compose, initialize_config_dir
 
-from src.overrides import add_or_override
+from src.overrides import add_or_override, choices
+from src.utils.errors import ConfigError
 from tests.conftest import ROOT
 
 
@@ -28,6 +29,39 @@ from tests.conftest import ROOT
 )
 def test_words(typed: str, taken: str) -> None:
     assert add_or_override([typed]) == [taken]
+
+
+@pytest.mark.parametrize(
+    ("typed", "taken"),
+    [
+        ("paths=null", "~paths"),
+        ("model/optimizer=null", "~model/optimizer"),
+        ("recipe@data.source.recipe=null", "~recipe@data.source.recipe"),
+        ("trainer=cpu", "trainer=cpu"),
+        ("tags=null", "tags=null"),
+        ("hydra.run.dir=a", "hydra.run.dir=a"),
+    ],
+)
+def test_choices_of_groups(typed: str, taken: str) -> None:
+    assert choices([typed]) == [taken]
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("trainer=5", "trainer is 5; expected the name of a file in configs/trainer, or null"),
+        ("+experiment=true", "experiment is true; expected the name"),
+        ("model/optimizer=0.5", "model/optimizer is 0.5; expected the name"),
+        ("=1", "=1 has no key; expected key=value"),
+        ("hydra.run.dir=", "hydra.run.dir is ''; expected the path of a folder"),
+        ('hydra.sweep.dir=""', 'hydra.sweep.dir is ""; expected the path of a folder'),
+        ("hydra.run.dir=null", "hydra.run.dir is null; expected the path of a folder"),
+    ],
+)
+def test_choices_that_no_group_has(typed: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        choices([typed])
+    assert str(caught.value).startswith(message)
 
 
 def test_an_added_key_may_be_there() -> None:

@@ -27,6 +27,7 @@ from src.schema.plain import resolved
 from src.synth.generate import dataset_name
 from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
+from tests.conftest import ROOT
 from tests.wrong_overrides import KINDS, UNKNOWN, Override, keys_of, overrides
 
 ACCEPTED = Path(__file__).with_name("accepted_overrides.txt")
@@ -36,10 +37,13 @@ RECIPE = "data.source.recipe"
 SAMPLED = 24  # one in so many of a recipe's cases is run by the fast form
 MAX_S = 2.0  # for one config, on a busy machine
 
-COMMANDS: dict[str, type[Task]] = {
-    "eval": EvalConfig,
-    "predict": PredictConfig,
-    "export": ExportConfig,
+MODEL = ROOT / "examples" / "model" / "simple_wide.safetensors"
+SOUND = MODEL.with_name("saw.wav")
+# The other commands: what they check, and what has to be given.
+COMMANDS: dict[str, tuple[type[Task], list[str]]] = {
+    "eval": (EvalConfig, [f"ckpt_path={MODEL}"]),
+    "predict": (PredictConfig, [f"ckpt_path={MODEL}", f"input={SOUND}"]),
+    "export": (ExportConfig, [f"ckpt_path={MODEL}"]),
 }
 SHARED_GROUPS = ("trainer", "paths", "extras", "logger", "callbacks")  # those of training
 GENERATE = "generate_moog_envelope"
@@ -66,7 +70,7 @@ def check(name: str, values: dict, groups: set[str] | None = None) -> None:
     if name == GENERATE:
         dataset_name(values)
     else:
-        check_values(values, COMMANDS.get(name, TrainConfig), groups=groups)
+        check_values(values, COMMANDS.get(name, (TrainConfig, []))[0], groups=groups)
 
 
 def message_of(name: str, override: Override, values: dict) -> str | None:
@@ -111,13 +115,8 @@ def listed(name: str) -> Accepted:
 
 def plain_config(name: str, compose_config) -> dict:
     """Resolved. It passes itself, which also imports what the checks need."""
-    if name in EXPERIMENTS:
-        cfg = compose_config("train", f"experiment={name}")
-    else:
-        cfg = compose_config(name)
-        for key, value in {"ckpt_path": "a.ckpt", "input": "a.wav"}.items():
-            if key in cfg.keys():  # noqa: SIM118 - `in cfg` says no of what is missing
-                cfg[key] = value
+    given = [f"experiment={name}"] if name in EXPERIMENTS else COMMANDS.get(name, (None, []))[1]
+    cfg = compose_config("train" if name in EXPERIMENTS else name, *given)
     values = resolved(cfg)
     check(name, values)
     return values

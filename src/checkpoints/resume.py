@@ -23,7 +23,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.checkpoints.resume_trust import check_config, check_overrides, load_yaml, trusted_targets
-from src.schema.arguments import shown
+from src.schema.arguments import check_value, shown
+from src.schema.bounds import Name
 from src.utils.errors import ConfigError
 from src.utils.pylogger import RankedLogger, rank_of_process
 from src.vimh.atomic import whole_file
@@ -77,11 +78,12 @@ def task_dir(log_dir: str, task_name: str) -> str:
         task_name: The config's ``task_name``.
 
     Raises:
-        ConfigError: If one is empty: the runs would lie at the root of the file system.
+        ConfigError: If one names no folder: the runs would lie at the root of the file system, or
+            elsewhere.
     """
-    for key, value in (("paths.log_dir", log_dir), ("task_name", task_name)):
-        if not isinstance(value, str) or not value.strip():
-            raise ConfigError(f"{key} is {shown(value)}; expected the name of a folder")
+    if not isinstance(log_dir, str) or not log_dir.strip():
+        raise ConfigError(f"paths.log_dir is {shown(log_dir)}; expected the name of a folder")
+    check_value(Name, task_name, "task_name")
     return str(Path(log_dir, task_name))
 
 

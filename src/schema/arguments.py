@@ -279,7 +279,7 @@ def describe(hint: Any) -> str:
         return f"one of {', '.join(map(str, args))}"
     if hint in _NOUNS:
         return _NOUNS[hint][0]
-    if is_typeddict(hint):
+    if is_typeddict(hint) or is_dataclass(hint):
         return "a mapping"
     container = origin or hint
     if isinstance(container, type) and issubclass(container, Mapping):

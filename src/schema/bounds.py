@@ -7,6 +7,7 @@ never end; no sensible setting is near it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -71,3 +72,15 @@ FolderPath = Annotated[
     str, Len(1, 4096), Predicate(lambda path: "\0" not in path), doc("the path of a folder")
 ]
 Texts = Annotated[Sequence[Text], Len(0, 65_536)]
+
+MAX_NAME_BYTES = 200  # most file systems take 255; a log's name has an ending
+
+
+def _is_folder_name(text: str) -> bool:
+    is_word = text.strip() == text and "\0" not in text and "/" not in text
+    return is_word and text not in (".", "..") and len(os.fsencode(text)) <= MAX_NAME_BYTES
+
+
+Name = Annotated[
+    str, Predicate(bool), Predicate(_is_folder_name), doc("the name of a folder, without a slash")
+]

@@ -3,11 +3,47 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
+from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 # Lines in which they speak of themselves.
 ADVICE = ("To append", "Set the environment", "See https", "object_type=")
+# Hydra raises a plain ValueError where a group's choice is a number, true or null.
+NO_CHOICE = "Config group override must be a string or a list"
+
+
+def refusal(error: Exception, words: Sequence[str] = ()) -> str | None:
+    """What Hydra or OmegaConf refuse, in one sentence.
+
+    Args:
+        error: What came out of composing or resolving.
+        words: The overrides of the command line: the one at fault is named.
+
+    Returns:
+        The sentence; None where the error is none of theirs.
+
+    Example:
+        >>> print(refusal(KeyError("a")))
+        None
+    """
+    if isinstance(error, ValueError) and str(error).startswith(NO_CHOICE):
+        return f"{error}: expected the name of a file, as in trainer=cpu"
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return None
+    text = first_part(error)
+    sought = re.search(r"Interpolation key '([^']+)' not found", text)
+    if sought is None:
+        return text
+    for word in words:
+        key, _, value = word.lstrip("+").partition("=")
+        if "${" in value and sought[1] in value:
+            found = value.strip("'\"")
+            return f"{key} is {found!r}: {sought[0]}"
+        if word == f"~{sought[1].partition('.')[0]}":
+            return f"{word[1:]} is left out, but other keys refer to it: {sought[0]}"
+    return text
 
 
 def first_part(error: Exception) -> str:

@@ -58,7 +58,13 @@ def complete(recipe: dict[str, Any]) -> dict[str, Any]:
     return recipe
 
 
-@pytest.mark.parametrize("name", RECIPES)
+# Those that take long; tests/test_wrong_overrides.py tries some of their keys in each fast run.
+LONG = {RECIPES[0], "moog_envelope"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in RECIPES]
+)
 def test_any_value_is_meant_or_refused_in_one_sentence_that_names_the_key(
     name: str, make_recipe: MakeRecipe
 ) -> None:
