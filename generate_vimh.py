@@ -143,11 +143,9 @@ def run(overrides: list[str], only_check: bool = False) -> None:
         task()
     except ConfigError as error:
         stop(EXIT_USAGE, f"{error} (--help explains, --cfg job shows all keys)")
-    except OSError as error:  # a run's folder that Hydra cannot make
-        if not is_of_a_folder(error):
-            raise
-        stop(EXIT_FAILED, in_words(error))
     except Exception as error:
+        if is_of_a_folder(error):  # a run's folder that Hydra cannot make
+            stop(EXIT_FAILED, in_words(error))
         sentence = refusal(error, sys.argv[1:])
         if sentence is None:
             raise

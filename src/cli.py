@@ -83,12 +83,9 @@ def start(main: Callable[[], object]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         main()
-    except OSError as error:
-        if not is_of_a_folder(error):
-            raise
-        sys.exit(f"error: {in_words(error)}")
     except Exception as error:
-        sentence = refusal(error, sys.argv[1:])
+        # Hydra's error of a config that is missing is an OSError too.
+        sentence = in_words(error) if is_of_a_folder(error) else refusal(error, sys.argv[1:])
         if sentence is None:
             raise
         sys.exit(f"error: {sentence}")

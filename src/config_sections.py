@@ -23,7 +23,8 @@ def _is_own_file(text: str) -> bool:
 
 
 OnnxFile = Annotated[
-    Text,
+    str,
+    Predicate(bool),
     Predicate(_is_own_file),
     doc(
         "the path of a file such as model.onnx, no folder, and not ending in .safetensors, .pt2 or "
