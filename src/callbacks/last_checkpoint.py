@@ -102,7 +102,7 @@ class LastCheckpoint(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Has this step saved, where a signal or the interval says so."""
+        """Saves after this step, where a signal or the interval says so."""
         steps = self.every_n_train_steps
         wanted = steps is not None and trainer.global_step % steps == 0
         wanted |= self._signal is not None and trainer.world_size == 1

@@ -84,7 +84,7 @@ class DatasetFiles:
             )
         with FileLock(self._lock_file()):
             if not self.is_there:
-                log.info(f"{self.data_dir} is missing and is made now")
+                log.info(f"{self.data_dir} not found; generating it")
                 self.source.make()
 
     def _lock_file(self) -> Path:
