@@ -113,7 +113,7 @@ def run(overrides: list[str], only_check: bool = False) -> None:
     from src.synth.generate import dataset_name
     from src.synth.parts import generate
     from src.utils.errors import ConfigError
-    from src.utils.hydra_errors import refusal
+    from src.utils.hydra_errors import REFUSALS, refusal
     from src.utils.terminal import take_any_text
     from src.vimh.disk import in_words, is_of_a_folder
     from src.vimh.errors import VIMHError
@@ -143,7 +143,7 @@ def run(overrides: list[str], only_check: bool = False) -> None:
         task()
     except ConfigError as error:
         stop(EXIT_USAGE, f"{error} (--help explains, --cfg job shows all keys)")
-    except Exception as error:
+    except (OSError, *REFUSALS) as error:
         if is_of_a_folder(error):  # a run's folder that Hydra cannot make
             stop(EXIT_FAILED, in_words(error))
         sentence = refusal(error, sys.argv[1:])

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from src.checkpoints.resume import CHECKPOINT
 from src.utils.errors import CheckpointError, ConfigError, Interrupted
-from src.utils.hydra_errors import refusal
+from src.utils.hydra_errors import REFUSALS, refusal
 from src.utils.words import path_word
 from src.vimh.disk import DISK_ERRORS, cannot_write, in_words, is_of_a_folder
 from src.vimh.errors import VIMHError
@@ -83,8 +83,7 @@ def start(main: Callable[[], object]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         main()
-    except Exception as error:
-        # Hydra's error of a config that is missing is an OSError too.
+    except (OSError, *REFUSALS) as error:
         sentence = in_words(error) if is_of_a_folder(error) else refusal(error, sys.argv[1:])
         if sentence is None:
             raise

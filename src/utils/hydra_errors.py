@@ -13,6 +13,9 @@ ADVICE = ("To append", "Set the environment", "See https", "object_type=")
 # Hydra raises a plain ValueError where a group's choice is a number, true or null.
 NO_CHOICE = "Config group override must be a string or a list"
 
+# What :func:`refusal` looks at. Hydra's error of a config that is missing is an OSError too.
+REFUSALS = (HydraException, OmegaConfBaseException, ValueError)
+
 
 def refusal(error: Exception, words: Sequence[str] = ()) -> str | None:
     """What Hydra or OmegaConf refuse, in one sentence.
