@@ -284,3 +284,25 @@ def test_house_rules_find_what_they_are_for() -> None:
 @pytest.mark.parametrize("path", python_sources("src"), ids=lambda path: path.stem)
 def test_files_stay_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 450
+
+
+def wide_prose(text: str) -> list[int]:
+    """Lines of more than 100 columns that are no table, picture, address or listing."""
+    wide, in_listing = [], False
+    for number, line in enumerate(text.splitlines(), start=1):
+        begin = line.lstrip()
+        in_listing ^= begin.startswith("```")
+        is_prose = not (in_listing or begin.startswith(("|", "!", "<", "#", ">", "    ")))
+        if is_prose and "http" not in line and len(line) > 100:
+            wide.append(number)
+    return wide
+
+
+# docs/results.md is written by benchmarks/suite.py.
+PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")} - {ROOT / "docs/results.md"})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_prose_is_at_most_100_wide(page: Path) -> None:
+    assert wide_prose(page.read_text(encoding="utf-8")) == []
+    assert wide_prose("x" * 101 + "\n```\n" + "x" * 101 + "\n```\n| " + "x" * 101) == [1]
