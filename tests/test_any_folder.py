@@ -50,6 +50,7 @@ def printed(said: str, name: str) -> list[str]:
     return shlex.split(command)
 
 
+@pytest.mark.slow
 def test_predict_there(tmp_path: Path) -> None:
     place = Place(tmp_path)
     place.checkout.mkdir()

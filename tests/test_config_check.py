@@ -28,13 +28,12 @@ def test_every_experiment_passes(experiment: str, compose_config) -> None:
 @pytest.mark.parametrize(
     ("group", "names"),
     [
-        ("loss", None),
-        pytest.param(
-            "model", None, marks=pytest.mark.slow
-        ),  # 50 of them; the experiments have most
+        # Many of them; the experiments have most.
+        pytest.param("loss", None, marks=pytest.mark.slow),
+        pytest.param("model", None, marks=pytest.mark.slow),
+        pytest.param("callbacks", None, marks=pytest.mark.slow),
         ("trainer", None),
         ("debug", None),
-        ("callbacks", None),
         ("logger", ["csv", "tensorboard"]),
         ("model/optimizer", None),
         ("model/scheduler", None),

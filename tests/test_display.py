@@ -115,6 +115,7 @@ def test_spread_takes_the_ends() -> None:
     assert spread(0, 4).tolist() == []
 
 
+@pytest.mark.slow
 def test_saving_and_checking(sounds: Path, tmp_path: Path) -> None:
     picture = tmp_path / "out.png"
     result = run(sounds, "--save", picture, "--check")
@@ -146,6 +147,7 @@ def test_a_display_that_shows_nothing_is_no_success(colours: Path) -> None:
         assert result.stdout == ""
 
 
+@pytest.mark.slow
 def test_bad_input_gets_one_sentence(sounds: Path, tmp_path: Path) -> None:
     train = bytearray((sounds / "train").read_bytes())
     train[-1] ^= 1

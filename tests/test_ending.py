@@ -121,6 +121,7 @@ def test_ended_is_plain_data() -> None:
     }
 
 
+@pytest.mark.slow
 def test_what_a_spawned_process_notes_is_seen_here(tmp_path: Path) -> None:
     ending = Ending()
     assert ending.ended is None

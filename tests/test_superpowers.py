@@ -114,6 +114,7 @@ def test_debug_modes(mode: str, run, tmp_path: Path) -> None:
         assert trainer.num_training_batches == 3
 
 
+@pytest.mark.slow
 def test_overfitting_learns_three_batches_by_heart(run) -> None:
     metrics, objects = run("debug=overfit", **{"trainer.max_epochs": 40, "model.net.dropout": 0.0})
     assert objects["trainer"].current_epoch == 40

@@ -34,7 +34,7 @@ ACCEPTED = Path(__file__).with_name("accepted_overrides.txt")
 EXPERIMENTS = ("digits_cnn", "avix_cnn_72dss_jnd_dg_hybrid", "resonator_cnn")
 OWN_GROUPS = ("data", "model", "loss")  # what is different in the other experiments
 RECIPE = "data.source.recipe"
-SAMPLED = 24  # one in so many of a recipe's cases is run by the fast form
+SAMPLED = 8  # one in so many cases is run by the fast form
 MAX_S = 2.0  # for one config, on a busy machine
 
 MODEL = ROOT / "examples" / "model" / "simple_wide.safetensors"
@@ -48,7 +48,7 @@ COMMANDS: dict[str, tuple[type[Task], list[str]]] = {
 SHARED_GROUPS = ("trainer", "paths", "extras", "logger", "callbacks")  # those of training
 GENERATE = "generate_moog_envelope"
 NAMES = (*EXPERIMENTS, *COMMANDS, GENERATE)
-WHOLE = (EXPERIMENTS[0], *COMMANDS)
+WHOLE = tuple(COMMANDS)
 
 RECIPE_SECTIONS = ("synth.", "stft.", "mel.", "image.", "dataset.", "generate.", "sample_rate")
 
@@ -124,7 +124,7 @@ def plain_config(name: str, compose_config) -> dict:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_accepted_is_listed(name: str, compose_config) -> None:
-    """All of the first experiment and of the smaller commands; of the others one in so many."""
+    """All of the smaller commands; of the others one in so many."""
     values = plain_config(name, compose_config)
     few = Random(name).sample(range(SAMPLED), 1)[0]
     cases = [

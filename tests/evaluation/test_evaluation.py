@@ -129,6 +129,7 @@ def test_predictions_that_are_nan(checkpoint, evaluated) -> None:
     assert "Not better than always the mean in any figure" in report
 
 
+@pytest.mark.slow
 def test_the_validation_split_and_no_sounds(checkpoint, evaluated) -> None:
     path = checkpoint("vimh_cnn")
     content, report, _ = evaluated(path, "split=val", "report.sounds=0")
@@ -139,6 +140,7 @@ def test_the_validation_split_and_no_sounds(checkpoint, evaluated) -> None:
         evaluated(path, "split=val", "data.train_val_test_split=[0.5,0,0.5]")
 
 
+@pytest.mark.slow
 def test_samples_that_a_limit_leaves_out_are_in_no_figure(checkpoint, evaluated, capsys) -> None:
     limits = ("data.batch_size=4", "++trainer.limit_test_batches=1")
     content, report, _ = evaluated(checkpoint("avix_cnn_72dss_jnd"), *limits)

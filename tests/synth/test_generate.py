@@ -83,7 +83,7 @@ def test_pixels_are_those_of_the_plain_float64_loop(
 @pytest.mark.parametrize(
     ("name", "overrides"),
     [
-        ("simple", ("shuffle=true", *ENVELOPES)),
+        pytest.param("simple", ("shuffle=true", *ENVELOPES), marks=pytest.mark.slow),
         ("simple", ("generate.scale=dataset", "stft.type=mel", "stft.n_fft=512")),
         ("simple_noisy", ("image.height=16", "image.width=16")),
     ],

@@ -314,6 +314,7 @@ def test_a_killed_part_is_made_by_the_same_command(make_recipe: MakeRecipe) -> N
     assert join(recipe).made
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_parts(
     make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
