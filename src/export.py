@@ -116,8 +116,8 @@ def main(cfg: DictConfig) -> None:
     """
     check_given(cfg)
     check_config(cfg, ExportConfig)
-    check_packages()
     if is_check():
+        check_packages()
         print(RIGHT)
         return
     extras(cfg)

@@ -222,8 +222,8 @@ def main(cfg: DictConfig) -> None:
     """
     check_given(cfg)
     check_config(cfg, PredictConfig)
-    check_possible(cfg)
     if command_line.is_check():
+        check_possible(cfg)
         print(command_line.RIGHT)
         return
     extras(cfg)

@@ -73,12 +73,12 @@ FolderPath = Annotated[
 ]
 Texts = Annotated[Sequence[Text], Len(0, 65_536)]
 
-MAX_NAME_BYTES = 200  # most file systems take 255; a log's name has an ending
+MAX_FOLDER_BYTES = 200  # most file systems take 255; a log's name has an ending
 
 
 def _is_folder_name(text: str) -> bool:
     is_word = text.strip() == text and "\0" not in text and "/" not in text
-    return is_word and text not in (".", "..") and len(os.fsencode(text)) <= MAX_NAME_BYTES
+    return is_word and text not in (".", "..") and len(os.fsencode(text)) <= MAX_FOLDER_BYTES
 
 
 Name = Annotated[

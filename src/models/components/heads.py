@@ -110,6 +110,7 @@ class HeadLayers(nn.Module):
         self.is_single = output_size is not None
         self.activations = _resolve_activations(activations, self.heads_config, output_mode)
         self.parameter_ranges = _resolve_ranges(parameter_ranges or {}, self.activations)
+        self._codecs = {n: Codec.between(*ends) for n, ends in self.parameter_ranges.items()}
         self.auxiliary_input_size = auxiliary_input_size
 
         self.auxiliary: nn.Sequential | None = None
@@ -165,8 +166,7 @@ class HeadLayers(nn.Module):
             if name in self.parameter_ranges:
                 # Half precision has no digits for 126...127.
                 wide = torch.promote_types(output.dtype, torch.float32)
-                codec = Codec.between(*self.parameter_ranges[name])
-                outputs[name] = codec.denormalise(outputs[name].to(wide))
+                outputs[name] = self._codecs[name].denormalise(outputs[name].to(wide))
         return outputs[SINGLE_HEAD] if self.is_single else outputs
 
     def _checked(self, auxiliary: Tensor | None) -> Tensor:
