@@ -18,7 +18,11 @@ from omegaconf import DictConfig
 
 from src.build import Built, build_model, fit_data_to_model
 from src.monitor import resolve_monitor
-from src.utils import instantiate_callbacks, instantiate_loggers, instantiate_trainer
+from src.training.instantiators import (
+    instantiate_callbacks,
+    instantiate_loggers,
+    instantiate_trainer,
+)
 from src.utils.allocator import keep_freed_memory
 
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)

@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 ROOT: Path = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
-from src.utils.sweep_storage import open_storage  # noqa: E402
+from src.sweeps.storage import open_storage  # noqa: E402
 
 SEARCH = ("hparams_search=avix_optuna", "experiment=avix_cnn_72dss_jnd_dg_hybrid")
 # What costs time and decides nothing that is looked at here.

@@ -207,9 +207,9 @@ def watch(clock: Clock) -> None:
     from src.callbacks.last_checkpoint import LastCheckpoint
     from src.data.split_batches import SplitBatches
     from src.data.vimh_datamodule import VIMHDataModule
+    from src.loggers.tensorboard_logger import TensorBoardLogger
     from src.models.multihead_module import MultiheadLitModule
     from src.models.stage_metrics import StageMetrics
-    from src.utils.tensorboard_logger import TensorBoardLogger
 
     clock.wrap(SplitBatches, "__getitems__", "data")
     clock.wrap(VIMHDataModule, "transfer_batch_to_device", "data")

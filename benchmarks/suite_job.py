@@ -26,7 +26,7 @@ from src.evaluation.baselines import MAX_TRAINING_SAMPLES, baselines  # noqa: E4
 from src.evaluation.run_report import split_arrays  # noqa: E402
 from src.evaluation.split_predictions import predict_split  # noqa: E402
 from src.monitor import resolve_monitor  # noqa: E402
-from src.utils import instantiate_callbacks, instantiate_loggers  # noqa: E402
+from src.training.instantiators import instantiate_callbacks, instantiate_loggers  # noqa: E402
 from src.vimh.parameters import Parameter  # noqa: E402
 
 RESULT = "result.json"

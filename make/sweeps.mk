@@ -24,4 +24,4 @@ asdnsc avix-densenet-size-comparison avix-simple-dense-net-size-comparison: $(RE
 	$(call train,hparams_search=avix_densenet_size_comparison)
 
 mrt multirun-table: $(READY) ## The table of the newest multirun or sweep (ARGS=its folder)
-	@$(PYTHON) -m src.utils.multirun_table $(ARGS)
+	@$(PYTHON) -m src.sweeps.multirun_table $(ARGS)

@@ -28,7 +28,7 @@ from src.models.tables import NETWORKS
 from src.optimization import check_criterion, use_criterion
 from src.schema.specs import Spec
 from src.utils.errors import ConfigError
-from src.utils.instantiators import called
+from src.utils.refusals import called
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import Parameter
 

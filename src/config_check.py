@@ -25,8 +25,8 @@ from src.schema.nodes import check_node, check_nodes, holds_nodes, node_argument
 from src.schema.plain import resolved
 from src.schema.specs import TARGET, spec_of
 from src.schema.unresolved import check_groups, naming_interpolation
+from src.training.instantiators import check_installed
 from src.utils.errors import ConfigError
-from src.utils.instantiators import check_installed
 from src.utils.trainer import make_trainer
 
 __all__ = ["EvalConfig", "ExportConfig", "PredictConfig", "TrainConfig", "check_config"]

@@ -19,8 +19,9 @@ from omegaconf import OmegaConf
 
 from src.schema.arguments import shown
 from src.schema.specs import TARGET
+from src.training.instantiators import instantiate_callbacks, instantiate_trainer
 from src.utils.errors import ConfigError
-from src.utils.instantiators import called, instantiate_callbacks, instantiate_trainer
+from src.utils.refusals import called
 
 
 def try_data(node: Mapping[str, Any]) -> None:

@@ -13,12 +13,8 @@ rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 from src.cli import entry_point, start  # noqa: E402
 from src.command_line import RIGHT, is_check, prepare  # noqa: E402
 from src.config_check import EvalConfig, check_config  # noqa: E402
-from src.utils import (  # noqa: E402
-    extras,
-    instantiate_loggers,
-    instantiate_trainer,
-    task_wrapper,
-)
+from src.training.instantiators import instantiate_loggers, instantiate_trainer  # noqa: E402
+from src.utils import extras, task_wrapper  # noqa: E402
 from src.utils.errors import ConfigError  # noqa: E402
 from src.utils.seeding import seed_everything  # noqa: E402
 

@@ -16,7 +16,7 @@ from src.optimization import build_partial
 from src.schema.plain import plain_node
 from src.schema.specs import Lookup, NotDerivedError, Spec, imported, spec_of
 from src.utils.errors import ConfigError
-from src.utils.instantiators import called
+from src.utils.refusals import called
 
 
 @dataclass(frozen=True)

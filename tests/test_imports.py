@@ -22,10 +22,18 @@ ALLOWED: dict[str, set[str]] = {
     "data": {*LOWEST, "synth", "inputs"},
     "models": {*LOWEST, "inputs", "checkpoints"},
     "evaluation": {*LOWEST, "synth", "inputs", "data", "models", "build"},
-    "callbacks": {*LOWEST, "synth", "inputs", "data", "checkpoints", "models", "evaluation"},
+    "callbacks": {
+        *LOWEST,
+        *("synth", "inputs", "data", "checkpoints", "models", "evaluation", "loggers", "sweeps"),
+    },
+    "loggers": LOWEST,
+    "sweeps": LOWEST,
+    "training": LOWEST,
     "utils": set(),
 }
 ROOMS = set(ALLOWED)
+# Former places, which users' configs name: they hand on what lies elsewhere now.
+FORMER = {"src/utils/multirun_table.py", "src/utils/tensorboard_logger.py"}
 HEAVY = ("torch", "lightning", "hydra", "omegaconf", "matplotlib", "sklearn")
 
 
@@ -64,6 +72,10 @@ def room_files() -> list[Path]:
 @pytest.mark.parametrize("path", room_files(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_room_imports_point_one_way(path: Path) -> None:
     package = ".".join(path.relative_to(ROOT).parent.parts)
+    if path.relative_to(ROOT).as_posix() in FORMER:
+        statements = ast.parse(path.read_text()).body
+        assert not any(isinstance(s, ast.FunctionDef | ast.ClassDef) for s in statements)
+        return
     assert forbidden_rooms(path.read_text(), package) == set()
 
 

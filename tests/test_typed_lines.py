@@ -14,7 +14,7 @@ from omegaconf import DictConfig, open_dict
 from src.checkpoint import load_model, read_checkpoint
 from src.config_check import TrainConfig, check_config
 from src.train import train
-from src.utils import instantiate_trainer
+from src.training.instantiators import instantiate_trainer
 from src.utils.errors import ConfigError
 from tests.helpers import shrink
 from tests.test_target_meanings import overrides_of

@@ -23,8 +23,8 @@ from optuna.trial import FrozenTrial, TrialState
 from hydra_plugins.avix_optuna_sweeper._config import SweepError
 from hydra_plugins.avix_optuna_sweeper._space import SearchSpace
 from hydra_plugins.avix_optuna_sweeper._workers import Worker
+from src.sweeps.storage import PRUNED_AT, open_storage
 from src.utils.errors import ConfigError
-from src.utils.sweep_storage import PRUNED_AT, open_storage
 
 if TYPE_CHECKING:
     from hydra_plugins.avix_optuna_sweeper.sweeper import AvixOptunaSweeper

@@ -14,7 +14,7 @@ from types import TracebackType
 from filelock import FileLock, Timeout
 from optuna.storages import BaseStorage, RDBStorage
 
-from src.utils.sweep_storage import HEARTBEAT_S, STALE_S
+from src.sweeps.storage import HEARTBEAT_S, STALE_S
 
 
 class Worker:

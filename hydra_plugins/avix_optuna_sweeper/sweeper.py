@@ -18,7 +18,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-import src.utils.sweep_storage  # noqa: F401 - registers what configs say of a pruner's epochs
+import src.sweeps.storage  # noqa: F401 - registers what configs say of a pruner's epochs
 from hydra_plugins.avix_optuna_sweeper._config import NO_PRUNER, SweepError
 
 if TYPE_CHECKING:

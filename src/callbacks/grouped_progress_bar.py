@@ -21,9 +21,9 @@ from rich.table import Table
 from rich.text import Text
 
 from src.callbacks.gradient_stats import GradientStats
+from src.loggers.metric_groups import GRADIENTS, OVERALL, format_groups, group_metrics
 from src.schema.bounds import Count, Real, Seconds
 from src.utils.errors import ConfigError
-from src.utils.metric_groups import GRADIENTS, OVERALL, format_groups, group_metrics
 
 _BAR_WIDTH = 30
 

@@ -21,10 +21,10 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loops.progress import _Progress
 
 from src.checkpoints.random_states import random_states, restore_random_states
+from src.loggers.tensorboard_logger import TensorBoardLogger
 from src.schema.bounds import PositiveCount, Seconds, Text
 from src.utils.errors import ConfigError, Interrupted
 from src.utils.pylogger import RankedLogger
-from src.utils.tensorboard_logger import TensorBoardLogger
 
 log = RankedLogger(__name__, rank_zero_only=True)
 

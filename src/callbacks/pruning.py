@@ -13,9 +13,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from omegaconf import OmegaConf
 
 from src.schema.bounds import Text
+from src.sweeps.storage import PRUNED_AT, open_storage
 from src.utils.errors import ConfigError
 from src.utils.pylogger import RankedLogger
-from src.utils.sweep_storage import PRUNED_AT, open_storage
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage

@@ -29,7 +29,10 @@ from src.utils.errors import ConfigError
 MAX_BYTES = 4 * 2**20  # of a config's file
 FORMER_TRAINER = "lightning.pytorch.trainer.Trainer"  # of runs from before src.utils.trainer
 # Classes that lay elsewhere when earlier runs began.
-MOVED = {"src.callbacks.checkpoint_io.": "src.checkpoints.checkpoint_io."}
+MOVED = {
+    "src.callbacks.checkpoint_io.": "src.checkpoints.checkpoint_io.",
+    "src.utils.tensorboard_logger.": "src.loggers.tensorboard_logger.",
+}
 AGAIN = "a run's folder is not trusted with it. Say it again on the command line, or start anew"
 _REFERENCE = re.compile(r"\$\{[\w.\[\]]+\}")  # to another key; a resolver has a colon
 

@@ -1,12 +1,6 @@
-"""Helpers of the entry points: instantiating, logging, printing. Light to import: no Lightning."""
+"""Helpers of the entry points: errors, logging, printing. Light to import: no Lightning."""
 
 from src.utils.errors import CheckpointError, ConfigError
-from src.utils.instantiators import (
-    instantiate_callbacks,
-    instantiate_loggers,
-    instantiate_trainer,
-)
-from src.utils.logging_utils import log_hyperparameters
 from src.utils.pylogger import RankedLogger
 from src.utils.rich_utils import enforce_tags, print_config_tree
 from src.utils.utils import extras, get_metric_value, task_wrapper
@@ -18,10 +12,6 @@ __all__ = [
     "enforce_tags",
     "extras",
     "get_metric_value",
-    "instantiate_callbacks",
-    "instantiate_loggers",
-    "instantiate_trainer",
-    "log_hyperparameters",
     "print_config_tree",
     "task_wrapper",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 
 
@@ -41,3 +42,14 @@ class Interrupted(BaseException):
     def exit_code(self) -> int:
         """128 plus the signal's number, as a shell has it: 130 for Ctrl-C, 143 for SIGTERM."""
         return 128 + self.number
+
+
+def was_pruned(error: BaseException) -> bool:
+    """Whether a pruner of a sweep has raised this, so that it is no failure.
+
+    Args:
+        error: What a task raised.
+    """
+    # Not imported here: where nobody has imported Optuna, no sweep prunes.
+    optuna = sys.modules.get("optuna")
+    return optuna is not None and isinstance(error, optuna.TrialPruned)

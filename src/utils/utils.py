@@ -12,9 +12,8 @@ from omegaconf import DictConfig
 
 from src.utils import pylogger, rich_utils
 from src.utils.allocator import keep_freed_memory
-from src.utils.errors import ConfigError, Interrupted
+from src.utils.errors import ConfigError, Interrupted, was_pruned
 from src.utils.foreign_errors import translated
-from src.utils.sweep_storage import was_pruned
 
 log = pylogger.RankedLogger(__name__, rank_zero_only=True)
 

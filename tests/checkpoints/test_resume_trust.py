@@ -78,6 +78,13 @@ def test_a_run_from_before_checkpoints_had_a_room_goes_on(plant: Plant) -> None:
     assert isinstance(instantiate(cfg.trainer.plugins)[0], AtomicCheckpointIO)
 
 
+def test_a_run_from_before_loggers_had_a_room_goes_on(plant: Plant) -> None:
+    former = {"_target_": "src.utils.tensorboard_logger.TensorBoardLogger", "save_dir": "."}
+    folder = plant(lambda config: config.update(logger={"tensorboard": former}))
+    cfg, _ = resumed_config("train", folder, ["ckpt_path=last", "logger=tensorboard"])
+    assert cfg.logger.tensorboard._target_ == "src.loggers.tensorboard_logger.TensorBoardLogger"
+
+
 PLACES: dict[str, Callable[[dict, Path], object]] = {
     "callback": lambda c, mark: c["callbacks"].update(evil=marker(mark)),
     "logger": lambda c, mark: c["logger"].update(evil=marker(mark)),

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from src.utils.errors import ConfigError
-from src.utils.multirun_table import (
+from src.sweeps.multirun_table import (
     differing_keys,
     job_table,
     main,
@@ -15,6 +14,7 @@ from src.utils.multirun_table import (
     read_jobs,
     seed_table,
 )
+from src.utils.errors import ConfigError
 
 
 def write_job(folder: Path, overrides: list[str], *, loss: float | None, job: dict | None) -> None:

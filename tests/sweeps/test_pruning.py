@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 
 from src.callbacks import pruning
 from src.callbacks.pruning import RunningTrial, TrialPruning
+from src.sweeps.storage import PRUNED_AT, open_storage
 from src.utils.errors import ConfigError
-from src.utils.sweep_storage import PRUNED_AT, open_storage
 
 # A trial is stopped at once where an earlier one was better at the same epoch.
 PRUNER = {"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 1, "n_warmup_steps": 1}

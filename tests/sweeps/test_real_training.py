@@ -12,9 +12,9 @@ from lightning.pytorch import Trainer
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import TrialState
 
+from src.sweeps.multirun import refuse_subprocesses
+from src.sweeps.storage import open_storage
 from src.utils.errors import ConfigError
-from src.utils.multirun import refuse_subprocesses
-from src.utils.sweep_storage import open_storage
 
 SEARCHES = ["avix_optuna", "mnist_optuna"]
 COMPARISONS = [

@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 from hydra_plugins.avix_optuna_sweeper._workers import Worker
-from src.utils.sweep_storage import STALE_S, open_storage
+from src.sweeps.storage import STALE_S, open_storage
 
 COMPLETE, FAIL = TrialState.COMPLETE, TrialState.FAIL
 

@@ -20,7 +20,7 @@ from src.callbacks.gradient_stats import GradientStats
 from src.callbacks.grouped_progress_bar import GroupedProgressBar
 from src.callbacks.last_checkpoint import LastCheckpoint
 from src.checkpoints.checkpoint_io import AtomicCheckpointIO
-from src.utils import instantiate_callbacks, instantiate_loggers
+from src.training.instantiators import instantiate_callbacks, instantiate_loggers
 
 MONITOR = ("monitor.metric=val/loss", "monitor.mode=min")  # as the model resolves them
 
@@ -192,3 +192,20 @@ def test_paths(project_root: Path) -> None:
     cfg = OmegaConf.create({"paths": paths})
     assert cfg.paths.vimh_dir == f"{project_root}/data-vimh"
     assert cfg.paths.log_dir == f"{project_root}/logs"
+
+
+@pytest.mark.parametrize(
+    ("former", "present"),
+    [
+        (
+            "src.utils.tensorboard_logger.TensorBoardLogger",
+            "src.loggers.tensorboard_logger.TensorBoardLogger",
+        ),
+        (
+            "src.utils.multirun_table.MultirunTable",
+            "src.sweeps.multirun_table.MultirunTable",
+        ),
+    ],
+)
+def test_former_targets_in_configs_of_users_are_the_same_classes(former: str, present: str) -> None:
+    assert hydra.utils.get_class(former) is hydra.utils.get_class(present)

@@ -42,8 +42,8 @@ def log_hyperparameters(objects: Mapping[str, Any], metric_names: Sequence[str] 
         "trainable": sum(size for size, trainable in sizes if trainable),
         "frozen": sum(size for size, trainable in sizes if not trainable),
     }
-    # Not at the top: it imports Lightning, and this package is to be light.
-    from src.utils.tensorboard_logger import TensorBoardLogger
+    # Not at the top: it imports Lightning, which --help need not wait for.
+    from src.loggers.tensorboard_logger import TensorBoardLogger
 
     tested = [name for name in metric_names if name.startswith("test/")]
     for logger in trainer.loggers:

@@ -8,13 +8,13 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.profilers import SimpleProfiler
 from omegaconf import OmegaConf
 
-from src.utils import (
-    ConfigError,
+from src.training.instantiators import (
     instantiate_callbacks,
     instantiate_loggers,
     instantiate_trainer,
 )
-from src.utils.profiler import NoProfiler
+from src.training.profiler import NoProfiler
+from src.utils.errors import ConfigError
 
 EARLY = {
     "_target_": "lightning.pytorch.callbacks.EarlyStopping",

@@ -1,6 +1,6 @@
 import pytest
 
-from src.utils.metric_groups import format_groups, group_metrics
+from src.loggers.metric_groups import format_groups, group_metrics
 
 
 @pytest.mark.parametrize(

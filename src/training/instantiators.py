@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from omegaconf import DictConfig, ListConfig
 
 from src.utils.errors import ConfigError
 from src.utils.pylogger import RankedLogger
+from src.utils.refusals import called
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, Trainer
     from lightning.pytorch.loggers import Logger
 
 log = RankedLogger(__name__, rank_zero_only=True)
-
-Made = TypeVar("Made")
-
-# What constructors were seen to refuse their arguments with, beside what Hydra wraps.
-REFUSALS = (
-    ValueError, TypeError, LookupError, AttributeError, RuntimeError, AssertionError,
-    ArithmeticError, ImportError,
-)  # fmt: skip
 
 # Loggers whose package is not installed by default: _target_ -> (module, package).
 OPTIONAL_LOGGERS = {
@@ -94,7 +87,7 @@ def instantiate_trainer(
     """
     from lightning.pytorch.callbacks import Checkpoint
 
-    from src.utils.profiler import NoProfiler
+    from src.training.profiler import NoProfiler
 
     # Lightning brings a handler of its own, beside which Hydra's would say everything again.
     if logging.getLogger().hasHandlers():
@@ -112,38 +105,6 @@ def instantiate_trainer(
 
 def _instantiate(cfg: DictConfig, key: str, **objects: Any) -> Any:
     return called(partial(hydra.utils.instantiate, cfg, **objects), key)
-
-
-def called(make: Callable[[], Made], key: str) -> Made:
-    """What ``make`` makes; what it refuses is one sentence that names the key.
-
-    The one place where other packages' words about a config are translated. Hydra wraps what a
-    class says of its arguments; the class's own words are the sentence.
-
-    Args:
-        make: Takes nothing; a partial of a constructor, or of Hydra's ``instantiate``.
-        key: The key of the config.
-
-    Raises:
-        ConfigError: If it is refused.
-
-    Example:
-        >>> called(partial(int, "abc"), "seed")
-        Traceback (most recent call last):
-        ...
-        src.utils.errors.ConfigError: seed: invalid literal for int() with base 10: 'abc'
-    """
-    try:
-        return make()
-    except (hydra.errors.InstantiationException, *REFUSALS) as error:
-        wrapped = isinstance(error, hydra.errors.InstantiationException)
-        cause = (error.__cause__ or error) if wrapped else error
-        reason = " ".join(str(cause).split()) or type(cause).__name__
-        if isinstance(cause, KeyError):
-            reason = f"there is no {reason}"
-        # Errors of our own name their key already.
-        named = reason.startswith((f"{key} ", f"{key}.", f"{key}:"))
-        raise ConfigError(reason if named else f"{key}: {reason}") from error
 
 
 def _entries(cfg: Any, group: str) -> list[tuple[str, DictConfig]]:

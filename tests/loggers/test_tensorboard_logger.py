@@ -10,9 +10,10 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 from torch import Tensor, nn
 
+from src.loggers.hyperparameters import log_hyperparameters
+from src.loggers.tensorboard_logger import TensorBoardLogger
 from src.models.components import MultiheadNetwork
-from src.utils import ConfigError, log_hyperparameters
-from src.utils.tensorboard_logger import TensorBoardLogger
+from src.utils.errors import ConfigError
 
 
 class Network(nn.Module):
@@ -157,7 +158,7 @@ CFG = {
 
 def test_events_are_handed_over_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = [100.0]
-    monkeypatch.setattr("src.utils.tensorboard_logger.time.monotonic", lambda: now_s[0])
+    monkeypatch.setattr("src.loggers.tensorboard_logger.time.monotonic", lambda: now_s[0])
     board = logger(tmp_path)
     handed_over = []
     writer = board.experiment._get_file_writer().event_writer

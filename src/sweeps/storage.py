@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,17 +85,6 @@ def open_storage(storage: str) -> BaseStorage:
                 f"hydra.sweeper.storage={storage}: {error}. Expected the path of a journal file, "
                 "or a URL such as sqlite:///sweeps.db"
             ) from error
-
-
-def was_pruned(error: BaseException) -> bool:
-    """Whether an exception is a pruner's, and so no failure.
-
-    Args:
-        error: What a task raised.
-    """
-    # Not imported here: where nobody has imported it, no sweep prunes.
-    optuna = sys.modules.get("optuna")
-    return optuna is not None and isinstance(error, optuna.TrialPruned)
 
 
 def _drop_torn_line(path: Path) -> None:

@@ -1,0 +1,305 @@
+"""The jobs of a multirun as a table: ``python -m src.sweeps.multirun_table FOLDER``.
+
+A Hydra callback prints it at the end of a multirun with Hydra's basic sweeper; the command prints
+it for any multirun or study, also while it runs. Without a folder it takes the newest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from src.utils.errors import ConfigError, was_pruned
+from src.utils.strict_json import strict_json
+from src.utils.terminal import take_any_text
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+JOB_FILE = "job.json"
+# What is shown of the metrics, where it was logged and nothing else was asked for.
+METRICS = ("val/mae_best", "test/mae_jnd", "test/jnd", "test/acc", "test/loss")
+SEED = "seed"
+NUM_COLUMNS = 200  # of text, where there is no terminal
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a multirun.
+
+    Attributes:
+        name: Its folder, usually its number.
+        overrides: Value by key.
+        metrics: Final values by logged name; empty where it has not finished.
+        num_weights: Of its network; None where it has not finished.
+        seconds: How long it took; None where it has not ended.
+        status: "done", "failed", "pruned" or "not finished".
+    """
+
+    name: str
+    overrides: dict[str, str]
+    metrics: dict[str, float]
+    num_weights: int | None
+    seconds: float | None
+    status: str
+
+
+class MultirunTable(Callback):
+    """Hydra's callback: notes how long each job took, and prints the table of all at the end."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    def on_job_start(
+        self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any
+    ) -> None:
+        """Starts the clock, in the process of the job.
+
+        Args:
+            config: The config of the job.
+            task_function: What it runs.
+            kwargs: Whatever else Hydra passes.
+        """
+        self._started = time.monotonic()
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Writes ``job.json`` into the folder of a job of a multirun.
+
+        Args:
+            config: The config of the job.
+            job_return: How it ended.
+            kwargs: Whatever else Hydra passes.
+        """
+        if config.hydra.mode is not RunMode.MULTIRUN:
+            return
+        status = "done"
+        if job_return.status is JobStatus.FAILED:
+            status = "pruned" if was_pruned(job_return._return_value) else "failed"
+        content = {
+            "status": status,
+            "seconds": round(time.monotonic() - self._started, 3),
+        }
+        path = Path(config.hydra.runtime.output_dir) / JOB_FILE
+        path.write_text(strict_json(content) + "\n")
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Prints the table, but for sweepers that have a report of their own.
+
+        Args:
+            config: The config of the multirun.
+            kwargs: Whatever else Hydra passes.
+        """
+        if config.hydra.sweeper._target_ == BASIC_SWEEPER:
+            print_tables(Path(config.hydra.sweep.dir))
+
+
+def read_jobs(folder: Path) -> list[Job]:
+    """Reads the jobs of a multirun.
+
+    Args:
+        folder: ``logs/<task>/multiruns/<time>`` or ``logs/<task>/sweeps/<study>``.
+
+    Returns:
+        The jobs, by their numbers.
+
+    Raises:
+        ConfigError: If there are none.
+    """
+    folders = [path.parents[1] for path in folder.glob("*/.hydra/overrides.yaml")]
+    if not folders:
+        raise ConfigError(
+            f"{folder}: expected the folder of a multirun, found no job in it; they lie in "
+            "logs/<task>/multiruns/<time>/ and logs/<task>/sweeps/<study>/"
+        )
+    numbered = all(path.name.isdigit() for path in folders)
+    folders.sort(key=lambda path: (int(path.name) if numbered else 0, path.name))
+    return [_read_job(path) for path in folders]
+
+
+def job_table(jobs: Sequence[Job], metrics: Sequence[str]) -> Table:
+    """One row for each job: the overrides in which they differ, weights, time and metrics.
+
+    Args:
+        jobs: The jobs.
+        metrics: The metrics to show.
+    """
+    keys = differing_keys(jobs)
+    table = _table(["job", *keys, "weights", "time", "status", *metrics])
+    for job in jobs:
+        table.add_row(
+            job.name,
+            *(_shortened(job.overrides.get(key, "")) for key in keys),
+            "" if job.num_weights is None else f"{job.num_weights:,}",
+            _duration(job.seconds),
+            job.status,
+            *(_number(job.metrics.get(name)) for name in metrics),
+        )
+    return table
+
+
+def seed_table(jobs: Sequence[Job], metrics: Sequence[str]) -> Table | None:
+    """Means and standard deviations over jobs that differ in their seed only.
+
+    Args:
+        jobs: The jobs; those that failed are left out.
+        metrics: The metrics to show.
+
+    Returns:
+        The table, or None where the jobs do not differ in their seeds.
+    """
+    keys = differing_keys(jobs)
+    if SEED not in keys:
+        return None
+    others = [key for key in keys if key != SEED]
+    groups: dict[tuple[str, ...], list[Job]] = {}
+    for job in jobs:
+        if job.metrics:
+            groups.setdefault(tuple(job.overrides.get(key, "") for key in others), []).append(job)
+    table = _table([*others, "seeds", *metrics])
+    for values, group in groups.items():
+        cells = [_spread([j.metrics[n] for j in group if n in j.metrics]) for n in metrics]
+        table.add_row(*values, str(len(group)), *cells)
+    return table
+
+
+def differing_keys(jobs: Sequence[Job]) -> list[str]:
+    """The overridden keys whose values are not the same in all jobs, in their order.
+
+    Args:
+        jobs: The jobs.
+    """
+    keys = dict.fromkeys(key for job in jobs for key in job.overrides)
+    return [key for key in keys if len({job.overrides.get(key) for job in jobs}) > 1]
+
+
+def print_tables(folder: Path, metrics: Sequence[str] | None = None) -> None:
+    """Prints the table of the jobs, and the one over seeds where there is more than one.
+
+    Args:
+        folder: The multirun.
+        metrics: The metrics to show; None: the overall ones that were logged.
+    """
+    from src.utils.rich_utils import plain_console
+
+    jobs = read_jobs(folder)
+    logged = {name for job in jobs for name in job.metrics}
+    shown = [name for name in METRICS if name in logged] if metrics is None else list(metrics)
+    if metrics and (unknown := [name for name in metrics if name not in logged]):
+        raise ConfigError(f"No job logged {unknown}; there are: {', '.join(sorted(logged))}")
+    console = plain_console()
+    if not console.is_terminal:
+        console = plain_console(width=NUM_COLUMNS)
+    console.print(job_table(jobs, shown))
+    if (over_seeds := seed_table(jobs, shown)) is not None:
+        console.print(over_seeds)
+    console.print(str(folder), soft_wrap=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line.
+
+    Args:
+        arguments: Its words; None: those of this process.
+    """
+    take_any_text()
+    parser = argparse.ArgumentParser(description="The jobs of a multirun as a table.")
+    parser.add_argument(
+        "folder", type=Path, nargs="?", help="of the multirun or study; by default the newest"
+    )
+    parser.add_argument("--metrics", help="names with commas between, such as test/jnd,test/loss")
+    given = parser.parse_args(arguments)
+    try:
+        folder = given.folder or newest_multirun(Path("logs"))
+        print_tables(folder, given.metrics.split(",") if given.metrics else None)
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
+
+
+def newest_multirun(logs: Path) -> Path:
+    """The multirun or study that was last written to.
+
+    Args:
+        logs: The folder of all runs.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    found = [*logs.glob("*/multiruns/*/"), *logs.glob("*/sweeps/*/")]
+    if not found:
+        raise ConfigError(f"There is no multirun under {logs}; name its folder.")
+    return max(found, key=lambda path: path.stat().st_mtime)
+
+
+def _read_job(folder: Path) -> Job:
+    overrides = OmegaConf.load(folder / ".hydra" / "overrides.yaml")
+    pairs = (str(override).partition("=") for override in overrides)
+    metrics_file, job_file = folder / "metrics.json", folder / JOB_FILE
+    result = json.loads(metrics_file.read_text()) if metrics_file.exists() else {}
+    # Multiruns of before this file was written have none; nor has a job that still runs.
+    ended = json.loads(job_file.read_text()) if job_file.exists() else {}
+    return Job(
+        name=folder.name,
+        overrides={key.lstrip("+"): value for key, _, value in pairs},
+        metrics={
+            name: math.nan if value is None else value  # JSON has no NaN
+            for name, value in result.get("metrics", {}).items()
+        },
+        num_weights=result.get("num_weights"),
+        seconds=ended.get("seconds"),
+        status=ended.get("status", "done" if result else "not finished"),
+    )
+
+
+def _table(columns: Sequence[str]) -> Table:
+    from rich.table import Table
+
+    table = Table()
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _shortened(value: str) -> str:
+    """A suggested number without the digits that say nothing."""
+    try:
+        return f"{float(value):.4g}" if len(value) > 8 else value
+    except ValueError:
+        return value
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _spread(values: Sequence[float]) -> str:
+    finite = [value for value in values if math.isfinite(value)]
+    if len(finite) < 2:
+        return _number(finite[0]) if finite else ""
+    return f"{fmean(finite):.4g} ± {stdev(finite):.2g}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Lightning's trainer with its callbacks, loggers and profiler, built from their configs."""
