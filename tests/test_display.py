@@ -81,7 +81,7 @@ def test_the_picture_of_sounds_names_channels_units_and_values(sounds: Path) -> 
 def test_rows_are_the_bins_of_the_spectrogram(sounds: Path) -> None:
     metadata = Metadata.load(sounds)
     n_fft = metadata.spectrogram_config["n_fft"]
-    row_hz = ImageAxes(metadata).row_hz
+    row_hz = ImageAxes(metadata).front_end.row_hz
     assert row_hz[0] == pytest.approx(metadata.sample_rate / n_fft)  # DC was dropped
     assert len(row_hz) == metadata.height
 

@@ -1,7 +1,7 @@
 """Distances between predicted and target sounds, each sound of a batch by itself.
 
 Common to all: frames cover the whole sound, which is padded with zeros up to the end of the last
-one. Spectra are those of :class:`~src.synth.spectrogram.Spectrogram` with a periodic Hann window,
+one. Spectra are those of :class:`~src.synth.spectrogram.Stft` with a periodic Hann window,
 zero-padded to the power of two at or above twice its length (so that ``|X|²`` is sampled densely
 enough to be the transform of the frame's whole autocorrelation). 0 dB is what a sine of amplitude
 1 has in its bin, ``|X| = N/4 · 1/sqrt(n_fft)`` with a window of N samples. A sound with a NaN has
@@ -11,11 +11,12 @@ NaN distances.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from src.synth.spectrogram import Spectrogram
+from src.synth.spectrogram import Mel, Stft
 from src.vimh.errors import VIMHError
 
 FLOOR_DB = -80.0  # levels count as at least this: about where a loud full scale gets inaudible
@@ -92,20 +93,20 @@ class Heard:
         window, hop, frames = self._framing(window_s, hop_s)
         n_fft = 2 ** (2 * window - 1).bit_length()
         full_scale_db = 20.0 * np.log10(window / 4 / np.sqrt(n_fft))
-        spectrogram = Spectrogram(
-            self.sample_rate_hz,
-            height=n_fft // 2 if num_mels is None else num_mels,
-            width=frames,
-            spectrogram_type="stft" if num_mels is None else "mel",
-            n_fft=n_fft,
-            n_window=window,
-            hop_length=hop,
-            window_type="hann",
-            floor_db=floor_db + full_scale_db,
-            freq_min_hz=0.0,
-            freq_max_ratio=1.0,
+        options: dict[str, Any] = {
+            "n_fft": n_fft,
+            "n_window": window,
+            "hop_length": hop,
+            "window_type": "hann",
+            "floor_db": floor_db + full_scale_db,
+        }
+        rate_hz = self.sample_rate_hz
+        front_end = (
+            Stft(rate_hz, n_fft // 2, frames, **options)
+            if num_mels is None
+            else Mel(rate_hz, num_mels, frames, **options, freq_min_hz=0.0, freq_max_ratio=1.0)
         )
-        return spectrogram(self._padded(spectrogram.num_samples)) - full_scale_db
+        return front_end(self._padded(front_end.num_samples)) - full_scale_db
 
 
 def multi_scale_spectral_db(target: Heard, predicted: Heard) -> Float64[np.ndarray, "B"]:

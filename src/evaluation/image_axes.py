@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from src.synth.spectrogram import MelSection
-from src.vimh.errors import VIMHError
+from src.synth.front_end import FrontEnd
+from src.synth.settings import axes_of
 from src.vimh.metadata import Metadata
 
 MAX_PANELS = 12  # 65,535 channels are possible; a panel takes some 20 ms and 1 MB
@@ -39,12 +39,15 @@ class ImageAxes:
 
     metadata: Metadata
 
+    @cached_property
+    def front_end(self) -> FrontEnd | None:
+        """What says of sounds where rows and columns lie; None for images of something else."""
+        return axes_of(self.metadata)
+
     @property
     def is_sound(self) -> bool:
         """Whether the metadata say what a row and a column of an image are."""
-        config = self.metadata.spectrogram_config
-        needed = (config.get("n_fft"), config.get("hop_length"), self.metadata.sample_rate)
-        return all(value is not None for value in needed)
+        return self.front_end is not None
 
     @property
     def in_colour(self) -> bool:
@@ -55,32 +58,6 @@ class ImageAxes:
     def panels(self) -> tuple[str, ...]:
         """What is drawn of an image side by side: a label each, of the first 12 channels."""
         return ("RGB",) if self.in_colour else self.metadata.channel_labels[:MAX_PANELS]
-
-    @cached_property
-    def row_hz(self) -> Float64[np.ndarray, "H"]:
-        """Centre frequency of each row in Hz.
-
-        Row k of "stft" is bin k + 1; of "mel" the centre of filter k, whose edges are equally
-        spaced on the scale ``2595·log10(1 + f/700)``.
-        """
-        assert self.metadata.sample_rate is not None
-        config, rate = self.metadata.spectrogram_config, float(self.metadata.sample_rate)
-        height = self.metadata.height
-        if config.get("type") != "mel":
-            return np.arange(1, height + 1) * rate / float(config["n_fft"])
-        # what is not said is as the generator has it
-        said = {k: v for k, v in self.metadata.mel_config.items() if v is not None}
-        mel = {**vars(MelSection()), **said}
-        bounds_hz = float(mel["freq_min"]), float(mel["freq_max_ratio"]) * rate / 2
-        if not 0.0 <= bounds_hz[0] < bounds_hz[1]:
-            raise VIMHError(
-                f"metadata of {self.metadata.dataset_name!r}: mel_config: expected freq_min below "
-                f"freq_max_ratio times half the sample rate, found {bounds_hz[0]:g} and "
-                f"{bounds_hz[1]:g} Hz"
-            )
-        low, high = (2595.0 * np.log10(1.0 + hz / 700.0) for hz in bounds_hz)
-        centres = np.linspace(low, high, height + 2)[1:-1]
-        return np.asarray(700.0 * (10.0 ** (centres / 2595.0) - 1.0))
 
     def draw(self, axes: Axes, image: UInt8[np.ndarray, "C H W"], panel: int) -> None:
         """Draws one panel of an image, 0 black to 255 white, with its axes.
@@ -101,31 +78,37 @@ class ImageAxes:
                 vmax=255,
                 origin="lower" if self.is_sound else "upper",
                 aspect="auto" if self.is_sound else "equal",
-                extent=self._extent if self.is_sound else None,
+                extent=self._extent,
                 interpolation="nearest",
             )
-        if self.is_sound:
-            self._label_rows(axes)
+        if self.front_end is not None:
+            _label_rows(axes, self.front_end.row_hz)
         else:
             axes.set_xticks([])
             axes.set_yticks([])
 
     @cached_property
-    def _extent(self) -> tuple[float, float, float, float]:
-        """Left and right in s, bottom and top in rows."""
-        return 0.0, self.metadata.width * self.metadata.hop_s, -0.5, self.metadata.height - 0.5
+    def _extent(self) -> tuple[float, float, float, float] | None:
+        """Left and right in s, bottom and top in rows; None for images of something else."""
+        if self.front_end is None:
+            return None
+        right = self.front_end.frame_s[-1] + self.front_end.hop_s
+        return 0.0, right, -0.5, self.metadata.height - 0.5
 
-    def _label_rows(self, axes: Axes) -> None:
-        """Round frequencies at the rows where they lie, whatever the scale of the rows."""
-        rows, hertz = np.arange(self.metadata.height), self.row_hz
-        if self.metadata.spectrogram_config.get("type") == "mel":
-            decades = 10.0 ** np.arange(0, 6)
-            candidates = np.concatenate([decade * np.array([1, 2, 5]) for decade in decades])
-        else:
-            step = _round_step(hertz[-1] / 4)
-            candidates = np.arange(step, hertz[-1] + step, step)
-        marks = candidates[(candidates >= hertz[0]) & (candidates <= hertz[-1])]
-        axes.set_yticks(np.interp(marks, hertz, rows), [_hertz(mark) for mark in marks])
+
+def _label_rows(axes: Axes, row_hz: Float64[np.ndarray, "H"]) -> None:
+    """Label round frequencies at the rows where they lie, whatever the scale of the rows."""
+    steps = np.diff(row_hz)
+    if len(steps) and np.ptp(steps) > 1e-6 * row_hz[-1]:
+        decades = 10.0 ** np.arange(0, 6)
+        candidates = np.concatenate([decade * np.array([1, 2, 5]) for decade in decades])
+    else:
+        step = _round_step(row_hz[-1] / 4)
+        candidates = np.arange(step, row_hz[-1] + step, step)
+    marks = candidates[(candidates >= row_hz[0]) & (candidates <= row_hz[-1])]
+    axes.set_yticks(
+        np.interp(marks, row_hz, np.arange(len(row_hz))), [_hertz(mark) for mark in marks]
+    )
 
 
 def thinned(image: UInt8[np.ndarray, "C H W"]) -> UInt8[np.ndarray, "C h w"]:

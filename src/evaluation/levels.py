@@ -39,6 +39,6 @@ def level_range_db(synthesizer: Synthesizer, image_maker: ImageMaker) -> tuple[f
     levels: list[float] = []
     for start in range(0, len(uniform), batch):
         some = {name: column[start : start + batch] for name, column in values.items()}
-        decibels = image_maker.spectrogram(resynthesise(synthesizer, some))
+        decibels = image_maker.front_end(resynthesise(synthesizer, some))
         levels += decibels.max(axis=(1, 2)).tolist()
     return min(levels), max(levels)

@@ -114,9 +114,9 @@ class Predictor:
     @property
     def window_samples(self) -> int:
         """Samples of a window: a sound of the data set, but no less than an image needs."""
-        spectrogram = self.image_maker.spectrogram
+        front_end = self.image_maker.front_end
         duration_s = self.metadata.duration or 0.0
-        return max(round(duration_s * spectrogram.sample_rate_hz), spectrogram.num_samples)
+        return max(round(duration_s * front_end.sample_rate_hz), front_end.num_samples)
 
     def predict_file(self, path: Path) -> list[Prediction]:
         """Predicts a sound file, a prediction a window.
@@ -124,9 +124,9 @@ class Predictor:
         Raises:
             VIMHError: if there is nothing in it to predict from.
         """
-        spectrogram = self.image_maker.spectrogram
-        quietest = 10.0 ** (spectrogram.floor_db / 20.0)
-        rate_hz = spectrogram.sample_rate_hz
+        front_end = self.image_maker.front_end
+        quietest = 10.0 ** (front_end.floor_db / 20.0)
+        rate_hz = front_end.sample_rate_hz
         sound = read_sound(path, rate_hz, self.start, quietest)
         try:
             cut = windows(sound.audio, self.window_samples, rate_hz, quietest, self.start)
@@ -156,7 +156,7 @@ class Predictor:
         # An image that is scaled by itself has its level as its upper end.
         levels = scale_factors[:, 1]
         if self.image_maker.scale_range_db is not None:
-            levels = self.image_maker.spectrogram(audio).max(axis=(1, 2))
+            levels = self.image_maker.front_end(audio).max(axis=(1, 2))
         outside = (levels < low - LEVEL_MARGIN_DB) | (levels > high + LEVEL_MARGIN_DB)
         if not outside.any():
             return []

@@ -1,5 +1,6 @@
 """The error of a recipe: its message begins with the whole key that is at fault."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,7 +14,7 @@ class RecipeError(VIMHError):
 
 @contextmanager
 def recipe_errors(where: str = "") -> Iterator[None]:
-    """Within it what is refused is a `RecipeError` with the whole key.
+    """Raise what is refused as a `RecipeError` with the whole key.
 
     Args:
         where: what stands before the recipe's own keys, such as "data.source.recipe.".
@@ -26,7 +27,7 @@ def recipe_errors(where: str = "") -> Iterator[None]:
 
 @contextmanager
 def parameter_errors(name: str) -> Iterator[None]:
-    """The same for a parameter of `synth.parameters`, which knows no more than its name."""
+    """Raise a parameter's error as a `RecipeError` with the whole key of `synth.parameters`."""
     try:
         yield
     except ParameterError as error:
@@ -35,11 +36,11 @@ def parameter_errors(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def synth_errors() -> Iterator[None]:
-    """The same for a synthesiser's class, which anybody may have written."""
+def class_errors(key: str) -> Iterator[None]:
+    """Raise as `RecipeError` what a class refuses that `key` names; anybody may have written it."""
     try:
         yield
     except (ValueError, TypeError, ArithmeticError) as error:
         text = str(error)
-        where = "" if text.startswith(("synth.", "synth:")) else "synth: "
+        where = "" if re.match(r"(synth|stft|mel|image)[.:]", text) else f"{key}: "
         raise RecipeError(f"{where}{text}") from error

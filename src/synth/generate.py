@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import soundfile
 
+from src.schema.specs import TARGET
 from src.synth.errors import RecipeError, recipe_errors
 from src.synth.images import SCALE_RANGE_KEY
 from src.synth.parallel import Advance, in_order, progress_bar, reuse_freed_blocks
@@ -183,16 +184,17 @@ def check_same_recipe(directory: Path, recipe: Recipe) -> None:
 
 def recipe_differences(found: Mapping[str, Any], recipe: Recipe, where: Path) -> str:
     """The keys in which two recipes differ, found (in `where`) and expected; empty: in none."""
-    synth = found.get("synth")
-    target = synth.get("_target_") if isinstance(synth, Mapping) else None
     # A recipe in a file is not built, and so not imported, unless the user's own names the same.
-    if target != recipe.synth["_target_"]:
-        return f"synth._target_: found {target}, expected {recipe.synth['_target_']}"
+    for key, own in (("synth", recipe.synth), ("stft", recipe.stft)):
+        theirs = found.get(key)
+        target = theirs.get(TARGET) if isinstance(theirs, Mapping) else None
+        if target != own.get(TARGET):
+            return f"{key}.{TARGET}: found {target}, expected {own.get(TARGET)}"
     with recipe_errors(f"{where}: recipe."):
-        theirs = Recipe.from_mapping(found).identity()
+        was = Recipe.from_mapping(found).identity()
     ours = recipe.identity()
-    keys = [key for key in ours if theirs.get(key) != ours[key]]
-    return "; ".join(f"{key}: found {theirs.get(key)}, expected {ours[key]}" for key in keys)
+    keys = [key for key in ours if was.get(key) != ours[key]]
+    return "; ".join(f"{key}: found {was.get(key)}, expected {ours[key]}" for key in keys)
 
 
 def _make(maker: SampleMaker, directory: Path, overwrite: bool, advance: Advance) -> None:
@@ -250,7 +252,7 @@ def chunks(maker: SampleMaker, start: int, stop: int) -> Iterator[tuple[int, Sam
 def metadata_json(maker: SampleMaker) -> dict[str, Any]:
     """What the metadata of vimh.md says about sounds and recipe; the writer adds the rest."""
     recipe, synthesizer, image_maker = maker.recipe, maker.synthesizer, maker.image_maker
-    spectrogram_config, mel_config = image_maker.spectrogram.to_json()
+    spectrogram_config, mel_config = image_maker.front_end.to_json()
     channels, height, width = image_maker.image_shape
     heads, fixed = synthesizer.parameters.heads, synthesizer.parameters.fixed
     shared_range = image_maker.scale_range_db
@@ -271,7 +273,7 @@ def metadata_json(maker: SampleMaker) -> dict[str, Any]:
         },
         "pre_emphasis_coefficient": recipe.pre_emphasis_coefficient,
         "spectrogram_config": spectrogram_config,
-        "mel_config": mel_config,
+        "mel_config": {**vars(recipe.mel), **mel_config},
         "seed": recipe.seed,
         **({} if shared_range is None else {SCALE_RANGE_KEY: list(shared_range)}),
         "recipe": recipe.to_json(),

@@ -9,7 +9,8 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from src.synth.channels import normalise_by_envelopes, spectral_envelope, stretch, temporal_envelope
-from src.synth.spectrogram import Spectrogram
+from src.synth.front_end import FrontEnd
+from src.synth.settings import front_end_of
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import Metadata, default_channel_labels, derived_channel_labels
 
@@ -28,7 +29,7 @@ class ImageMaker:
     so that the same audio gives the same bytes in any batch.
 
     Attributes:
-        spectrogram: audio to dB.
+        front_end: audio to dB.
         base_channels: how often the image itself is there (3: replicated, as R, G, B).
         temporal_envelope: whether T is a channel.
         spectral_envelope: whether F is a channel.
@@ -40,7 +41,7 @@ class ImageMaker:
         VIMHError: for `normalize` without an envelope.
     """
 
-    spectrogram: Spectrogram
+    front_end: FrontEnd
     base_channels: int = 1
     temporal_envelope: bool = False
     spectral_envelope: bool = False
@@ -66,7 +67,7 @@ class ImageMaker:
     @cached_property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
-        return len(self.channel_labels), self.spectrogram.height, self.spectrogram.width
+        return len(self.channel_labels), self.front_end.height, self.front_end.width
 
     def __call__(
         self, audio: Float32[np.ndarray, "B T"]
@@ -76,7 +77,7 @@ class ImageMaker:
         Raises:
             VIMHError: if the signals are too short for the image.
         """
-        return self.from_db(self.spectrogram(audio))
+        return self.from_db(self.front_end(audio))
 
     def from_db(
         self, db: Float32[np.ndarray, "B H W"]
@@ -128,7 +129,7 @@ class ImageMaker:
         spectral = any(label.endswith("_spectral_envelope") for label in labels)
         shared = metadata.raw.get(SCALE_RANGE_KEY)
         maker = cls(
-            spectrogram=Spectrogram.from_metadata(metadata),
+            front_end=front_end_of(metadata),
             base_channels=len(labels) // (1 + temporal + spectral),
             temporal_envelope=temporal,
             spectral_envelope=spectral,

@@ -1,8 +1,10 @@
 """A recipe: everything that decides the bytes of a data set, checked before any work is done."""
 
+import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from annotated_types import Interval, Predicate, doc
@@ -10,15 +12,15 @@ from annotated_types import Interval, Predicate, doc
 from src.schema.arguments import section
 from src.schema.bounds import FolderPath, Whole
 from src.schema.plain import plain_values
-from src.synth.errors import RecipeError, recipe_errors, synth_errors
+from src.synth.errors import RecipeError, class_errors, recipe_errors
 from src.synth.images import ImageMaker
-from src.synth.spectrogram import (
+from src.synth.settings import (
     Decibels,
     MelSection,
     PreEmphasis,
     SampleRate,
-    Spectrogram,
-    StftSection,
+    build_front_end,
+    checked_stft,
 )
 from src.synth.synthesizers import Synthesizer, build_synthesizer
 from src.vimh.errors import VIMHError
@@ -139,7 +141,7 @@ class Recipe:
     duration: Annotated[float, Interval(ge=LEAST_SOUND, le=MOST_SOUND)]
     image: ImageSection
     synth: dict[str, Any]
-    stft: StftSection
+    stft: dict[str, Any]
     mel: MelSection = field(default_factory=MelSection)
     dataset: DatasetSection = DatasetSection()
     generate: GenerateSection = GenerateSection()
@@ -163,6 +165,7 @@ class Recipe:
         """
         with recipe_errors():
             recipe = section(cls, plain_values(mapping))
+            recipe = replace(recipe, stft=checked_stft(recipe.stft))
         recipe._check()
         return recipe
 
@@ -196,11 +199,10 @@ class Recipe:
         Raises:
             RecipeError: naming the key, what was found and what is expected.
         """
-        synthesizer, image_maker = self.build_synthesizer(), self.build_image_maker()
-        with synth_errors():
-            synthesizer.check_generating()
-        samples = self.num_samples(synthesizer)
-        channels, height, width = image_maker.image_shape
+        with class_errors("synth"):
+            self.synthesizer.check_generating()
+        samples = self.num_samples
+        channels, height, width = self.image_maker.image_shape
         part = None if self.generate.part in (None, JOIN) else Part.parse(self.generate.part)
         for is_wrong, key, value, why in (
             (samples > MAX_SAMPLES, "avix", True, f"the grid has {samples} samples, too many"),
@@ -227,7 +229,7 @@ class Recipe:
             if is_wrong:
                 raise RecipeError(f"{key} is {value}; {why}")
         try:
-            image_maker.spectrogram.check_length(synthesizer.num_samples)
+            self.image_maker.front_end.check_length(self.synthesizer.num_samples)
         except VIMHError as error:
             raise RecipeError(
                 f"duration is {self.duration:g}, too short at a sample_rate of "
@@ -235,17 +237,23 @@ class Recipe:
             ) from error
 
     def build_synthesizer(self) -> Synthesizer:
-        """The synthesiser that `synth` describes."""
+        """Build the synthesiser that `synth` describes: one to render with."""
         return build_synthesizer(
             self.synth, sample_rate_hz=self.sample_rate, duration_s=self.duration
         )
 
-    def build_image_maker(self) -> ImageMaker:
+    @cached_property
+    def synthesizer(self) -> Synthesizer:
+        """The synthesiser that describes the parameters; it renders nothing."""
+        return self.build_synthesizer()
+
+    @cached_property
+    def image_maker(self) -> ImageMaker:
         """Audio to bytes; a data-set-wide range is not known yet."""
         return ImageMaker(
-            spectrogram=Spectrogram.from_sections(
+            front_end=build_front_end(
                 self.stft,
-                self.mel,
+                vars(self.mel),
                 sample_rate_hz=self.sample_rate,
                 height=self.image.height,
                 width=self.image.width,
@@ -257,29 +265,26 @@ class Recipe:
             normalize=self.normalize,
         )
 
-    def num_samples(self, synthesizer: Synthesizer) -> int:
+    @property
+    def num_samples(self) -> int:
         """Samples of the data set: the grid's, or `dataset.size`."""
         if not self.avix:
             assert self.dataset.size is not None
             return self.dataset.size
-        count = 1
-        for parameter in synthesizer.parameters.heads.values():
-            count *= len(parameter.grid())
-        return count
+        return math.prod(len(p.grid()) for p in self.synthesizer.parameters.heads.values())
 
     def dataset_name(self) -> str:
         """The data set's name (vimh.md, "Names")."""
-        synthesizer, image_maker = self.build_synthesizer(), self.build_image_maker()
-        channels, height, width = image_maker.image_shape
+        channels, height, width = self.image_maker.image_shape
         return vimh_dataset_name(
             height=height,
             width=width,
             channels=channels,
             sample_rate=self.sample_rate,
             duration_s=self.duration,
-            size=self.num_samples(synthesizer),
-            synth=self.dataset.name or synthesizer.synth_type,
-            num_parameters=len(synthesizer.parameters.heads),
+            size=self.num_samples,
+            synth=self.dataset.name or self.synthesizer.synth_type,
+            num_parameters=len(self.synthesizer.parameters.heads),
             avix=self.avix,
             temporal_envelope=self.temporal_envelope,
             spectral_envelope=self.spectral_envelope,
@@ -290,8 +295,8 @@ class Recipe:
 
     def identity(self) -> dict[str, Any]:
         """What decides the samples: no paths, formats, chunk sizes or descriptions."""
-        synthesizer = self.build_synthesizer()
-        spectrogram_config, mel_config = self.build_image_maker().spectrogram.to_json()
+        synthesizer = self.synthesizer
+        stft, mel = self.image_maker.front_end.to_json()
         options = {k: v for k, v in self.synth.items() if k not in ("_target_", "parameters")}
         return {
             "seed": self.seed,
@@ -306,7 +311,7 @@ class Recipe:
             "pre_emphasis_coefficient": self.pre_emphasis_coefficient,
             "image": vars(self.image),
             "name": self.dataset.name or synthesizer.synth_type,
-            "size": self.num_samples(synthesizer),
+            "size": self.num_samples,
             "noise": None if self.noise is None else vars(self.noise),
             "synth_type": synthesizer.synth_type,
             "synth_options": options,
@@ -314,8 +319,8 @@ class Recipe:
                 [name, p.min, p.max, p.step, p.kind, list(p.class_names)]
                 for name, p in synthesizer.parameters.items()
             ],
-            "stft": spectrogram_config,
-            "mel": mel_config if spectrogram_config["type"] == "mel" else None,
+            "stft": stft,
+            "mel": mel or None,
         }
 
     def digest(self) -> str:

@@ -53,12 +53,11 @@ class SampleMaker:
     def __init__(self, recipe: Recipe) -> None:
         recipe.check_generating()
         self.recipe = recipe
-        self.synthesizer = recipe.build_synthesizer()
+        self.synthesizer = recipe.synthesizer
         self._render = Renderer(recipe.build_synthesizer)
-        self.image_maker = recipe.build_image_maker()
-        self.num_samples = recipe.num_samples(self.synthesizer)
-        spectrogram = self.image_maker.spectrogram
-        self.block_size = max(1, _BLOCK_NUMBERS // (spectrogram.width * spectrogram.n_fft))
+        self.image_maker = recipe.image_maker
+        self.num_samples = recipe.num_samples
+        self.block_size = max(1, _BLOCK_NUMBERS // self.image_maker.front_end.block_numbers)
         self.batch_size = max(self.block_size, self.synthesizer.batch_size)
         self._order = permutation(recipe.seed, self.num_samples) if recipe.shuffle else None
 
@@ -105,11 +104,11 @@ class SampleMaker:
         Raises:
             VIMHError: for a sound whose spectrogram is not finite.
         """
-        spectrogram, values = self.image_maker.spectrogram, self.values(indices)
+        front_end, values = self.image_maker.front_end, self.values(indices)
         low_db, high_db = np.inf, -np.inf
         for place, audio in self._heard(indices, values):
             with np.errstate(invalid="ignore", over="ignore"):
-                db = spectrogram(audio)
+                db = front_end(audio)
             ends = np.stack([db.min(axis=(1, 2)), db.max(axis=(1, 2))], axis=1)
             self._check_levels(audio, ends, values, place)
             low_db, high_db = min(low_db, float(ends.min())), max(high_db, float(ends.max()))
@@ -153,7 +152,7 @@ class SampleMaker:
         self, indices: Integer[np.ndarray, "B"], values: dict[str, Float64[np.ndarray, "B"]]
     ) -> Iterator[tuple[slice, Float32[np.ndarray, "N T"]]]:
         """As much of the sounds as their images need, block by block with its place."""
-        wanted = self.image_maker.spectrogram.num_samples
+        wanted = self.image_maker.front_end.num_samples
         for start in range(0, len(indices), self.batch_size):
             batch = slice(start, start + self.batch_size)
             some = {name: column[batch] for name, column in values.items()}

@@ -18,7 +18,7 @@ from torch import Tensor
 from src.schema.arguments import check_arguments, section, shown, unknown_key
 from src.schema.plain import plain_values
 from src.schema.specs import imported
-from src.synth.errors import RecipeError, parameter_errors, recipe_errors, synth_errors
+from src.synth.errors import RecipeError, class_errors, parameter_errors, recipe_errors
 from src.synth.scripted import scripted
 from src.vimh.fields import MAX_NAME_BYTES
 from src.vimh.parameters import Kind, Parameter, ParameterSpace
@@ -183,7 +183,7 @@ def build_synthesizer(
     sound = {"sample_rate_hz": sample_rate_hz, "duration_s": duration_s}
     for key in sound.keys() & given.keys():
         raise RecipeError(f"synth.{key} is not read; sample_rate and duration say it")
-    with synth_errors():
+    with class_errors("synth"):
         synthesizer: Synthesizer = cls(**check_arguments(cls, {**given, **sound}, "synth"))
     return synthesizer
 

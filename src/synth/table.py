@@ -1,4 +1,4 @@
-"""The synthesisers that a file from elsewhere may name: those that lie in this room."""
+"""The synthesisers and front ends that a file from elsewhere may name: those of this room."""
 
 import functools
 import importlib
@@ -6,30 +6,37 @@ import inspect
 import pkgutil
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import src.synth
 from src.synth.synthesizers import Synthesizer
 
 
 @functools.cache
-def own_synthesizers() -> Mapping[str, type]:
-    """The classes of `src.synth` by their import paths.
+def own_classes(base: type) -> Mapping[str, type[Any]]:
+    """Return the classes of `src.synth` that are derived from `base`, by their import paths.
 
     The names are those of the room's own files: a path out of a file is looked up among them and
     never imported.
+    """
+    room = src.synth.__name__
+    for module in pkgutil.iter_modules(src.synth.__path__):
+        importlib.import_module(f"{room}.{module.name}")
+    table: dict[str, type[Any]] = {}
+    for cls in _subclasses(base):
+        if cls.__module__.startswith(f"{room}.") and not inspect.isabstract(cls):
+            table[f"{cls.__module__}.{cls.__name__}"] = cls
+    return MappingProxyType(table)
+
+
+def own_synthesizers() -> Mapping[str, type[Synthesizer]]:
+    """Return the synthesisers of `src.synth` by their import paths.
 
     Example:
         >>> own_synthesizers()["src.synth.resonator.ResonatorSynth"].synth_type
         'resonator'
     """
-    room = src.synth.__name__
-    for module in pkgutil.iter_modules(src.synth.__path__):
-        importlib.import_module(f"{room}.{module.name}")
-    table: dict[str, type] = {}
-    for cls in _subclasses(Synthesizer):
-        if cls.__module__.startswith(f"{room}.") and not inspect.isabstract(cls):
-            table[f"{cls.__module__}.{cls.__name__}"] = cls
-    return MappingProxyType(table)
+    return own_classes(Synthesizer)
 
 
 def _subclasses(base: type) -> Iterator[type]:

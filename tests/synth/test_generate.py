@@ -14,7 +14,7 @@ from src.synth.generate import GenerationReport, dataset_dir, generate_dataset
 from src.synth.images import ImageMaker
 from src.synth.recipe import Recipe
 from src.synth.samples import SampleMaker
-from src.synth.spectrogram import Spectrogram
+from src.synth.settings import front_end_of
 from src.synth.synthesizers import Synthesizer
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import Metadata
@@ -235,7 +235,7 @@ def test_one_range_for_the_data_set_keeps_levels(make_recipe: MakeRecipe) -> Non
     assert images.min() == 0
     assert images.max() == 255
     maker = SampleMaker(Recipe.from_mapping(recipe))
-    db = maker.image_maker.spectrogram(maker.audio(np.arange(50)))
+    db = maker.image_maker.front_end(maker.audio(np.arange(50)))
     expected = np.round(255 * (db - db.min()) / (db.max() - db.min()))
     np.testing.assert_array_equal(images[:, 0], expected)
 
@@ -259,7 +259,7 @@ def test_the_wav_files_give_the_same_images_to_the_last_bit(
     ]  # fmt: skip
     images, _, scale_factors = arrays(directory)
     maker = ImageMaker.from_metadata(Metadata.load(directory))
-    assert maker.spectrogram == Spectrogram.from_metadata(Metadata.load(directory))
+    assert maker.front_end == front_end_of(Metadata.load(directory))
     for i, path in enumerate(report.wav_files):
         info = soundfile.info(path)
         assert (info.samplerate, info.frames, info.subtype) == (8000, 8000, "FLOAT")

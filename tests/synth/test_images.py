@@ -6,11 +6,11 @@ import torch
 
 from src.synth.channels import normalise_by_envelopes, spectral_envelope, temporal_envelope
 from src.synth.images import ImageMaker
-from src.synth.spectrogram import Spectrogram
+from src.synth.spectrogram import Stft
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import Metadata
 
-SPECTROGRAM = Spectrogram(8000, height=8, width=9)
+SPECTROGRAM = Stft(8000, height=8, width=9)
 SUFFIXES = ("", "_temporal_envelope", "_spectral_envelope")
 BOTH = {"temporal_envelope": True, "spectral_envelope": True}
 

@@ -18,7 +18,7 @@ from src.synth.generate import dataset_name, generate_dataset
 from src.synth.images import ImageMaker
 from src.synth.recipe import PartText, Recipe
 from src.synth.resynthesis import synthesizer_of
-from src.synth.spectrogram import Spectrogram
+from src.synth.settings import StftSection, front_end_of
 from src.synth.synthesizers import ParameterSection
 from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
@@ -209,7 +209,7 @@ def _at(node: Any, key: str) -> Any:
 
 
 def test_every_number_and_text_of_a_recipe_has_bounds() -> None:
-    waiting, seen = [Recipe, ParameterSection], []
+    waiting, seen = [Recipe, ParameterSection, StftSection], []
     while waiting:
         section = waiting.pop()
         hints = {name: a.hint for name, a in signature_of(section).arguments.items()}
@@ -281,7 +281,7 @@ def test_a_spectrogram_out_of_a_file_names_the_file_and_the_key(
 ) -> None:
     raw = changed(metadata_of(make_recipe, tmp_path), key, value)
     metadata = Metadata.from_json(raw)
-    for make in (Spectrogram.from_metadata, ImageMaker.from_metadata):
+    for make in (front_end_of, ImageMaker.from_metadata):
         with pytest.raises(VIMHError) as caught:
             make(metadata)
         assert str(caught.value).startswith(f"data set {raw['dataset_name']}: {message}")

@@ -5,18 +5,19 @@ import pytest
 import scipy.signal
 
 from benchmarks.reference_generator import reference_window
-from src.synth.spectrogram import WINDOW_TYPES, Spectrogram, mel_filters, periodic_window
+from src.synth.settings import build_front_end, front_end_of
+from src.synth.spectrogram import WINDOW_TYPES, Stft, mel_filters, periodic_window
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import Metadata
 
 STFT = {"type": "stft", "n_fft": 256, "n_window": 128, "hop_length": 32, "window_type": "hann"}
 
 
-def spectrogram(**changes: Any) -> Spectrogram:
+def spectrogram(**changes: Any) -> Stft:
     mel = {key: changes.pop(key) for key in ("freq_min", "freq_max_ratio") if key in changes}
     size = {key: changes.pop(key, 32) for key in ("height", "width")}
     c = changes.pop("pre_emphasis_coefficient", 0.0)
-    return Spectrogram.from_config(
+    return build_front_end(
         {**STFT, **changes}, mel, sample_rate_hz=8000, pre_emphasis_coefficient=c, **size
     )
 
@@ -26,7 +27,7 @@ def some_audio(count: int = 3, length: int = 8000) -> np.ndarray:
     return (np.random.default_rng(2).normal(size=(count, length)) * decay).astype(np.float32)
 
 
-def by_definition(audio: np.ndarray, s: Spectrogram, floor_db: float = -200.0) -> np.ndarray:
+def by_definition(audio: np.ndarray, s: Stft, floor_db: float = -200.0) -> np.ndarray:
     """Frame by frame and bin by bin, from signal.md."""
     window = reference_window(s.window_type, s.n_window)
     n = np.arange(s.n_window)
@@ -58,7 +59,7 @@ def test_windows_are_periodic(window_type: str, length: int) -> None:
 def test_low_frequencies_come_first_and_dc_is_dropped() -> None:
     t = np.arange(8000) / 8000
     tones = np.stack([np.sin(2 * np.pi * f * t) for f in (100.0, 2000.0)]) + 0.5
-    s = Spectrogram(8000, height=32, width=32)  # 80/80/80 rectangular: bins of 100 Hz
+    s = Stft(8000, height=32, width=32)  # 80/80/80 rectangular: bins of 100 Hz
     db = s(tones.astype(np.float32))
     np.testing.assert_array_equal(db.argmax(axis=1), [[0] * 32, [19] * 32])
 
@@ -161,11 +162,11 @@ def test_json_round_trip() -> None:
         "spectrogram_config": stft,
         "mel_config": mel,
     }
-    assert Spectrogram.from_metadata(Metadata.from_json(json)) == made
+    assert front_end_of(Metadata.from_json(json)) == made
     # data sets from elsewhere have no floors, and keys of their own
     del stft["floor_db"], stft["floor_db_rel"]
     stft["overlap"] = 0.5
-    assert Spectrogram.from_metadata(Metadata.from_json(json)).floor_db == -200.0
+    assert front_end_of(Metadata.from_json(json)).floor_db == -200.0
     del stft["window_type"]
     with pytest.raises(VIMHError, match="spectrogram_config lacks window_type"):
-        Spectrogram.from_metadata(Metadata.from_json(json))
+        front_end_of(Metadata.from_json(json))

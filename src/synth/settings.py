@@ -1,0 +1,213 @@
+"""Front ends out of a recipe's `stft` and `mel`, and out of a data set's metadata."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Annotated, Any, Literal
+
+from annotated_types import Interval
+
+from src.schema.arguments import check_arguments, check_value, section, shown
+from src.schema.bounds import Whole
+from src.schema.plain import plain_values
+from src.schema.specs import TARGET, imported
+from src.synth.errors import RecipeError, class_errors, recipe_errors
+from src.synth.front_end import DEFAULT_FLOOR_DB, OF_THE_RECIPE, FrontEnd
+from src.synth.spectrogram import (
+    BinsPerHarmonic,
+    Length,
+    LowestFrequency,
+    Mel,
+    NyquistShare,
+    RelativeFloor,
+    Stft,
+)
+from src.synth.table import own_classes
+from src.vimh.errors import VIMHError
+from src.vimh.fields import MOST_SOUND
+from src.vimh.metadata import Metadata
+
+# No further than float32 goes, in which magnitudes are.
+Decibels = Annotated[float, Interval(ge=-750, le=750)]
+SampleRate = Annotated[Whole, Interval(ge=1, le=MOST_SOUND)]
+PreEmphasis = Annotated[float, Interval(ge=0, lt=1)]
+_NEEDED = ("type", "n_fft", "n_window", "hop_length", "window_type")
+
+
+@dataclass(frozen=True)
+class StftSection:
+    """The config `stft` without a ``_target_``; see :class:`src.synth.spectrogram.Stft`."""
+
+    type: Literal["stft", "mel"]
+    n_fft: Length
+    n_window: Length
+    hop_length: Length
+    window_type: Literal["rectangular", "hann", "hamming", "blackman"]
+    bins_per_harmonic: BinsPerHarmonic = 1.0
+    floor_db: Decibels = DEFAULT_FLOOR_DB
+    floor_db_rel: RelativeFloor | None = None
+
+
+@dataclass(frozen=True)
+class MelSection:
+    """The config `mel`, read where `stft.type` is mel; see :class:`src.synth.spectrogram.Mel`."""
+
+    freq_min: LowestFrequency = 40.0
+    freq_max_ratio: NyquistShare = 0.9
+
+
+def checked_stft(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The config `stft` with its defaults; one with a ``_target_`` is checked when it is built.
+
+    Raises:
+        ConfigError: for an unknown or missing key, or a value of the wrong type.
+    """
+    return dict(given) if TARGET in given else asdict(section(StftSection, given, "stft"))
+
+
+def build_front_end(
+    stft: Mapping[str, Any],
+    mel: Mapping[str, Any],
+    *,
+    sample_rate_hz: int,
+    height: int,
+    width: int,
+    pre_emphasis_coefficient: float = 0.0,
+) -> FrontEnd:
+    """Build the front end of the configs `stft` and `mel`.
+
+    Args:
+        stft: ``_target_``, the import path of a :class:`FrontEnd`, and its own arguments; or
+            `type`, "stft" or "mel", and the keys of :class:`StftSection`.
+        mel: the keys of :class:`MelSection`.
+        sample_rate_hz: samples a second.
+        height: rows of the image.
+        width: columns of the image.
+        pre_emphasis_coefficient: 0…1.
+
+    Raises:
+        RecipeError: for an unknown or missing key, a value of the wrong type, a class that is no
+            front end, or settings that make no image of this size.
+    """
+    stft, mel = plain_values(stft), plain_values(mel)
+    key = "pre_emphasis_coefficient"
+    image = {"sample_rate_hz": sample_rate_hz, "height": height, "width": width}
+    with recipe_errors():
+        image[key] = check_value(PreEmphasis, pre_emphasis_coefficient, key)
+        if TARGET in stft:
+            front_end = _built(_front_end_class(stft[TARGET]), stft, image)
+        else:
+            sections = section(StftSection, stft, "stft"), section(MelSection, mel, "mel")
+            front_end = _of_sections(*sections, image)
+    front_end.check()
+    return front_end
+
+
+def front_end_of(metadata: Metadata) -> FrontEnd:
+    """Build the front end that a data set was made with.
+
+    Raises:
+        VIMHError: if the metadata do not say how the images were made, or name a class that is
+            not one of this project.
+    """
+    stft = metadata.spectrogram_config
+    missing = [key for key in _NEEDED if key not in stft and TARGET not in stft]
+    rate = stft.get("sample_rate", metadata.sample_rate)
+    if missing or rate is None:
+        raise VIMHError(
+            f"data set {metadata.dataset_name}: spectrogram_config lacks "
+            f"{', '.join(missing) or 'sample_rate'}, so a sound cannot be turned into its image"
+        )
+    front_end = _described(metadata, stft)
+    front_end.check()
+    return front_end
+
+
+def axes_of(metadata: Metadata) -> FrontEnd | None:
+    """Build the front end that knows the rows and columns of a data set's images.
+
+    It need not be able to make images: what only those need may be missing.
+
+    Returns:
+        The front end; None where the images are of no sounds, or of a class that is not one of
+        this project.
+
+    Raises:
+        VIMHError: if a setting has no sense.
+    """
+    stft = metadata.spectrogram_config
+    if TARGET in stft:
+        return _described(metadata, stft) if _is_own(stft[TARGET]) else None
+    needed = ("n_fft", "hop_length")
+    if metadata.sample_rate is None or any(stft.get(key) is None for key in needed):
+        return None
+    kind = "mel" if stft.get("type") == "mel" else "stft"
+    of_axes = {key: stft[key] for key in needed}
+    rest = {"type": kind, "n_window": stft["n_fft"], "window_type": "rectangular"}
+    return _described(metadata, {**of_axes, **rest})
+
+
+def _described(metadata: Metadata, stft: Mapping[str, Any]) -> FrontEnd:
+    """The front end of a config out of a file; nothing that it names is imported."""
+    rate = stft.get("sample_rate", metadata.sample_rate)
+    assert rate is not None
+    with recipe_errors(f"data set {metadata.dataset_name}: "):
+        key = "pre_emphasis_coefficient"
+        image = {
+            "sample_rate_hz": check_value(SampleRate, int(rate), "sample_rate"),
+            "height": metadata.height,
+            "width": metadata.width,
+            key: check_value(PreEmphasis, metadata.raw.get(key) or 0.0, key),
+        }
+        if TARGET in stft:
+            target, own = stft[TARGET], own_classes(FrontEnd)
+            if not _is_own(target):
+                raise RecipeError(
+                    f"spectrogram_config.{TARGET} is {shown(target)}; a file may name only front "
+                    f"ends of {__package__}: {', '.join(own)}. Not built."
+                )
+            return _built(own[target], {k: v for k, v in stft.items() if k != "sample_rate"}, image)
+        known = {f.name for f in (*fields(StftSection), *fields(MelSection))}
+        given, mel = (
+            {key: value for key, value in config.items() if key in known}
+            for config in (stft, metadata.mel_config)
+        )
+        return _of_sections(
+            section(StftSection, given, "spectrogram_config"),
+            section(MelSection, mel, "mel_config"),
+            image,
+        )
+
+
+def _is_own(target: object) -> bool:
+    return isinstance(target, str) and target in own_classes(FrontEnd)
+
+
+def _front_end_class(target: Any) -> type[FrontEnd]:
+    """The class that a user's own config names."""
+    key = f"stft.{TARGET}"
+    if not isinstance(target, str) or "." not in target:
+        raise RecipeError(
+            f"{key} is {shown(target)}; expected the import path of a FrontEnd, such as "
+            "src.synth.spectrogram.Stft"
+        )
+    cls = imported(target, key)
+    if not issubclass(cls, FrontEnd) or cls is FrontEnd:
+        raise RecipeError(f"{key} is {target}, not a subclass of {FrontEnd.__name__}")
+    return cls
+
+
+def _built(cls: type[FrontEnd], stft: Mapping[str, Any], image: Mapping[str, Any]) -> FrontEnd:
+    """A front end of its own arguments."""
+    own = {key: value for key, value in stft.items() if key != TARGET}
+    for key in own.keys() & set(OF_THE_RECIPE):
+        raise RecipeError(f"stft.{key} is not read; the recipe's own keys say it")
+    with class_errors("stft"):
+        return cls(**check_arguments(cls, {**own, **image}, "stft"))
+
+
+def _of_sections(stft: StftSection, mel: MelSection, image: Mapping[str, Any]) -> FrontEnd:
+    """A front end of this project by its `type`."""
+    own = {key: value for key, value in vars(stft).items() if key != "type"}
+    if stft.type == "stft":
+        return Stft(**own, **image)
+    return Mel(**own, **image, freq_min_hz=mel.freq_min, freq_max_ratio=mel.freq_max_ratio)
