@@ -96,7 +96,7 @@ def make_model(data: VIMHDataModule) -> MultiheadLitModule:
 
 def describe(data: VIMHDataModule) -> dict[str, Any]:
     """What a checkpoint needs so that --analyze-only and src/predict.py build the model again."""
-    features = data.preparation_arguments["auxiliary_features"]
+    features = data.preparation_settings.auxiliary_features
     config = {
         "data": {"auxiliary_features": features},
         "model": {"net": {"_target_": "src.models.components.SimpleCNN"}, "head_margin": 0.05},

@@ -18,8 +18,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from src.data.preparation import Preparation
 from src.data.vimh_datamodule import VIMHDataModule
+from src.inputs.preparation import Preparation
 from src.model_settings import ModelSettings
 from src.models.components import MultiheadNetwork
 from src.models.losses import HeadLoss, head_loss
@@ -41,14 +41,6 @@ CHECKPOINT_DATA_KEYS = (
     "use_random_split",
     "avix_training_mode",
     "seed",
-)
-# Arguments of the data module that decide what the network sees; a checkpoint keeps them.
-PREPARATION_KEYS = (
-    "feature_types",
-    "feature_config",
-    "auxiliary_features",
-    "channel_selection",
-    "augmentation",
 )
 
 

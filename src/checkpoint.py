@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from src.build import CHECKPOINT_DATA_KEYS, PREPARATION_KEYS, build_from
+from src.build import CHECKPOINT_DATA_KEYS, build_from
 from src.checkpoints.checkpoint_io import load_checkpoint
-from src.data.preparation import Preparation
 from src.data.vimh_datamodule import VIMHDataModule
+from src.inputs.preparation import Preparation
+from src.inputs.preparation_settings import PreparationSettings
 from src.model_settings import ModelSettings, loss_spec, network_spec
 from src.models.multihead_module import MultiheadLitModule
 from src.models.tables import LOSSES, NETWORKS
@@ -46,8 +47,8 @@ class Checkpoint:
     Attributes:
         path: Where it lies.
         settings: The network, the losses and the weights of the heads.
-        data: The checked settings of the data, those of :data:`PREPARATION_KEYS` and
-            :data:`CHECKPOINT_DATA_KEYS`.
+        data: The checked settings of the data, those of :data:`CHECKPOINT_DATA_KEYS`.
+        preparation: What its network sees of the data.
         metadata: The description of the data set it was trained on.
         state_dict: The module's tensors.
         epoch: The epoch it was saved in, from 0.
@@ -57,6 +58,7 @@ class Checkpoint:
     path: Path
     settings: ModelSettings
     data: Mapping[str, Any]
+    preparation: PreparationSettings
     metadata: Metadata
     state_dict: dict[str, Tensor]
     epoch: int
@@ -96,13 +98,14 @@ def _checked(raw: Any, path: Path) -> Checkpoint:
         if type(raw[key]) is not int or not 0 <= raw[key] < 2**63:
             raise ConfigError(f"{path}: {key} is {shown(raw[key])}; expected a whole number.")
     try:
-        data, settings = _checked_config(as_plain(described["config"]))
+        data, preparation, settings = _checked_config(as_plain(described["config"]))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     return Checkpoint(
         path=path,
         settings=settings,
         data=data,
+        preparation=preparation,
         metadata=Metadata.from_json(as_plain(described["metadata"]), where=str(path)),
         state_dict=_checked_tensors(raw["state_dict"], path),
         epoch=raw["epoch"],
@@ -110,8 +113,10 @@ def _checked(raw: Any, path: Path) -> Checkpoint:
     )
 
 
-def _checked_config(config: dict[str, Any]) -> tuple[dict[str, Any], ModelSettings]:
-    """The data's settings and the model's, from the config in a file, which is plain data.
+def _checked_config(
+    config: dict[str, Any],
+) -> tuple[dict[str, Any], PreparationSettings, ModelSettings]:
+    """Read the data's settings and the model's from the config in a file, which is plain data.
 
     Raises:
         ConfigError: If a key is not known, or a value is not of its type or out of its bounds.
@@ -128,9 +133,11 @@ def _checked_config(config: dict[str, Any]) -> tuple[dict[str, Any], ModelSettin
     for key in ("model.net", "loss"):
         if (model.get("net") if key == "model.net" else config["loss"]) is None:
             raise ConfigError(f"its config has no {key}")
-    kept = {key: data.get(key) for key in (*PREPARATION_KEYS, *CHECKPOINT_DATA_KEYS)}
-    given = {key: value for key, value in kept.items() if value is not None}
-    kept |= check_arguments(VIMHDataModule, given, "data", complete=False)
+    preparation = PreparationSettings.of(data)
+    given = {key: data[key] for key in CHECKPOINT_DATA_KEYS if data.get(key) is not None}
+    kept = dict.fromkeys(CHECKPOINT_DATA_KEYS) | check_arguments(
+        VIMHDataModule, given, "data", complete=False
+    )
     only = "a checkpoint may name only"
     heads = {key: model[key] for key in MODEL_KEYS if model.get(key) is not None and key != "net"}
     heads = check_arguments(MultiheadLitModule, heads, "model", complete=False)
@@ -142,12 +149,12 @@ def _checked_config(config: dict[str, Any]) -> tuple[dict[str, Any], ModelSettin
         head_margin=heads.get("head_margin", 0.0),
         output_mode=heads.get("output_mode"),
         config={
-            "data": kept,
+            "data": {**vars(preparation), **kept},
             "model": {key: model.get(key) for key in MODEL_KEYS},
             "loss": config["loss"],
         },
     )
-    return kept, settings
+    return kept, preparation, settings
 
 
 def _check_names(group: Mapping[str, Any], where: str, cls: type) -> None:
@@ -238,9 +245,8 @@ def load_model(checkpoint: Checkpoint) -> MultiheadLitModule:
     Raises:
         ConfigError: If the parts do not fit one another, or the weights do not fit the network.
     """
-    arguments = {key: checkpoint.data[key] for key in PREPARATION_KEYS}
     try:
-        preparation = Preparation(checkpoint.metadata, **arguments)
+        preparation = Preparation(checkpoint.metadata, checkpoint.preparation)
         model = build_from(
             checkpoint.settings, checkpoint.metadata, preparation, checkpoint.state_dict
         )

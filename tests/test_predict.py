@@ -11,11 +11,11 @@ from omegaconf import OmegaConf, open_dict
 
 from src.build import build
 from src.checkpoint import load_model, read_checkpoint
-from src.data.preparation import Preparation
 from src.evaluation.player import play_file
 from src.evaluation.prediction_report import file_stem
 from src.evaluation.predictor import Prediction, Predictor
 from src.evaluation.sounds import read_sound, windows
+from src.inputs.preparation import Preparation
 from src.predict import predict
 from src.synth.generate import generate_dataset
 from src.utils.errors import ConfigError

@@ -8,7 +8,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from src.build import build_loss, build_network
-from src.data.preparation import Preparation
+from src.inputs.preparation import Preparation
+from src.inputs.preparation_settings import PreparationSettings
 from src.model_settings import loss_spec, network_spec
 from src.models.components import MultiheadNetwork
 from src.schema.plain import plain_node
@@ -93,15 +94,7 @@ def build_configured(name: str, data: str | None = None) -> ConfiguredNetwork:
     metadata = _metadata(cfg, data)
     preparation = Preparation(
         metadata,
-        **{
-            key: None if data in IMPORTED else cfg.data.get(key)
-            for key in (
-                "feature_types",
-                "feature_config",
-                "auxiliary_features",
-                "channel_selection",
-            )
-        },
+        None if data in IMPORTED else PreparationSettings.of(plain_node(cfg, "data")),
     )
     heads = list(metadata.parameters.values())
     loss = loss_spec(plain_node(cfg, "loss"))

@@ -129,5 +129,16 @@ def avix_splits(num_samples: int, seed: int) -> Splits:
     return Splits(np.sort(order[num_val:]), held_out, held_out)
 
 
+def some_of(samples: Int64[np.ndarray, "N"], most: int | None, seed: int) -> Int64[np.ndarray, "M"]:
+    """Return a seeded, sorted choice of `most` samples; all of them where there are no more."""
+    if most is None or most >= len(samples):
+        return samples
+    return np.sort(_random(seed).choice(samples, most, replace=False))
+
+
 def _permutation(count: int, seed: int) -> Int64[np.ndarray, "_"]:
-    return np.random.Generator(np.random.Philox(key=seed)).permutation(count).astype(np.int64)
+    return _random(seed).permutation(count).astype(np.int64)
+
+
+def _random(seed: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=seed))

@@ -20,6 +20,7 @@ DEVICE_SHARE = 0.25
 RAM_BYTES = 512 * 2**20
 PAGE_CACHE_SHARE = 0.5  # of the main memory: a larger file is not expected to stay in it
 BLOCK_BYTES = 2**20  # of a block shuffle: some of the system's read-aheads
+MAX_COMPARED = 16384  # samples up to which equal training and test images are looked for
 READ_CHUNK = 4096  # samples read at once when a data set is brought into memory
 
 
@@ -103,6 +104,37 @@ class MemoryStore:
         return RawBatch(*(part.index_select(0, indices) for part in parts))
 
 
+class Residence:
+    """A data set's samples where they live while a device trains on them.
+
+    Args:
+        disk: the files.
+        place: "disk", "ram" or "device".
+        device: trains on the samples.
+
+    Attributes:
+        store: what loaders read; the files where the samples live on the device.
+    """
+
+    def __init__(self, disk: DiskStore, place: Residency, device: torch.device) -> None:
+        self.place = place
+        self.device = device
+        self.store: Store = MemoryStore(disk) if place == "ram" else disk
+        self._disk = disk
+        self._copy: MemoryStore | None = None
+
+    @property
+    def on_device(self) -> bool:
+        """Whether the samples live on the training device, so that only their numbers travel."""
+        return self.place == "device"
+
+    def copy_on(self, device: torch.device) -> MemoryStore:
+        """Return the samples on a device; the first call brings them there."""
+        if self._copy is None or self._copy.images.device != device:
+            self._copy = MemoryStore(self._disk, device)
+        return self._copy
+
+
 def _read_all(disk: DiskStore) -> tuple[Tensor, Tensor, Tensor]:
     """Every sample, read in chunks into tensors of their final size."""
     first = disk.read(np.arange(min(1, len(disk)), dtype=np.int64))
@@ -117,6 +149,16 @@ def _read_all(disk: DiskStore) -> tuple[Tensor, Tensor, Tensor]:
             tensor[start:stop] = torch.from_numpy(part)
     images, q, scale = tensors
     return images, q, scale
+
+
+def count_shared_images(
+    disk: DiskStore, train: Int64[np.ndarray, "N"], test: Int64[np.ndarray, "M"]
+) -> int:
+    """Count the test images that equal a training image; 0 where there are too many to compare."""
+    if len(train) + len(test) > MAX_COMPARED or len(train) == 0 or len(test) == 0:
+        return 0
+    seen = {image.tobytes() for image in disk.read(train)[0]}
+    return sum(image.tobytes() in seen for image in disk.read(test)[0])
 
 
 def resolve_residency(asked: str, num_bytes: int, device: torch.device) -> Residency:

@@ -15,28 +15,30 @@ from lightning.pytorch.loops.progress import _ProcessedTracker
 from src.data import splits
 from src.data.arguments import MAX_SEED, at_least, one_of, whole
 from src.data.dataset_files import DatasetFiles
-from src.data.features import AUXILIARY_FEATURES, check_dataset_levels, check_levels
+from src.data.fitting import check_dataset_levels, fit_preparation
 from src.data.loader import EpochOrder, OrderedBatches, StatefulLoader
-from src.data.preparation import (
-    MAX_FIT_SAMPLES,
-    AugmentationConfig,
-    FeatureConfig,
-    Preparation,
-)
 from src.data.sources.base import Source
 from src.data.split_batches import SplitBatches, Transform
 from src.data.splits import Splits
 from src.data.stores import (
     RESIDENCIES,
     DiskStore,
-    MemoryStore,
-    Store,
+    Residence,
+    count_shared_images,
     resolve_block_size,
     resolve_residency,
 )
 from src.inputs.batch import IndexBatch, RawBatch
+from src.inputs.preparation import Preparation
+from src.inputs.preparation_settings import (
+    AugmentationConfig,
+    AuxiliaryFeatureNames,
+    ChannelPatterns,
+    FeatureConfig,
+    FeatureTypes,
+    PreparationSettings,
+)
 from src.schema.bounds import Count, NonNegative, OneOf, Seed, Share, Text
-from src.synth.channels import FEATURE_TYPES
 from src.utils.errors import ConfigError
 from src.utils.pylogger import RankedLogger
 from src.vimh.metadata import Metadata
@@ -44,10 +46,7 @@ from src.vimh.records import Check, OpenedDataset
 
 log = RankedLogger(__name__, rank_zero_only=True)
 
-FeatureTypes = Sequence[Annotated[str, OneOf(FEATURE_TYPES)]]
-AuxiliaryFeatures = Sequence[Annotated[str, OneOf(tuple(AUXILIARY_FEATURES))]]
 VALIDATE = ("fast", "full")
-MAX_COMPARED = 16384  # samples up to which equal training and test images are looked for
 
 
 class VIMHDataModule(LightningDataModule):
@@ -71,16 +70,13 @@ class VIMHDataModule(LightningDataModule):
         train_val_test_split: shares of both files together; without `use_random_split` the
             second one is validation's share of the train file.
         use_random_split: split both files at random; False: the files' own split.
-        feature_types: channels derived on the fly (:class:`~src.data.preparation.Preparation`).
-        feature_config: settings of these.
-        auxiliary_features: numbers beside the image, such as `[decay_time, level]`.
+        feature_types, feature_config, auxiliary_features, channel_selection, augmentation: see
+            :class:`~src.inputs.preparation_settings.PreparationSettings`.
         avix_training_mode: train on all but a tenth, which validates and tests.
-        channel_selection: labels or glob patterns of the channels to keep.
         source: makes the data set where it is missing.
         seed: of the split and of the samples that standardise the features.
         validate: "fast": sizes and a few records; "full": every header, label and checksum.
         residency: where the bytes live: "auto", "disk", "ram" or "device".
-        augmentation: of natural images, on the device (:class:`~src.data.preparation.Preparation`).
         shuffle_block: samples that stay together when training samples are read from "disk" in
             random order; 0: none; None: only in a data set too large for memory
             (:func:`~src.data.stores.resolve_block_size`).
@@ -108,9 +104,9 @@ class VIMHDataModule(LightningDataModule):
         use_random_split: bool = True,
         feature_types: FeatureTypes | None = None,
         feature_config: FeatureConfig | None = None,
-        auxiliary_features: AuxiliaryFeatures | None = None,
+        auxiliary_features: AuxiliaryFeatureNames | None = None,
         avix_training_mode: bool = False,
-        channel_selection: Annotated[Sequence[Text], Len(1, 65_536)] | None = None,
+        channel_selection: ChannelPatterns | None = None,
         source: Source | None = None,
         seed: Seed = 42,
         validate: Annotated[str, OneOf(VALIDATE)] = "fast",
@@ -131,13 +127,9 @@ class VIMHDataModule(LightningDataModule):
         self.shares = splits.check_shares(train_val_test_split)
         self.use_random_split = use_random_split
         self.avix_training_mode = avix_training_mode
-        self.preparation_arguments: dict[str, Any] = {
-            "feature_types": feature_types,
-            "feature_config": feature_config,
-            "auxiliary_features": auxiliary_features,
-            "channel_selection": channel_selection,
-            "augmentation": augmentation,
-        }
+        self.preparation_settings = PreparationSettings(
+            feature_types, feature_config, auxiliary_features, channel_selection, augmentation
+        )
         self.residency = one_of("residency", residency, RESIDENCIES)
         if shuffle_block is not None:
             whole("shuffle_block", shuffle_block, 0)
@@ -145,10 +137,7 @@ class VIMHDataModule(LightningDataModule):
         self._check_combinations()
         self.order_seed: int | None = None
         self._splits: Splits | None = None
-        self._store: Store | None = None
-        self._store_device: torch.device | None = None
-        self._on_device = False
-        self._device_store: MemoryStore | None = None
+        self._residence: Residence | None = None
 
     def _check_combinations(self) -> None:
         if self.persistent_workers and self.num_workers == 0:
@@ -160,6 +149,13 @@ class VIMHDataModule(LightningDataModule):
             raise ConfigError(
                 "data.residency=device leaves no place for a transform: use ram or disk, or no "
                 "train_transform, val_transform and test_transform"
+            )
+
+        if self.shuffle_block and self.residency in ("ram", "device"):
+            raise ConfigError(
+                f"data.shuffle_block is {self.shuffle_block}, and data.residency="
+                f"{self.residency} shuffles all samples at once: set data.shuffle_block=null, or "
+                "data.residency=disk"
             )
 
     def prepare_data(self) -> None:
@@ -242,22 +238,16 @@ class VIMHDataModule(LightningDataModule):
         Raises:
             ConfigError: A feature or channel is not to be had, or there is nothing to fit on.
         """
-        preparation = Preparation(self.metadata, **self.preparation_arguments)
-        check_dataset_levels(preparation.auxiliary_features, self.opened)
+        preparation = Preparation(self.metadata, self.preparation_settings)
+        check_dataset_levels(preparation.auxiliary, self.opened)
         if not fit or not preparation.needs_fit:
             return preparation
-        train = self.splits.train
-        if len(train) == 0:
+        if len(self.splits.train) == 0:
             raise ConfigError(
                 "data.auxiliary_features and augmentation.normalise are standardised on training "
                 "samples, and data.train_val_test_split leaves none: give its first more than 0"
             )
-        if len(train) > MAX_FIT_SAMPLES:
-            order = np.random.Generator(np.random.Philox(key=self.seed))
-            train = np.sort(order.choice(train, MAX_FIT_SAMPLES, replace=False))
-        images, _, scale = self._disk_store().read(train)
-        check_levels(preparation.auxiliary_features, scale, str(self.data_dir))
-        return preparation.fit(torch.from_numpy(images), torch.from_numpy(scale))
+        return fit_preparation(preparation, self._disk_store(), self.splits.train, self.seed)
 
     def get_dataset_info(self) -> dict[str, Any]:
         """What the data set and its splits are, as plain data.
@@ -287,18 +277,15 @@ class VIMHDataModule(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Open the data set, split it and bring it to where it will live. Once for all stages."""
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        if self._store is not None and self._store_device == device:
+        if self._residence is not None and self._residence.device == device:
             return
-        check_dataset_levels(self.preparation_arguments["auxiliary_features"], self.opened)
+        self.build_preparation(fit=False)  # what is wrong with the features shows here
         disk = self._disk_store()
         num_bytes = len(disk) * math.prod(self.metadata.image_shape)
-        residency = resolve_residency(self.residency, num_bytes, device)
-        if residency == "device" and any(self.transforms.values()):
-            residency = "ram"
-        self._on_device = residency == "device"
-        self._store = MemoryStore(disk) if residency == "ram" else disk
-        self._device_store = None
-        self._store_device = device
+        place = resolve_residency(self.residency, num_bytes, device)
+        if place == "device" and any(self.transforms.values()):
+            place = "ram"
+        self._residence = Residence(disk, place, device)
         self._log_splits()
 
     def _disk_store(self) -> DiskStore:
@@ -317,12 +304,7 @@ class VIMHDataModule(LightningDataModule):
 
     def count_shared_images(self) -> int:
         """Test images that equal a training image; 0 where there are too many to compare."""
-        train, test = self.splits.train, self.splits.test
-        if len(train) + len(test) > MAX_COMPARED:
-            return 0
-        disk = self._disk_store()
-        seen = {image.tobytes() for image in disk.read(train)[0]} if len(train) else set()
-        return sum(image.tobytes() in seen for image in disk.read(test)[0]) if len(test) else 0
+        return count_shared_images(self._disk_store(), self.splits.train, self.splits.test)
 
     def train_dataloader(self) -> StatefulLoader:
         """Shuffled batches; their order depends on (seed, epoch, rank) alone."""
@@ -344,8 +326,7 @@ class VIMHDataModule(LightningDataModule):
                 "give that share more than 0"
             )
         trainer, training = self.trainer, stage == "train"
-        self.setup()
-        assert self._store is not None
+        residence = self._residence_now()
         order = EpochOrder(
             len(indices),
             training=training,
@@ -353,13 +334,13 @@ class VIMHDataModule(LightningDataModule):
             seed=self._order_seed(),
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
-            block_size=self._block_size() if training else 0,
+            block_size=self._block_size(residence) if training else 0,
         )
         # The last small batch is left out only in training, and only of a set worth leaving out.
         drop_last = training and len(order) > 2 * self.batch_size
-        workers = 0 if self._on_device else self.num_workers
+        workers = 0 if residence.on_device else self.num_workers
         return StatefulLoader(
-            SplitBatches(self._store, indices, self.transforms[stage], self._on_device),
+            SplitBatches(residence.store, indices, self.transforms[stage], residence.on_device),
             OrderedBatches(order, self.batch_size, drop_last),
             trained=self._batches_trained if trainer and training else None,
             num_workers=workers,
@@ -367,11 +348,21 @@ class VIMHDataModule(LightningDataModule):
             persistent_workers=self.persistent_workers and workers > 0,
         )
 
-    def _block_size(self) -> int:
-        if not isinstance(self._store, DiskStore) or self._on_device:
+    def _residence_now(self) -> Residence:
+        self.setup()
+        assert self._residence is not None
+        return self._residence
+
+    def _block_size(self, residence: Residence) -> int:
+        if residence.place != "disk":
+            if self.shuffle_block:
+                log.info(
+                    f"data.shuffle_block={self.shuffle_block} has no effect: data.residency=auto "
+                    f"keeps the samples in {residence.place}, and only disk shuffles in blocks"
+                )
             return 0
         sample_bytes = self.opened.train.layout.record_size
-        block_size = resolve_block_size(self.shuffle_block, len(self._store), sample_bytes)
+        block_size = resolve_block_size(self.shuffle_block, len(residence.store), sample_bytes)
         if block_size:
             log.info(f"{self.data_dir.name}: shuffled in blocks of {block_size} samples")
         return block_size
@@ -393,24 +384,17 @@ class VIMHDataModule(LightningDataModule):
             split: "train", "val" or "test".
             limit: the most samples to read, chosen at random by `seed`; None: all.
         """
-        indices = self.splits[split]
-        if limit is not None and limit < len(indices):
-            order = np.random.Generator(np.random.Philox(key=self.seed))
-            indices = np.sort(order.choice(indices, limit, replace=False))
-        self.setup()
-        assert self._store is not None
+        indices = splits.some_of(self.splits[split], limit, self.seed)
+        store = self._residence_now().store
         for start in range(0, len(indices), self.batch_size):
-            yield self._store.gather(torch.from_numpy(indices[start : start + self.batch_size]))
+            yield store.gather(torch.from_numpy(indices[start : start + self.batch_size]))
 
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
         """Bring a batch to the device; what is there already is picked there."""
         if isinstance(batch, IndexBatch):
-            store = self._device_store
-            if store is None or store.images.device != device:
-                store = self._device_store = MemoryStore(self._disk_store(), device)
-            return store.gather(batch.indices)
+            return self._residence_now().copy_on(device).gather(batch.indices)
         if not isinstance(batch, RawBatch):
             return super().transfer_batch_to_device(batch, device, dataloader_idx)
         if batch.images.device == device:

@@ -10,11 +10,12 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from src.data.features import check_levels
+from src.data.fitting import fit_preparation
 from src.data.loader import index_tensor
-from src.data.preparation import MAX_FIT_SAMPLES, FeatureConfig, Preparation
 from src.data.stores import DiskStore
 from src.inputs.batch import RawBatch, Sample
+from src.inputs.preparation import Preparation
+from src.inputs.preparation_settings import FeatureConfig, PreparationSettings
 from src.inputs.targets import TargetKind, target_kind, targets
 from src.utils.errors import ConfigError
 from src.vimh.metadata import Metadata
@@ -42,11 +43,9 @@ class VIMHDataset(Dataset[Sample]):
             classes, distributions or normalised values. What it returns under a parameter's name
             as a whole number is taken for a byte; anything else is given out as it is.
         target_width: standard deviation of soft targets in classes; 0: class indices.
-        feature_types: channels derived on the fly (:class:`~src.data.preparation.Preparation`).
-        feature_config: settings of these.
-        auxiliary_features: numbers beside the image; standardised on this file's own samples (at
-            most 16384 of them), as there is no other.
-        channel_selection: labels or glob patterns of the channels to keep.
+        feature_types, feature_config, auxiliary_features, channel_selection: see
+            :class:`~src.inputs.preparation_settings.PreparationSettings`; the auxiliary features
+            are standardised on this file's own samples (at most 16384 of them).
         target_kinds: "index", "distribution" or "value" for each parameter; None: indices, or
             distributions where `target_width` is positive.
         validate: "fast": sizes and a few records; "full": every header, label and checksum.
@@ -80,14 +79,12 @@ class VIMHDataset(Dataset[Sample]):
         self.target_width = float(target_width)
         self.target_kinds = self._kinds(target_kinds or {})
         self._store = DiskStore((self.records,))
-        self.preparation = Preparation(
-            self.metadata,
-            feature_types=feature_types,
-            feature_config=feature_config,
-            auxiliary_features=auxiliary_features,
-            channel_selection=channel_selection,
+        settings = PreparationSettings(
+            feature_types, feature_config, auxiliary_features, channel_selection
         )
-        self._fit()
+        self.preparation = Preparation(self.metadata, settings)
+        if self.preparation.needs_fit and len(self):
+            fit_preparation(self.preparation, self._store, np.arange(len(self)), FIT_SEED)
 
     def _kinds(self, asked: Mapping[str, str]) -> dict[str, TargetKind]:
         if unknown := sorted(asked.keys() - self.parameters.keys()):
@@ -105,16 +102,6 @@ class VIMHDataset(Dataset[Sample]):
         path = self.data_path / ("train" if self.train else "test")
         pickled = path.with_name(path.name + PICKLE_SUFFIX)
         return pickled if pickled.is_file() and not path.is_file() else path
-
-    def _fit(self) -> None:
-        if self.preparation.auxiliary_size and len(self):
-            chosen = np.arange(len(self), dtype=np.int64)
-            if len(self) > MAX_FIT_SAMPLES:
-                order = np.random.Generator(np.random.Philox(key=FIT_SEED))
-                chosen = np.sort(order.choice(chosen, MAX_FIT_SAMPLES, replace=False))
-            images, _, scale = self.records.gather(chosen)
-            check_levels(self.preparation.auxiliary_features, scale, str(self.records.path))
-            self.preparation.fit(torch.from_numpy(images), torch.from_numpy(scale))
 
     def __len__(self) -> int:
         return len(self.records)

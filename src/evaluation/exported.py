@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor, nn
 
-from src.data.preparation import Preparation
 from src.models.multihead_module import MultiheadLitModule
 from src.models.parameter_head import ParameterHead
 from src.utils.strict_json import strict_json
@@ -33,8 +32,7 @@ class ExportedModel(nn.Module):
 
     def __init__(self, model: MultiheadLitModule) -> None:
         super().__init__()
-        assert isinstance(model.preparation, Preparation)
-        self.preparation = model.preparation
+        self.preparation = model.required_preparation
         self.net = model.net
         self.head_list = model.head_list
         self.eval()

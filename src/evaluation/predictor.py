@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64, UInt8
 
-from src.data.features import check_levels
-from src.data.preparation import Preparation
 from src.evaluation.levels import level_range_db
 from src.evaluation.sounds import STARTS, Sound, Windows, read_sound, windows
 from src.models.multihead_module import MultiheadLitModule
@@ -107,11 +105,6 @@ class Predictor:
         return level_range_db(self.synthesizer, self.image_maker)
 
     @property
-    def _preparation(self) -> Preparation:
-        assert isinstance(self.model.preparation, Preparation)
-        return self.model.preparation
-
-    @property
     def window_samples(self) -> int:
         """Samples of a window: a sound of the data set, but no less than an image needs."""
         front_end = self.image_maker.front_end
@@ -190,7 +183,8 @@ class Predictor:
         for start in range(0, count, 256):
             indices = np.arange(start, min(start + 256, count))
             images, labels, scale_factors = records.gather(indices)
-            check_levels(self._preparation.auxiliary_features, scale_factors, str(records.path))
+            features = self.model.required_preparation.auxiliary
+            features.check_levels(scale_factors, str(records.path))
             true = {p.name: p.dequantise(labels[:, k]) for k, p in enumerate(known.values())}
             for k, row in enumerate(self.predict_images(images, scale_factors)):
                 own = {name: float(column[k]) for name, column in true.items()}
@@ -215,7 +209,7 @@ class Predictor:
             images: stored pixels.
             scale_factors: spec_min and spec_max in dB.
         """
-        preparation = self._preparation
+        preparation = self.model.required_preparation
         rows: list[dict[str, float]] = []
         with torch.inference_mode():
             for start in range(0, len(images), self.batch_size):

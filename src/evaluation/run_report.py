@@ -14,7 +14,6 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from rich.console import Console
 
-from src.data.preparation import Preparation
 from src.evaluation.baselines import MAX_TRAINING_SAMPLES, SplitArrays, baselines
 from src.evaluation.report import (
     Row,
@@ -220,8 +219,7 @@ def split_arrays(
         split: "train", "val" or "test".
         limit: The most samples to read; None: all.
     """
-    preparation = model.preparation
-    assert isinstance(preparation, Preparation)
+    preparation = model.required_preparation
     images, auxiliary, values = [], [], []
     preparation.cpu().eval()  # eval: baselines look at images that are not augmented
     for raw in datamodule.raw_batches(split, limit=limit):

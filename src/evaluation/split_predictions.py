@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from jaxtyping import Float64, UInt8
 
-from src.data.preparation import Preparation
 from src.inputs.targets import exact
 from src.vimh.parameters import ParameterSpace
 
@@ -55,8 +54,7 @@ def predict_split(
     Returns:
         The predictions; None where the split is empty.
     """
-    preparation = model.preparation
-    assert isinstance(preparation, Preparation)
+    preparation = model.required_preparation
     codec = ParameterSpace(model.parameters_by_head.values()).codec
     images, true, predicted = [], [], []
     for raw in datamodule.raw_batches(split, limit=limit):

@@ -12,7 +12,7 @@ from torch.utils.data._utils.collate import default_collate_fn_map
 
 
 class RawBatch(NamedTuple):
-    """A batch as it is stored, before :class:`~src.data.preparation.Preparation`.
+    """A batch as it is stored, before :class:`~src.inputs.preparation.Preparation`.
 
     Attributes:
         images: uint8 (B, C, H, W), the stored pixels.

@@ -12,6 +12,7 @@ from torchmetrics import MaxMetric, MinMetric
 
 from src.checkpoints.resumable import ResumableModule
 from src.inputs.batch import Batch, RawBatch
+from src.inputs.preparation import Preparation
 from src.inputs.targets import exact
 from src.models.components.network import MultiheadNetwork
 from src.models.head_building import (
@@ -74,7 +75,7 @@ class MultiheadLitModule(ResumableModule):
         parameters: The parameters of the heads. None: classes 0...K-1 as the network has them,
             or values in its ``parameter_ranges``.
         preparation: Bytes to float images and auxiliary features, on the device
-            (``src.data.preparation.Preparation``). None: batches come ready.
+            None: batches come ready.
         scheduler_monitor: The metric a plateau scheduler looks at.
         provenance: Plain containers that say how the module was built; saved in checkpoints, so
             that prediction needs nothing else.
@@ -100,7 +101,7 @@ class MultiheadLitModule(ResumableModule):
         head_margin: Margin = 0.0,
         target_width: NonNegative = 0.0,
         parameters: Sequence[Parameter] | None = None,
-        preparation: nn.Module | None = None,
+        preparation: Preparation | None = None,
         scheduler_monitor: Text = "val/loss",
         provenance: dict[str, Any] | None = None,
     ) -> None:
@@ -180,6 +181,20 @@ class MultiheadLitModule(ResumableModule):
         return {"train/loss_step": "min", **of_stages, **of_best}
 
     @property
+    def required_preparation(self) -> Preparation:
+        """The preparation, which batches of stored bytes need.
+
+        Raises:
+            ValueError: If the module was built without one.
+        """
+        if self.preparation is None:
+            raise ValueError(
+                "The batches hold stored bytes, but this module has no preparation: give it "
+                "preparation=datamodule.build_preparation(), or batches of float images."
+            )
+        return self.preparation
+
+    @property
     def all_heads_have_steps(self) -> bool:
         """Whether the error in JND steps says something of every head."""
         return all(head.parameter.has_jnd for head in self.heads.values())
@@ -235,9 +250,7 @@ class MultiheadLitModule(ResumableModule):
         """Bytes become float and features are derived here: per batch, on the device."""
         if not isinstance(batch, RawBatch):
             return batch
-        assert self.preparation is not None, "batches of bytes need a preparation"
-        prepare: Callable[[Any], Any] = self.preparation.prepare_batch  # type: ignore[assignment]
-        return prepare(batch)
+        return self.required_preparation.prepare_batch(batch)
 
     def setup(self, stage: str) -> None:
         """Compiles the network in place, so that checkpoints keep their names."""

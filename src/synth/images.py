@@ -8,7 +8,12 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
-from src.synth.channels import normalise_by_envelopes, spectral_envelope, stretch, temporal_envelope
+from src.inputs.channels import (
+    normalise_by_envelopes,
+    spectral_envelope,
+    stretch,
+    temporal_envelope,
+)
 from src.synth.front_end import FrontEnd
 from src.synth.settings import front_end_of
 from src.vimh.errors import VIMHError

@@ -12,7 +12,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from src.build import build_loss, build_network
-from src.data.preparation import Preparation
+from src.inputs.preparation import Preparation
+from src.inputs.preparation_settings import PreparationSettings
 from src.model_settings import loss_spec, network_spec
 from src.models.components import MultiheadNetwork
 from src.schema.plain import plain_node
@@ -63,7 +64,7 @@ def network_of(
     loss = loss_spec(plain_node(cfg, "loss"))
     criteria = {parameter.name: build_loss(loss, parameter) for parameter in heads}
     mode = next(iter(criteria.values())).output_mode
-    preparation = Preparation(metadata, auxiliary_features=auxiliary_features)
+    preparation = Preparation(metadata, PreparationSettings(auxiliary_features=auxiliary_features))
     return build_network(
         network_spec(plain_node(cfg.model, "net")), heads, criteria, mode, preparation
     )

@@ -55,7 +55,7 @@ def test_each_names_its_data_set_and_plain_arguments(name: str, vimh_dir: Path) 
     data = instantiate(cfg)
     assert data.data_dir == vimh_dir / NAMES[name]
     assert OmegaConf.missing_keys(cfg) == set()
-    for value in data.preparation_arguments.values():
+    for value in vars(data.preparation_settings).values():
         assert type(value) in (type(None), list, dict)
 
 
@@ -121,9 +121,9 @@ def test_both_grids_give_the_decay_time_within_a_tenth_of_a_step(vimh_dir: Path)
         decay = data.metadata.parameters["log10_decay_time"]
         for raw in data.raw_batches("train"):
             true = decay.min + decay.range * raw.values[:, 1]
-            found = preparation.raw_auxiliary(raw.images, raw.scale_factors)[:, 0]
+            found = preparation.auxiliary(raw.images, raw.scale_factors)[:, 0]
             assert (found - true).abs().max() < 0.1 * decay.step
-            loud = preparation.raw_auxiliary(raw.images, raw.scale_factors)[:, 4]
+            loud = preparation.auxiliary(raw.images, raw.scale_factors)[:, 4]
             assert torch.equal(loud, raw.scale_factors[:, 1])
 
 

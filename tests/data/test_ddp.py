@@ -9,9 +9,9 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
-from src.data.preparation import Preparation
 from src.data.vimh_datamodule import VIMHDataModule
 from src.inputs.batch import Batch, RawBatch
+from src.inputs.preparation import Preparation
 
 pytestmark = [
     pytest.mark.slow,

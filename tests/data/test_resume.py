@@ -9,9 +9,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from src.data.preparation import Preparation
 from src.data.vimh_datamodule import VIMHDataModule
 from src.inputs.batch import Batch, RawBatch
+from src.inputs.preparation import Preparation
 
 # Lightning warns of what is meant: the module prepares the batches that the data module brings.
 pytestmark = pytest.mark.filterwarnings("ignore:You have overridden `on_after_batch_transfer`")

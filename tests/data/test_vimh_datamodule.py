@@ -69,6 +69,16 @@ def test_from_disk_it_shuffles_in_blocks_where_asked(folder: Path) -> None:
     assert len(set(numbers(loader))) == 32
 
 
+def test_a_block_shuffle_that_memory_leaves_out_is_told(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    loader = VIMHDataModule(folder, shuffle_block=2).train_dataloader()
+    assert loader.batch_sampler.sampler.block_size == 0
+    assert "data.shuffle_block=2 has no effect: data.residency=auto" in caplog.text
+    VIMHDataModule(folder, residency="ram", shuffle_block=0).train_dataloader()
+
+
 def test_the_global_seed_orders_and_the_data_seed_splits(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,6 +249,8 @@ def test_raw_batches_come_in_order_without_transforms(folder: Path) -> None:
         ({"train_val_test_split": [0.5, 0.5]}, "data.train_val_test_split"),
         ({"persistent_workers": True}, "data.num_workers"),
         ({"residency": "device", "train_transform": torch.flip}, "data.residency=device"),
+        ({"residency": "ram", "shuffle_block": 2}, "data.shuffle_block is 2.*data.residency=ram"),
+        ({"residency": "device", "shuffle_block": 2}, "data.residency=disk"),
         ({"data_dir": None}, "data.data_dir and data.source are both null"),
     ],
 )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from src.synth.channels import normalise_by_envelopes, spectral_envelope, temporal_envelope
+from src.inputs.channels import normalise_by_envelopes, spectral_envelope, temporal_envelope
 from src.synth.images import ImageMaker
 from src.synth.spectrogram import Stft
 from src.vimh.errors import VIMHError

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from src.data.features import decay_from_image, to_db
-from src.data.preparation import Preparation, select_channels
+from src.inputs import channels
 from src.inputs.batch import RawBatch
-from src.synth import channels
+from src.inputs.derivation import select_channels
+from src.inputs.features import decay_from_image, to_db
+from src.inputs.preparation import Preparation
+from src.inputs.preparation_settings import PreparationSettings
 from src.utils.errors import ConfigError
 from src.vimh.metadata import Metadata
 
@@ -51,9 +53,11 @@ def test_every_sample_is_prepared_by_itself() -> None:
     images, scale = samples(count=9)
     prepare = Preparation(
         metadata(),
-        feature_types=list(channels.FEATURE_TYPES),
-        feature_config={"normalize_spectrogram": True},
-        auxiliary_features=["decay_time", "level", "range"],
+        PreparationSettings(
+            feature_types=list(channels.FEATURE_TYPES),
+            feature_config={"normalize_spectrogram": True},
+            auxiliary_features=["decay_time", "level", "range"],
+        ),
     )
     together, features = prepare(images, scale)
     assert features is not None
@@ -67,7 +71,10 @@ def test_every_sample_is_prepared_by_itself() -> None:
 def test_features_are_appended_and_the_base_normalised() -> None:
     images, scale = samples()
     prepare = Preparation(
-        metadata(), feature_types=ENVELOPES, feature_config={"normalize_spectrogram": True}
+        metadata(),
+        PreparationSettings(
+            feature_types=ENVELOPES, feature_config={"normalize_spectrogram": True}
+        ),
     )
     prepared, _ = prepare(images, scale)
     assert prepare.channel_labels == (
@@ -88,7 +95,8 @@ def test_features_are_appended_and_the_base_normalised() -> None:
 def test_a_stored_envelope_is_kept_and_features_come_from_the_base_alone() -> None:
     images, scale = samples(num_channels=2)
     prepare = Preparation(
-        metadata(["Gray", "Gray_temporal_envelope"]), feature_types=["temporal_gradient"]
+        metadata(["Gray", "Gray_temporal_envelope"]),
+        PreparationSettings(feature_types=["temporal_gradient"]),
     )
     prepared, _ = prepare(images, scale)
     assert prepare.channel_labels == ("Gray", "Gray_temporal_envelope", "Gray_temporal_gradient")
@@ -110,7 +118,7 @@ def test_channels_are_selected_in_the_order_given(
     labels = ["R", "G", "R_temporal_envelope", "G_temporal_envelope"]
     assert select_channels(labels, patterns) == expected
     images, scale = samples(num_channels=4)
-    prepare = Preparation(metadata(labels), channel_selection=patterns)
+    prepare = Preparation(metadata(labels), PreparationSettings(channel_selection=patterns))
     prepared, _ = prepare(images, scale)
     assert torch.equal(prepared, images[:, expected].float() / 255)
     assert prepare.channel_labels == tuple(labels[k] for k in expected)
@@ -122,16 +130,18 @@ def test_the_decay_is_fitted_on_the_stored_base_channel(normalized_on_the_fly: b
     images, scale = samples(num_channels=2)
     prepare = Preparation(
         metadata(["Gray", "Gray_temporal_envelope"]),
-        feature_config={"normalize_spectrogram": normalized_on_the_fly},
-        auxiliary_features=["level", "decay_time", "range"],
-        channel_selection=["*_envelope"],
+        PreparationSettings(
+            feature_config={"normalize_spectrogram": normalized_on_the_fly},
+            auxiliary_features=["level", "decay_time", "range"],
+            channel_selection=["*_envelope"],
+        ),
     )
-    raw = prepare.raw_auxiliary(images, scale)
+    raw = prepare.auxiliary(images, scale)
     expected = decay_from_image(to_db(images[:, 0].float(), scale), hop_s=0.01)
     torch.testing.assert_close(raw[:, 1:5], expected)
     torch.testing.assert_close(raw[:, 0], scale[:, 1])
     torch.testing.assert_close(raw[:, 5], scale[:, 1] - scale[:, 0])
-    assert prepare.auxiliary_names == (
+    assert prepare.auxiliary.names == (
         "level",
         "log10_decay_time",
         "temporal_centroid",
@@ -144,25 +154,29 @@ def test_the_decay_is_fitted_on_the_stored_base_channel(normalized_on_the_fly: b
 def test_a_normalised_set_gives_the_decay_by_its_envelope() -> None:
     images, scale = samples(num_channels=2)
     labels = ["Gray_normalized", "Gray_temporal_envelope"]
-    prepare = Preparation(metadata(labels), auxiliary_features=["decay_time"])
-    before = prepare.raw_auxiliary(images, scale)
+    prepare = Preparation(metadata(labels), PreparationSettings(auxiliary_features=["decay_time"]))
+    before = prepare.auxiliary(images, scale)
     images[:, 0] = 0  # the normalised channel says nothing about decay
-    torch.testing.assert_close(prepare.raw_auxiliary(images, scale), before)
+    torch.testing.assert_close(prepare.auxiliary(images, scale), before)
     images[:, 1] = torch.arange(240, 0, -20)
     images[:, 1, 1:] = 0  # any row will do: they are the same in a data set
-    assert not torch.equal(prepare.raw_auxiliary(images, scale), before)
+    assert not torch.equal(prepare.auxiliary(images, scale), before)
 
 
 def test_features_are_standardised_by_what_they_were_fitted_on() -> None:
     images, scale = samples(count=200)
     scale[:, 0] = -100.0
-    prepare = Preparation(metadata(), auxiliary_features=["level", "range", "decay_time"])
+    prepare = Preparation(
+        metadata(), PreparationSettings(auxiliary_features=["level", "range", "decay_time"])
+    )
     prepare.fit(images, scale)
     _, auxiliary = prepare(images, scale)
     assert auxiliary is not None
     torch.testing.assert_close(auxiliary.mean(dim=0), torch.zeros(6), atol=1e-4, rtol=0)
     torch.testing.assert_close(auxiliary.std(dim=0, correction=0), torch.ones(6))
-    copy = Preparation(metadata(), auxiliary_features=["level", "range", "decay_time"])
+    copy = Preparation(
+        metadata(), PreparationSettings(auxiliary_features=["level", "range", "decay_time"])
+    )
     copy.load_state_dict(prepare.state_dict())
     other = samples(count=3)
     for ours, theirs in zip(prepare(*other), copy(*other), strict=True):
@@ -173,7 +187,7 @@ def test_features_are_standardised_by_what_they_were_fitted_on() -> None:
 def test_a_constant_feature_is_only_centred() -> None:
     images, scale = samples()
     scale[:, 1] = -20.0
-    prepare = Preparation(metadata(), auxiliary_features=["level"])
+    prepare = Preparation(metadata(), PreparationSettings(auxiliary_features=["level"]))
     prepare.fit(images, scale)
     _, auxiliary = prepare(images, scale + 1)
     assert auxiliary is not None
@@ -193,10 +207,12 @@ def test_a_prepared_batch_carries_the_values() -> None:
 def test_it_exports_for_any_batch_size() -> None:
     prepare = Preparation(
         metadata(),
-        feature_types=list(channels.FEATURE_TYPES),
-        feature_config={"normalize_spectrogram": True},
-        auxiliary_features=["decay_time", "level", "range"],
-        channel_selection=["*_envelope", "*normalized"],
+        PreparationSettings(
+            feature_types=list(channels.FEATURE_TYPES),
+            feature_config={"normalize_spectrogram": True},
+            auxiliary_features=["decay_time", "level", "range"],
+            channel_selection=["*_envelope", "*normalized"],
+        ),
     )
     prepare.fit(*samples(count=50))
     batch = torch.export.Dim("batch", min=2)
@@ -212,7 +228,11 @@ def test_it_exports_for_any_batch_size() -> None:
     ("labels", "arguments", "told"),
     [
         (["Gray"], {"feature_types": ["pitch"]}, "data.feature_types.*'pitch'.*spectral_slope"),
-        (["Gray"], {"feature_config": {"kernel": 3}}, "data.feature_config.*'kernel'"),
+        (
+            ["Gray"],
+            {"feature_config": {"kernel": 3}},
+            "data.feature_config.*'kernel'; there are normalize_spectrogram",
+        ),
         (["Gray"], {"feature_config": {"kernel_size": 4}}, "kernel_size is 4"),
         (["Gray"], {"feature_config": {"eps": 0.0}}, "eps"),
         (["Gray"], {"auxiliary_features": ["pitch"]}, "data.auxiliary_features"),
@@ -225,7 +245,7 @@ def test_it_exports_for_any_batch_size() -> None:
 )
 def test_what_cannot_be_is_told(labels: list[str], arguments: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
-        Preparation(metadata(labels), **arguments)
+        Preparation(metadata(labels), PreparationSettings(**arguments))
 
 
 @pytest.mark.parametrize(
@@ -242,7 +262,7 @@ def test_a_setting_that_no_derivation_reads_is_refused(
     features: list[str], config: dict[str, Any], key: str
 ) -> None:
     with pytest.raises(ConfigError, match=rf"^data\.feature_config\.{key} is .*nothing reads it"):
-        Preparation(metadata(), feature_types=features, feature_config=config)
+        Preparation(metadata(), PreparationSettings(feature_types=features, feature_config=config))
 
 
 @pytest.mark.parametrize(
@@ -258,19 +278,23 @@ def test_settings_that_are_read_change_the_image(
     features: list[str], config: dict[str, Any]
 ) -> None:
     images, levels = samples(count=2)
-    plain, _ = Preparation(metadata(), feature_types=features)(images, levels)
-    said, _ = Preparation(metadata(), feature_types=features, feature_config=config)(images, levels)
+    plain, _ = Preparation(metadata(), PreparationSettings(feature_types=features))(images, levels)
+    said, _ = Preparation(
+        metadata(), PreparationSettings(feature_types=features, feature_config=config)
+    )(images, levels)
     changes = bool(features) or config["normalize_spectrogram"]
     assert torch.equal(plain, said) != changes
 
 
 def test_pictures_have_no_decay_time() -> None:
     with pytest.raises(ConfigError, match=r"decay_time needs the time of a frame.*sample_rate"):
-        Preparation(metadata(sample_rate=None), auxiliary_features=["decay_time"])
+        Preparation(
+            metadata(sample_rate=None), PreparationSettings(auxiliary_features=["decay_time"])
+        )
 
 
 def test_pictures_have_no_level() -> None:
     with pytest.raises(
         ConfigError, match=r"data.auxiliary_features is \['level'\].*no levels in dB"
     ):
-        Preparation(metadata(sample_rate=None), auxiliary_features=["level"])
+        Preparation(metadata(sample_rate=None), PreparationSettings(auxiliary_features=["level"]))

@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from src.synth.channels import (
+from src.inputs.channels import (
     FEATURE_TYPES,
     append_features,
     appended_labels,
-    check_feature_config,
     feature,
     fixed_order_mean,
     log_spectral_gradient,
@@ -134,7 +133,3 @@ def test_appended_channels_and_their_labels() -> None:
 def test_unknown_features() -> None:
     with pytest.raises(ValueError, match="unknown feature 'chroma'; there are log_spectral"):
         feature(torch.zeros(1, 1, 2, 2), "chroma")
-    with pytest.raises(ValueError, match="unknown feature 'chroma'"):
-        check_feature_config(["chroma"], None)
-    with pytest.raises(ValueError, match="unknown key 'kernel'; there are normalize_spectrogram"):
-        check_feature_config([], {"kernel": 3})

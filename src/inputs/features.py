@@ -1,102 +1,22 @@
-"""Auxiliary features: a few numbers of each sound that its scaled image hides, batched.
+"""The figures that auxiliary features are made of, from images in dB and from envelopes.
 
 Shapes: B batch, H frequency, W time. All functions run on any device and hold no Python control
 flow that depends on the data, so that they export.
 """
 
 import math
-from collections.abc import Sequence
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from src.synth.channels import TEMPORAL_KERNEL, moving_average
-from src.utils.errors import ConfigError
-from src.vimh.records import OpenedDataset
+from src.inputs.channels import TEMPORAL_KERNEL, moving_average
 
-# Names of the numbers that each feature gives, with their units.
-AUXILIARY_FEATURES: dict[str, tuple[str, ...]] = {
-    "decay_time": (
-        "log10_decay_time",  # log10 s
-        "temporal_centroid",  # s
-        "temporal_spread",  # s
-        "peak_to_end_ratio",  # dB
-    ),
-    "level": ("level",),  # dB
-    "range": ("range",),  # dB
-}
-
-# No sound has such a level: one of 16-bit samples that were never scaled to 1 has some 130 dB.
-MAX_LEVEL_DB = 200.0
-LEVELS_LOOKED_AT = 64  # of each file, when a data set is opened
 LOG10_DECAY_RANGE = (-3.0, 1.0)
 NEPER_PER_DB = math.log(10.0) / 20.0
 # Frames lower than this share of the envelope's peak are taken to lie at the floor: the image's
 # 0 is the lowest bin of all, so the mean over frequency bends before it gets there.
 FLOOR_SHARE = 1.0 / 3.0
-
-
-def feature_names(auxiliary_features: Sequence[str] | None) -> tuple[str, ...]:
-    """The names of all numbers, in their order.
-
-    Raises:
-        ConfigError: A feature is unknown or named twice.
-
-    Example:
-        >>> feature_names(["level", "range"])
-        ('level', 'range')
-    """
-    features = list(auxiliary_features or ())
-    if unknown := [f for f in features if f not in AUXILIARY_FEATURES]:
-        raise ConfigError(
-            f"data.auxiliary_features: there is no {', '.join(map(repr, unknown))}; there are "
-            f"{', '.join(AUXILIARY_FEATURES)}"
-        )
-    if len(set(features)) != len(features):
-        raise ConfigError(f"data.auxiliary_features: {features} names a feature twice")
-    return tuple(name for feature in features for name in AUXILIARY_FEATURES[feature])
-
-
-def check_levels(
-    auxiliary_features: Sequence[str] | None, scale_factors: Float[np.ndarray, "N 2"], where: str
-) -> None:
-    """Refuse features that are made of dB where the scale factors are something else.
-
-    All of the features are: bytes become dB by the scale factors. Other writers keep the range of
-    normalised pixels or of envelopes in their place, and images that are no sounds have 0 and 255.
-
-    Args:
-        auxiliary_features: what is asked for.
-        scale_factors: some samples' spec_min and spec_max.
-        where: names the data in the message.
-
-    Raises:
-        ConfigError: A feature is asked for, and a scale factor is above any level.
-    """
-    if not auxiliary_features or len(scale_factors) == 0:
-        return
-    largest = float(scale_factors.max())
-    if largest > MAX_LEVEL_DB:
-        raise ConfigError(
-            f"data.auxiliary_features: {', '.join(auxiliary_features)} need levels in dB, but the "
-            f"scale factors of {where} go up to {largest:g}, which is no level (above "
-            f"{MAX_LEVEL_DB:g} dB): set data.auxiliary_features=null, or name a data set whose "
-            "scale factors are spec_min and spec_max in dB"
-        )
-
-
-def check_dataset_levels(auxiliary_features: Sequence[str] | None, dataset: OpenedDataset) -> None:
-    """The same for some samples of each file of a data set, at the same cost for any size.
-
-    Raises:
-        ConfigError: As :func:`check_levels`.
-    """
-    for records in (dataset.train, dataset.test):
-        some = np.linspace(0, max(0, len(records) - 1), min(len(records), LEVELS_LOOKED_AT))
-        levels = np.array(records.scale_factors[some.astype(np.intp)])
-        check_levels(auxiliary_features, levels, str(records.path))
 
 
 def to_db(

@@ -8,7 +8,7 @@ and in a batch, on one thread and on many.
 Shapes: B batch, C channels, H frequency (low to high), W time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -193,7 +193,18 @@ FEATURE_TYPES: tuple[str, ...] = (
     "temporal_envelope",
     "spectral_envelope",
 )
-FEATURE_CONFIG_KEYS: tuple[str, ...] = ("normalize_spectrogram", "kernel_size", "eps")
+SMOOTHED = frozenset({"temporal_envelope", "spectral_envelope"})  # these read a kernel's size
+DERIVED_SUFFIXES = (NORMALIZED_SUFFIX, *(f"_{name}" for name in sorted(SMOOTHED)))
+
+
+def is_derived(label: str) -> bool:
+    """Return whether a stored channel's label says that it is derived of another channel.
+
+    Example:
+        >>> is_derived("Gray"), is_derived("Gray_normalized")
+        (False, True)
+    """
+    return label.endswith(DERIVED_SUFFIXES)
 
 
 def feature(
@@ -223,24 +234,6 @@ def feature(
     raise ValueError(
         f"feature_types: unknown feature {feature_type!r}; there are {', '.join(FEATURE_TYPES)}"
     )
-
-
-def check_feature_config(feature_types: Sequence[str], feature_config: Mapping | None) -> None:
-    """Refuse unknown feature types and unknown keys before any work is done.
-
-    Raises:
-        ValueError: naming what is unknown and what there is.
-    """
-    for name in feature_types:
-        if name not in FEATURE_TYPES:
-            raise ValueError(
-                f"feature_types: unknown feature {name!r}; there are {', '.join(FEATURE_TYPES)}"
-            )
-    for key in feature_config or {}:
-        if key not in FEATURE_CONFIG_KEYS:
-            raise ValueError(
-                f"feature_config: unknown key {key!r}; there are {', '.join(FEATURE_CONFIG_KEYS)}"
-            )
 
 
 def append_features(

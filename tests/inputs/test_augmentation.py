@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from src.data.augmentation import Augmentation
-from src.data.preparation import Preparation
+from src.inputs.augmentation import Augmentation
 from src.inputs.batch import RawBatch
+from src.inputs.preparation import Preparation
+from src.inputs.preparation_settings import PreparationSettings
 from src.utils.errors import ConfigError
 from src.vimh.metadata import Metadata
 
@@ -62,7 +63,9 @@ def test_nothing_happens_without_training_or_without_being_asked() -> None:
 
 
 def test_preparation_augments_while_training_only() -> None:
-    prepare = Preparation(metadata(), augmentation={"crop_padding": 2, "flip": True})
+    prepare = Preparation(
+        metadata(), PreparationSettings(augmentation={"crop_padding": 2, "flip": True})
+    )
     plain = IMAGES.float() / 255
     assert not torch.equal(prepare.prepare_batch(raw(IMAGES)).images, plain)
     assert torch.equal(prepare.eval().prepare_batch(raw(IMAGES)).images, plain)
@@ -80,21 +83,21 @@ def test_the_same_seed_draws_the_same() -> None:
 
 
 def test_normalisation_takes_the_sets_own_figures_and_travels_with_the_weights() -> None:
-    prepare = Preparation(metadata(), augmentation={"normalise": True})
+    prepare = Preparation(metadata(), PreparationSettings(augmentation={"normalise": True}))
     assert prepare.needs_fit
     prepare.fit(IMAGES, torch.zeros(64, 2))
     out = prepare.prepare_batch(raw(IMAGES)).images.numpy()
     x = IMAGES.numpy().astype(np.float64) / 255
     expected = (x - x.mean((0, 2, 3), keepdims=True)) / x.std((0, 2, 3), keepdims=True)
     np.testing.assert_allclose(out, expected, atol=1e-5)
-    again = Preparation(metadata(), augmentation={"normalise": True})
+    again = Preparation(metadata(), PreparationSettings(augmentation={"normalise": True}))
     again.load_state_dict(prepare.state_dict())
     assert np.array_equal(again.prepare_batch(raw(IMAGES)).images.numpy(), out)
 
 
 def test_a_channel_that_does_not_vary_is_only_centred() -> None:
     images = torch.full((4, 3, 6, 9), 51, dtype=torch.uint8)
-    prepare = Preparation(metadata(), augmentation={"normalise": True})
+    prepare = Preparation(metadata(), PreparationSettings(augmentation={"normalise": True}))
     prepare.fit(images, torch.zeros(4, 2))
     assert prepare.prepare_batch(raw(images)).images.abs().max() < 1e-6
 
@@ -102,12 +105,17 @@ def test_a_channel_that_does_not_vary_is_only_centred() -> None:
 @pytest.mark.parametrize("config", [{"crop_padding": 1}, {"flip": True}, {"normalise": True}])
 def test_never_for_spectrograms(config: dict) -> None:
     with pytest.raises(ConfigError, match=r"holds sounds.*data\.augmentation=null"):
-        Preparation(metadata(sample_rate=8000), augmentation=config)
-    Preparation(metadata(sample_rate=8000), augmentation={"crop_padding": 0, "flip": False})
+        Preparation(metadata(sample_rate=8000), PreparationSettings(augmentation=config))
+    Preparation(
+        metadata(sample_rate=8000),
+        PreparationSettings(augmentation={"crop_padding": 0, "flip": False}),
+    )
 
 
 def test_mistakes() -> None:
-    with pytest.raises(ConfigError, match=r"unknown keys \['rotate'\]"):
-        Preparation(metadata(), augmentation={"rotate": 10})
+    with pytest.raises(
+        ConfigError, match="augmentation has the unknown 'rotate'; there are crop_padding"
+    ):
+        Preparation(metadata(), PreparationSettings(augmentation={"rotate": 10}))
     with pytest.raises(ConfigError, match="crop_padding is -1"):
-        Preparation(metadata(), augmentation={"crop_padding": -1})
+        Preparation(metadata(), PreparationSettings(augmentation={"crop_padding": -1}))

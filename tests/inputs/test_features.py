@@ -4,15 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from src.data.features import (
-    check_levels,
+from src.inputs.channels import temporal_envelope
+from src.inputs.features import (
     decay_from_envelope,
     decay_from_image,
-    feature_names,
     to_db,
 )
-from src.synth.channels import temporal_envelope
-from src.utils.errors import ConfigError
 
 HOP_S = 0.01
 DB_PER_NEPER = 20 / math.log(10)
@@ -102,26 +99,3 @@ def test_bytes_to_db_are_the_inverse_of_scaling() -> None:
     scale = torch.tensor([[-170.0, -12.5], [-80.0, 0.0]])
     level = to_db(torch.tensor([[0.0, 51.0, 255.0]] * 2), scale)
     torch.testing.assert_close(level, torch.tensor([[-170, -138.5, -12.5], [-80, -64, 0]]))
-
-
-def test_unknown_and_repeated_features_are_told() -> None:
-    assert len(feature_names(["decay_time", "level", "range"])) == 6
-    with pytest.raises(ConfigError, match=r"'pitch'.*decay_time, level, range"):
-        feature_names(["pitch"])
-    with pytest.raises(ConfigError, match="twice"):
-        feature_names(["level", "level"])
-
-
-@pytest.mark.parametrize("feature", ["decay_time", "level", "range"])
-def test_scale_factors_that_are_no_levels_are_refused(feature: str) -> None:
-    levels = np.array([[-200.0, -3.0], [-80.0, 130.0]], np.float32)
-    check_levels([feature], levels, "here")
-    check_levels([feature], np.empty((0, 2), np.float32), "here")
-    for wrong in ([0.0, 4066.0], [0.0, 255.0]):  # of peers' normalised pixels; of no sound at all
-        other = np.concatenate([levels, np.array([wrong], np.float32)])
-        with pytest.raises(
-            ConfigError, match=rf"{feature} need levels in dB.* here .*{wrong[1]:g}"
-        ):
-            check_levels([feature], other, "here")
-        check_levels([], other, "here")
-        check_levels(None, other, "here")
