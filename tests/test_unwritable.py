@@ -44,7 +44,7 @@ def refused(*words: str | Path, at: Path | str) -> str:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[Path]:
-    """A file where a folder is to be."""
+    """A file where a folder is expected."""
     path = tmp_path / "place"
     path.write_text("mine")
     yield path
@@ -61,7 +61,7 @@ def proc() -> str:
 def test_a_file_in_the_place_of_the_log_folder(key: str, file: Path) -> None:
     said = refused(*PREDICT, f"{key}={file}", at=file)
     assert said.startswith("error: ")
-    assert f"{file} is a file where a folder is to be: remove it" in said
+    assert f"{file} is a file where a folder is expected: remove it" in said
 
 
 def test_a_log_folder_that_nobody_can_make() -> None:
@@ -116,7 +116,7 @@ def test_commands_of_data_sets(file: Path, tmp_path: Path) -> None:
         (errno.EDQUOT, "make room"),
         (errno.EACCES, "check the folder's permissions"),
         (errno.EROFS, "check the folder's permissions"),
-        (errno.EISDIR, "is a folder, and a file is to be written there"),
+        (errno.EISDIR, "is a folder where a file is expected"),
     ],
 )
 def test_the_sentence_says_what_to_do(code: int, advice: str, tmp_path: Path) -> None:

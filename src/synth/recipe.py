@@ -25,7 +25,7 @@ from src.synth.settings import (
 from src.synth.synthesizers import Synthesizer, build_synthesizer
 from src.vimh.errors import VIMHError
 from src.vimh.fields import LEAST_SOUND, MOST_SOUND
-from src.vimh.names import dataset_name as vimh_dataset_name
+from src.vimh.names import DatasetName
 from src.vimh.writer import OutputFormat, recipe_hash
 
 Scale = Literal["sample", "dataset"]
@@ -276,7 +276,7 @@ class Recipe:
     def dataset_name(self) -> str:
         """The data set's name (vimh.md, "Names")."""
         channels, height, width = self.image_maker.image_shape
-        return vimh_dataset_name(
+        name = DatasetName(
             height=height,
             width=width,
             channels=channels,
@@ -292,6 +292,7 @@ class Recipe:
             dataset_scale=self.generate.scale == "dataset",
             shuffled=self.shuffle,
         )
+        return str(name)
 
     def identity(self) -> dict[str, Any]:
         """What decides the samples: no paths, formats, chunk sizes or descriptions."""

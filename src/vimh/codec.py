@@ -1,10 +1,10 @@
-"""Value <-> 0…1 <-> class, the only place that knows how a parameter's values are spaced."""
+"""Value <-> 0…1 <-> class: the only code that knows how a parameter's values are spaced."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple, TypeAlias
 
-# A number, a numpy array or a tensor: all is plain arithmetic, so that each passes.
+# A number, a numpy array or a tensor: plain arithmetic takes each of them.
 Numbers: TypeAlias = Any
 
 
@@ -12,7 +12,7 @@ class Codec(NamedTuple):
     """The arithmetic of one parameter, or of several columns at once.
 
     The fields are numbers for one parameter. For the columns of arrays (…, P) they are arrays (P,)
-    or tensors (P,), on the device and in the precision of what is coded.
+    or tensors (P,), on the same device and in the same precision as the coded values.
 
     Attributes:
         low: Value at 0, in the parameter's unit.
@@ -37,7 +37,7 @@ class Codec(NamedTuple):
 
     @classmethod
     def between(cls, low: float, high: float) -> Codec:
-        """The codec of a range that nothing else is known of: 256 classes, as bytes are."""
+        """Make the codec of a range without a step: 256 classes, one for each byte."""
         return cls(low, high, low, high, (high - low) / 255, 255.0)
 
     @property
@@ -58,21 +58,24 @@ class Codec(NamedTuple):
         return values.clip(self.low, self.high)
 
     def class_of(self, values: Numbers) -> Numbers:
-        """The class of values in units, as whole floats; those of NaN are NaN."""
+        """Return the class of values in units, as whole floats; NaN for NaN."""
         return ((values.clip(self.first, self.last) - self.first) / self.width).round()
 
     def value_of_class(self, index: Numbers) -> Numbers:
-        """The value in units at the centre of a class, or between two; kept within the range."""
+        """Return the value in units at the centre of a class, clipped to the range.
+
+        An index between two classes gives a value between their centres.
+        """
         return self.clip(self.first + index * self.width)
 
     def error_in_units(self, error: Numbers) -> Numbers:
-        """A distance in 0…1 as one in units."""
+        """Convert a distance in 0…1 to units."""
         return error * self.span
 
     def error_in_range(self, error: Numbers) -> Numbers:
-        """A distance in units as a share of the range."""
+        """Convert a distance in units to a share of the range."""
         return error / self.span
 
     def error_in_steps(self, error: Numbers) -> Numbers:
-        """A distance in units as a number of just-noticeable steps."""
+        """Convert a distance in units to a number of just-noticeable steps."""
         return error * (self.steps / self.span)

@@ -1,4 +1,4 @@
-"""Make the binary variant of a data set that has only pickles, or an older version."""
+"""Write the binary variant of a data set that has only pickles, or an older version."""
 
 from pathlib import Path
 from typing import Literal
@@ -24,12 +24,12 @@ def to_binary(
 
     Args:
         dataset_dir: The data set; its binary files are preferred to its pickles.
-        output_dir: Where the new one is to appear.
+        output_dir: The directory of the new data set.
         max_pickle_bytes: Largest pickle that is read into memory.
         overwrite: Whether to replace a data set that is there.
 
     Raises:
-        VIMHError: The data set does not fit its metadata, or `output_dir` is there.
+        VIMHError: The data set does not fit its metadata, or `output_dir` exists.
     """
     dataset_dir = Path(dataset_dir)
     metadata = Metadata.load(dataset_dir)

@@ -1,11 +1,11 @@
-"""What is said when the disk is full or will not be written to."""
+"""Words for errors of the disk: it is full, or refuses to be written."""
 
 import errno
 import os
 import shutil
 from pathlib import Path
 
-# Errors of a disk or a folder, and not of what is written there.
+# Errors of a disk or a folder, not of the data.
 DISK_ERRORS = frozenset(
     {
         *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
@@ -16,11 +16,11 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def cannot_write(target: Path, error: OSError) -> str:
-    """One sentence that names the path, the reason and the space that is left.
+    """Write one sentence that names the path, the reason and the free space.
 
     Args:
-        target: What was to be written; it need not exist.
-        error: What the system said.
+        target: The file or folder; it need not exist.
+        error: The system's error.
 
     Example:
         >>> print(cannot_write(Path("/data/set"), OSError(errno.ENOSPC, "No space left")))
@@ -36,10 +36,10 @@ def cannot_write(target: Path, error: OSError) -> str:
 
 
 def in_words(error: Exception) -> str:
-    """An error for the end of a command: one of the disk as by :func:`cannot_write`, or as it is.
+    """Describe the error that ended a command; that of a disk with :func:`cannot_write`.
 
     Args:
-        error: What has ended it.
+        error: The error.
 
     Example:
         >>> print(in_words(ValueError("no such key")))
@@ -66,9 +66,9 @@ def _advice(path: Path, folder: Path, error: OSError) -> str:
     if error.errno in _FULL:
         return "make room"
     if error.errno == errno.EISDIR:
-        return f"{path} is a folder, and a file is to be written there: remove it"
-    # The first that is in the way: below the folder that is there.
+        return f"{path} is a folder where a file is expected: remove it"
+    # The first part of the path that is missing or in the way.
     first = folder / path.relative_to(folder).parts[0]
     if first.is_file():
-        return f"{first} is a file where a folder is to be: remove it"
+        return f"{first} is a file where a folder is expected: remove it"
     return "check the folder's permissions"

@@ -1,4 +1,4 @@
-"""The values of a data set's JSON, one by one: of the right type and within bounds, or refused."""
+"""Read single values of a data set's JSON; refuse a wrong type and what is out of bounds."""
 
 import math
 from collections.abc import Mapping
@@ -10,18 +10,18 @@ import numpy as np
 from src.vimh.errors import VIMHError
 from src.vimh.plain import shown
 
-MAX_NAME_BYTES = 200  # a name becomes a file's now and then, with a suffix; systems take 255
-# Hz and s: what a sound may have that is to be drawn or heard.
+MAX_NAME_BYTES = 200  # some names become names of files, with a suffix; systems take 255
+# Hz and s: the bounds for a sound that can be drawn and heard.
 LEAST_SOUND, MOST_SOUND = 1e-3, 1e9
 _MAX_TRANSFORM = 2**24  # samples of a window, a transform or a hop
 
 
 def check_name(name: str, what: str) -> str:
-    """Return a name that can be printed, drawn, and be a part of a file's name.
+    """Check that a name can be printed, drawn and part of a file's name; return it.
 
     Raises:
-        VIMHError: It is empty or too long, or holds what cannot be printed (line ends, escape
-            sequences, marks that turn the writing's direction).
+        VIMHError: It is empty or too long, or holds characters that cannot be printed (line ends,
+            escape sequences, marks that change the direction of writing).
     """
     size = len(name.encode(errors="surrogatepass"))
     if not name.isprintable() or not 0 < size <= MAX_NAME_BYTES:
@@ -33,7 +33,7 @@ def check_name(name: str, what: str) -> str:
 
 
 def count(mapping: Mapping[str, Any], key: str, where: str | Path, *, least: int, most: int) -> int:
-    """A whole number that has to be there."""
+    """Read a whole number that must be present."""
     value = mapping[key]
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise VIMHError(
@@ -44,7 +44,7 @@ def count(mapping: Mapping[str, Any], key: str, where: str | Path, *, least: int
 
 
 def optional_count(mapping: Mapping[str, Any], key: str, where: str | Path) -> int | None:
-    """A number of samples, if it is said."""
+    """Read a number of samples; None where the key is missing."""
     if mapping.get(key) is None:
         return None
     return count(mapping, key, where, least=0, most=2**63 - 1)
@@ -53,9 +53,9 @@ def optional_count(mapping: Mapping[str, Any], key: str, where: str | Path) -> i
 def number(
     mapping: Mapping[str, Any], key: str, where: str | Path, *, least: float, most: float
 ) -> float:
-    """A number that has to be there."""
+    """Read a number that must be present."""
     value = mapping[key]
-    # the comparison is false for a NaN, and compares huge integers without converting them
+    # The comparison is false for a NaN, and compares huge integers without converting them.
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not least <= value <= most:
         raise VIMHError(
@@ -66,17 +66,17 @@ def number(
 
 
 def positive(mapping: Mapping[str, Any], key: str, where: str | Path) -> float:
-    """A rate, a time or a length of a sound: positive, and neither tiny nor huge."""
+    """Read a rate, a time or a length of a sound: positive, and neither tiny nor huge."""
     return number(mapping, key, where, least=LEAST_SOUND, most=MOST_SOUND)
 
 
 def optional_positive(mapping: Mapping[str, Any], key: str, where: str | Path) -> float | None:
-    """The same, if it is said."""
+    """Read a rate, a time or a length of a sound; None where the key is missing."""
     return None if mapping.get(key) is None else positive(mapping, key, where)
 
 
 def text(mapping: Mapping[str, Any], key: str, where: str | Path) -> str | None:
-    """A name, if it is said; it may be empty."""
+    """Read a name, which may be empty; None where the key is missing."""
     value = mapping.get(key)
     if value is not None and not isinstance(value, str):
         raise VIMHError(f"{where}: key '{key}' must be a string, found {shown(value)}")
@@ -84,7 +84,7 @@ def text(mapping: Mapping[str, Any], key: str, where: str | Path) -> str | None:
 
 
 def section(mapping: Mapping[str, Any], key: str, where: str | Path) -> dict[str, Any]:
-    """An object, empty where it is not there."""
+    """Read an object; an empty one where the key is missing."""
     value = mapping.get(key)
     if value is None:
         return {}
@@ -94,14 +94,14 @@ def section(mapping: Mapping[str, Any], key: str, where: str | Path) -> dict[str
 
 
 def checksums(mapping: Mapping[str, Any], where: str | Path) -> dict[str, str]:
-    """SHA-256 by the name of the file."""
+    """Read the SHA-256 checksums by name of the file."""
     found = section(mapping, "checksums", where)
     inside = f"{where}: checksums"
     return {check_name(name, inside): text(found, name, inside) or "" for name in found}
 
 
 def spectrogram_config(mapping: Mapping[str, Any], where: str | Path) -> dict[str, Any]:
-    """How sounds became images; of its keys those that are read are checked."""
+    """Read the settings of the transform; check the keys that the project uses."""
     found = section(mapping, "spectrogram_config", where)
     inside = f"{where}: spectrogram_config"
     for key in ("type", "window_type"):
@@ -117,7 +117,7 @@ def spectrogram_config(mapping: Mapping[str, Any], where: str | Path) -> dict[st
 
 
 def mel_config(mapping: Mapping[str, Any], where: str | Path) -> dict[str, Any]:
-    """The scale of the frequencies; of its keys those that are read are checked."""
+    """Read the settings of the mel scale; check the keys that the project uses."""
     found = section(mapping, "mel_config", where)
     for key, most in (("freq_min", MOST_SOUND), ("freq_max_ratio", 1e3)):
         if found.get(key) is not None:
@@ -126,7 +126,7 @@ def mel_config(mapping: Mapping[str, Any], where: str | Path) -> dict[str, Any]:
 
 
 def check_unlisted(mapping: Mapping[str, Any], where: str | Path) -> None:
-    """Check the keys that are no attribute of the metadata, but are read from the JSON later."""
+    """Check the keys that are no attribute of `Metadata` but that other code reads from `raw`."""
     if mapping.get("pre_emphasis_coefficient") is not None:
         number(mapping, "pre_emphasis_coefficient", where, least=-1e6, most=1e6)
     shared = mapping.get("scale_range_db")
@@ -149,7 +149,7 @@ def check_unlisted(mapping: Mapping[str, Any], where: str | Path) -> None:
 
 
 def parameter_number(name: str, key: str, value: object) -> float:
-    """Return `value` as a finite float, or say which key is wrong."""
+    """Read a finite float; an error names the key."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise VIMHError(f"parameter {name!r}: '{key}' must be a number, found {shown(value)}")
     try:
@@ -162,7 +162,7 @@ def parameter_number(name: str, key: str, value: object) -> float:
 
 
 def parameter_value(name: str, key: str, value: object) -> Any:
-    """Return a value of the JSON in its field's type, or say which key is wrong."""
+    """Read a value of a parameter's entry in its field's type; an error names the key."""
     if key in ("min", "max") or (key == "step" and value is not None):
         return parameter_number(name, key, value)
     if key == "class_names":

@@ -1,7 +1,7 @@
 """The layout of a binary record: found from the first record and the metadata, then checked.
 
-Everything here reads a few bytes at known places; nothing is allocated or mapped from a header
-before it agrees with the metadata and with the size of the file.
+These functions read a few bytes at known places. They allocate and map nothing that a header asks
+for before it agrees with the metadata and with the size of the file.
 """
 
 import os
@@ -27,7 +27,7 @@ _CHUNK_BYTES = 16 * 2**20
 def record_dtype(
     image_shape: tuple[int, int, int], num_parameters: int, has_scale_factors: bool
 ) -> np.dtype[np.void]:
-    """Structured dtype of one record: little-endian, packed.
+    """Make the structured dtype of one record: little-endian, packed.
 
     Args:
         image_shape: (C, H, W) of the images.
@@ -54,7 +54,7 @@ def record_dtype(
 
 @dataclass(frozen=True)
 class RecordLayout:
-    """Where everything is in the records of one data set.
+    """The places of all fields in the records of one data set.
 
     Attributes:
         image_shape: (C, H, W) of the images.
@@ -93,6 +93,11 @@ class RecordLayout:
         channels, height, width = self.image_shape
         return f"{height}x{width}x{channels}"
 
+    @property
+    def scale_text(self) -> str:
+        """Whether there are scale factors, for a message."""
+        return f"{'with' if self.has_scale_factors else 'without'} scale factors"
+
     @cached_property
     def dtype(self) -> np.dtype[np.void]:
         """The record dtype."""
@@ -119,7 +124,7 @@ class RecordLayout:
 
     @cached_property
     def constants(self) -> np.ndarray:
-        """What `constant_columns` must hold."""
+        """The values that `constant_columns` must hold."""
         channels, height, width = self.image_shape
         size = np.array([height, width, channels], dtype="<u2").view(np.uint8)
         return np.concatenate([size, np.array([len(self.ids), *self.ids], dtype=np.uint8)])
@@ -175,8 +180,8 @@ def check_ids(ids: Sequence[int], metadata: Metadata, where: str | Path) -> None
 def find_layout(path: Path, descriptor: int, size: int, metadata: Metadata) -> RecordLayout:
     """Find the layout of the records in an open file of `size` bytes, and check a few records.
 
-    Reads a fixed number of headers, whatever the size of the file. Only where the metadata says
-    nothing about the layout and both fit so far, all headers are read to decide.
+    Read a fixed number of headers, whatever the size of the file. Read all headers only where the
+    metadata does not say the layout and both layouts fit so far.
 
     Raises:
         VIMHError: The file does not fit the metadata, or not one layout.
@@ -192,9 +197,8 @@ def find_layout(path: Path, descriptor: int, size: int, metadata: Metadata) -> R
         layout = _guessless_layout(path, descriptor, size, first, metadata)
     else:
         layout = _parse_layout(path, first, metadata.has_scale_factors, metadata, size)
-        check_ids(layout.ids, metadata, path)
-        _check_whole_records(path, layout, size)
     check_ids(layout.ids, metadata, path)
+    _check_whole_records(path, layout, size)
     check_record_size(path, layout)
     num_records = size // layout.record_size
     for index in sampled_indices(num_records):
@@ -291,17 +295,16 @@ def _check_whole_records(path: Path, layout: RecordLayout, size: int) -> None:
     if remainder:
         raise VIMHError(
             f"{path}: truncated or corrupt: expected whole records of {layout.record_size} bytes "
-            f"({layout.size_text}, N = {len(layout.ids)}, "
-            f"{'with' if layout.has_scale_factors else 'without'} scale factors), found {size} "
+            f"({layout.size_text}, N = {len(layout.ids)}, {layout.scale_text}), found {size} "
             f"bytes, which leaves a remainder of {remainder} at byte {size - remainder}"
         )
 
 
-def check_record_size(path: Path, layout: RecordLayout) -> None:
+def check_record_size(path: str | Path, layout: RecordLayout) -> None:
     """Check that a record can be read.
 
     Raises:
-        VIMHError: It is larger than numpy and the system take at once.
+        VIMHError: It is larger than numpy and the system read at once.
     """
     if layout.record_size > MAX_RECORD_BYTES:
         raise VIMHError(
@@ -327,16 +330,16 @@ def _parse_layout(
 def _guessless_layout(
     path: Path, descriptor: int, size: int, first: bytes, metadata: Metadata
 ) -> RecordLayout:
-    """Decide the layout by the file, where the metadata says nothing.
+    """Decide the layout by the file, where the metadata does not say it.
 
     It is the layout under which the file is a whole number of records whose headers (height,
     width, channels and N) are all equal.
     """
-    candidates = []
-    for has_scale_factors in (True, False):
-        offset = 14 if has_scale_factors else 6
-        if offset < len(first) and offset + 1 + 2 * first[offset] <= len(first):
-            candidates.append(_parse_layout(path, first, has_scale_factors, metadata, size))
+    candidates = [
+        _parse_layout(path, first, offset == 14, metadata, size)
+        for offset in (14, 6)
+        if offset < len(first) and offset + 1 + 2 * first[offset] <= len(first)
+    ]
     whole = [layout for layout in candidates if size % layout.record_size == 0]
     fitting = [layout for layout in whole if _headers_equal(descriptor, size, layout, full=False)]
     if len(fitting) == 2:
@@ -345,8 +348,8 @@ def _guessless_layout(
         ]
     if len(fitting) != 1:
         tried = "; ".join(
-            f"{'with' if layout.has_scale_factors else 'without'} scale factors: records of "
-            f"{layout.record_size} bytes, remainder {size % layout.record_size}"
+            f"{layout.scale_text}: records of {layout.record_size} bytes, remainder "
+            f"{size % layout.record_size}"
             for layout in candidates
         )
         raise VIMHError(

@@ -21,21 +21,9 @@ from src.vimh.fields import (
     spectrogram_config,
     text,
 )
-from src.vimh.names import DatasetName, dataset_name, named_image_size
+from src.vimh.names import named_image_size
 from src.vimh.parameters import Parameter, ParameterSpace
 from src.vimh.plain import check_plain, is_regular_file, read_json, shown
-
-__all__ = [
-    "METADATA_FILE",
-    "DatasetName",
-    "Metadata",
-    "dataset_name",
-    "default_channel_labels",
-    "derived_channel_labels",
-    "named_image_size",
-    "parameter_id",
-    "parameter_label",
-]
 
 METADATA_FILE = "vimh_dataset_info.json"
 FORMAT = "VIMH"
@@ -46,10 +34,16 @@ MAX_MAPPINGS = 1024  # also of parameters that are in no record
 BYTES_WITH_SCALE_FACTORS, BYTES_WITHOUT = 14, 6
 _NEEDED_KEYS = ("height", "width", "channels", "parameter_names", "parameter_mappings")
 _DEFAULT_LABELS = {1: ("Gray",), 3: ("R", "G", "B"), 4: ("R", "G", "B", "A")}
+# What `Metadata.to_json` writes over `raw`, where there is something to write.
+_WRITTEN_KEYS = (
+    "dataset_name", "height", "width", "channels", "channel_labels", "parameter_names",
+    "train_samples", "test_samples", "sample_rate", "duration", "synth_type",
+    "spectrogram_config", "mel_config", "checksums", "recipe",
+)  # fmt: skip
 
 
 def default_channel_labels(channels: int) -> tuple[str, ...]:
-    """Labels of channels that have none: Gray, R G B, R G B A, or Ch0, Ch1, ...
+    """Name the channels of a data set without labels: Gray, R G B, R G B A, or Ch0, Ch1, ...
 
     Example:
         >>> default_channel_labels(3), default_channel_labels(2)
@@ -65,7 +59,7 @@ def derived_channel_labels(
     spectral_envelope: bool = False,
     normalize: bool = False,
 ) -> tuple[str, ...]:
-    """Labels of base and derived channels, in their order: all base, all temporal, all spectral.
+    """Name base and derived channels, in their order: all base, all temporal, all spectral.
 
     Example:
         >>> derived_channel_labels(["Gray"], temporal_envelope=True, normalize=True)
@@ -79,7 +73,7 @@ def derived_channel_labels(
 
 @dataclass(frozen=True)
 class Metadata:
-    """What the JSON says about a data set, checked.
+    """The checked JSON of a data set.
 
     Attributes:
         dataset_name: Name of the data set.
@@ -91,15 +85,15 @@ class Metadata:
         parameters: The heads (the parameters that vary), in the order of their ids.
         train_samples: Samples in `train`, where the JSON says so.
         test_samples: Samples in `test`, where the JSON says so.
-        sample_rate: Of the sounds, in Hz; None if they are no sounds.
+        sample_rate: Of the sounds, in Hz; None where the images are not of sounds.
         duration: Of the sounds, in s.
-        synth_type: Which synthesiser made them.
+        synth_type: The synthesiser that made them.
         spectrogram_config: Settings of the transform (`n_fft`, `hop_length`, ...).
         mel_config: Settings of the mel scale.
-        metadata_bytes: 14: records hold scale factors; 6: they do not; None: not said.
+        metadata_bytes: 14: records hold scale factors; 6: they do not; None: the JSON does not say.
         checksums: SHA-256 of each data file, by file name.
-        recipe: What the data set was made from.
-        raw: The whole JSON, with the keys that are not known here.
+        recipe: The recipe of a synthesised data set.
+        raw: The whole JSON, with keys that this class does not know.
     """
 
     dataset_name: str
@@ -184,8 +178,7 @@ class Metadata:
         path = Path(dataset_dir) / METADATA_FILE
         if not is_regular_file(path):
             raise VIMHError(f"{path}: the metadata file is missing, so this is no VIMH data set")
-        mapping = read_json(path)
-        metadata = cls.from_json(mapping, path)
+        metadata = cls.from_json(read_json(path), path)
         metadata.check_name(path.parent)
         return metadata
 
@@ -228,7 +221,7 @@ class Metadata:
             synth_type=text(mapping, "synth_type", where),
             spectrogram_config=spectrogram_config(mapping, where),
             mel_config=mel_config(mapping, where),
-            # any other value says nothing: older writers counted other things here
+            # older writers put other counts here, which say nothing
             metadata_bytes=14 if encoding == 14 else 6 if encoding == 6 else None,
             checksums=checksums(mapping, where),
             recipe=section(mapping, "recipe", where) or None,
@@ -239,28 +232,16 @@ class Metadata:
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON: `raw` with the fields of this object over it."""
-        known = {
-            "dataset_name": self.dataset_name,
-            "height": self.height,
-            "width": self.width,
-            "channels": self.channels,
-            "channel_labels": list(self.channel_labels),
-            "parameter_names": list(self.parameter_names),
-            "train_samples": self.train_samples,
-            "test_samples": self.test_samples,
-            "sample_rate": self.sample_rate,
-            "duration": self.duration,
-            "synth_type": self.synth_type,
-            "spectrogram_config": self.spectrogram_config or None,
-            "mel_config": self.mel_config or None,
-            "checksums": self.checksums or None,
-            "recipe": self.recipe,
+        known = {key: getattr(self, key) for key in _WRITTEN_KEYS}
+        said = {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in known.items()
+            if value is not None and value != {}
         }
         mappings = dict(self.raw.get("parameter_mappings", {}))
         for name, parameter in self.parameters.items():
             if name not in mappings or Parameter.from_json(name, mappings[name]) != parameter:
                 mappings[name] = parameter.to_json()
-        said = {key: value for key, value in known.items() if value is not None}
         return copy.deepcopy({**self.raw, **said, "parameter_mappings": mappings})
 
     def check_name(self, dataset_dir: str | Path) -> None:
@@ -290,9 +271,8 @@ def parameter_id(name: str, parameter_names: Sequence[str]) -> int:
 
 def parameter_label(parameter_id: int, parameter_names: Sequence[str]) -> str:
     """Return the name of a record's parameter id; beyond the names it is `param_<id>`."""
-    if parameter_id < len(parameter_names):
-        return parameter_names[parameter_id]
-    return f"param_{parameter_id}"
+    known = parameter_id < len(parameter_names)
+    return parameter_names[parameter_id] if known else f"param_{parameter_id}"
 
 
 def _names(mapping: Mapping[str, Any], where: str | Path) -> tuple[str, ...]:
@@ -320,11 +300,11 @@ def _heads(mapping: Mapping[str, Any], names: Sequence[str], where: str | Path) 
             f"{where}: key 'parameter_mappings' must hold at most {MAX_MAPPINGS} parameters, found "
             f"{len(mappings)}"
         )
-    # ids beyond the names are called param_<id>; such heads are there if they have a mapping
+    # An id beyond the names is called param_<id>; it is a head if it has a mapping.
     beyond = [f"param_{i}" for i in range(len(names), 256) if f"param_{i}" in mappings]
     beyond = [name for name in beyond if name not in names]
     try:
-        for name in mappings:  # all of them are checked, also those that are not in the records
+        for name in mappings:  # also of parameters that no record holds
             Parameter.from_json(name, mappings[name])
         return ParameterSpace.from_json([*names, *beyond], mappings).heads
     except VIMHError as error:
@@ -350,7 +330,7 @@ def _channel_labels(
 
 
 def _check_image_size(size: object, metadata: Metadata, where: str | Path) -> None:
-    """Check `image_size` where it has the form HxWxC (older writers put other things there)."""
+    """Check `image_size` where it has the form HxWxC; older writers wrote other forms."""
     if isinstance(size, str) and re.fullmatch(r"\d+x\d+x\d+", size) and size != metadata.image_size:
         raise VIMHError(
             f"{where}: Dimension mismatch: 'image_size' says {size[:40]}, 'height', 'width' and "
@@ -359,8 +339,7 @@ def _check_image_size(size: object, metadata: Metadata, where: str | Path) -> No
 
 
 def _fixed_value(name: str, listed: object, mapping: Mapping[str, Any] | None) -> float:
-    """Value of a fixed parameter: a number, an object with 'value' or 'min', or its mapping's."""
-    key = f"fixed_parameters.{name}"
+    """Read a fixed parameter: a number, an object with 'value' or 'min', or the mapping's 'min'."""
     if listed is None and mapping is not None:
         listed = mapping.get("min")
     if isinstance(listed, Mapping):
@@ -368,4 +347,4 @@ def _fixed_value(name: str, listed: object, mapping: Mapping[str, Any] | None) -
     try:
         return Parameter.from_json(name, {"min": listed, "max": listed}).min
     except VIMHError as error:
-        raise VIMHError(f"key '{key}' holds no value: {error}") from error
+        raise VIMHError(f"key 'fixed_parameters.{name}' holds no value: {error}") from error

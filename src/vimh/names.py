@@ -1,4 +1,4 @@
-"""Names of data sets: what they say, written and read back."""
+"""Names of data sets, written and read back."""
 
 import math
 import re
@@ -38,7 +38,7 @@ _SWITCHES = {suffix: switches for switches, suffix in _SUFFIXES.items()}
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetName:
-    """What the name of a synthesised data set says; `str()` writes it.
+    """The parts of a synthesised data set's name; `str()` writes the name.
 
     Attributes:
         height: Rows of an image.
@@ -70,7 +70,7 @@ class DatasetName:
     height: int
     width: int
     channels: int
-    sample_rate: int
+    sample_rate: float
     duration_s: float
     size: int
     synth: str
@@ -85,6 +85,10 @@ class DatasetName:
     def __post_init__(self) -> None:
         if (self.temporal_envelope, self.spectral_envelope, self.normalize) not in _SUFFIXES:
             raise VIMHError("normalize needs temporal_envelope or spectral_envelope (or both)")
+        if self.sample_rate != int(self.sample_rate):
+            raise VIMHError(
+                f"the sample rate must be a whole number of Hz, found {self.sample_rate!r}"
+            )
         if not math.isfinite(self.duration_s) or self.duration_s <= 0:
             raise VIMHError(f"the duration must be positive, found {self.duration_s!r} s")
         if not re.fullmatch(r"[A-Za-z0-9_-]+", self.synth):
@@ -97,7 +101,7 @@ class DatasetName:
         suffix = _SUFFIXES[(self.temporal_envelope, self.spectral_envelope, self.normalize)]
         return (
             f"{'avix-' * self.avix}vimh-{self.height}x{self.width}x{self.channels}"
-            f"_{self.sample_rate}Hz_{duration}s_{self.size}dss_{self.synth}"
+            f"_{int(self.sample_rate)}Hz_{duration}s_{self.size}dss_{self.synth}"
             f"_{self.num_parameters}p{suffix}{'_dscale' * self.dataset_scale}"
             f"{'_shuffled' * self.shuffled}"
         )
@@ -129,50 +133,6 @@ class DatasetName:
             dataset_scale=match["dataset_scale"] is not None,
             shuffled=match["shuffled"] is not None,
         )
-
-
-def dataset_name(
-    *,
-    height: int,
-    width: int,
-    channels: int,
-    sample_rate: int | float,
-    duration_s: int | float,
-    size: int,
-    synth: str,
-    num_parameters: int,
-    avix: bool = False,
-    temporal_envelope: bool = False,
-    spectral_envelope: bool = False,
-    normalize: bool = False,
-    dataset_scale: bool = False,
-    shuffled: bool = False,
-) -> str:
-    """Write a data set's name; the arguments are those of `DatasetName`.
-
-    Raises:
-        VIMHError: The sample rate is not a whole number of Hz, or a value cannot be in a name.
-    """
-    if sample_rate != int(sample_rate):
-        raise VIMHError(f"the sample rate must be a whole number of Hz, found {sample_rate!r}")
-    return str(
-        DatasetName(
-            height=height,
-            width=width,
-            channels=channels,
-            sample_rate=int(sample_rate),
-            duration_s=float(duration_s),
-            size=size,
-            synth=synth,
-            num_parameters=num_parameters,
-            avix=avix,
-            temporal_envelope=temporal_envelope,
-            spectral_envelope=spectral_envelope,
-            normalize=normalize,
-            dataset_scale=dataset_scale,
-            shuffled=shuffled,
-        )
-    )
 
 
 def named_image_size(name: str) -> tuple[int, int, int] | None:

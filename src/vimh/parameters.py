@@ -1,14 +1,13 @@
 """Parameters of a sound (or a picture): value <-> 0..1 <-> stored byte <-> class index.
 
 A value is stored as one byte, `q = round(255 (value - min) / (max - min))`; the class index of a
-head follows from the nominal just-noticeable difference (JND), the parameter's `step`. The
-arithmetic is that of :class:`src.vimh.codec.Codec`, and nowhere else.
+head follows from the nominal just-noticeable difference (JND), the parameter's `step`. All
+arithmetic is in :class:`src.vimh.codec.Codec`.
 """
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -20,12 +19,12 @@ from src.vimh.fields import check_name, parameter_number, parameter_value
 from src.vimh.plain import shown
 
 Kind = Literal["continuous", "categorical"]
-# What the quantity functions take: a number, an array of any shape, or a (nested) list.
+# A number, an array of any shape, or a (nested) list.
 Values: TypeAlias = np.ndarray | np.generic | float | int | Sequence[Any]
 
 MAX_BYTE = 255
-MAX_NUMBER = 1e200  # of a range or a step: products and squares of them are finite
-# A class index must be exact in float32, and a hostile step must not become a huge table.
+MAX_NUMBER = 1e200  # of a range or a step: their products and squares are finite
+# A class index must be exact in float32, and a hostile step must not make a huge table.
 MAX_CLASSES = 2**24
 _KNOWN_KEYS = ("min", "max", "step", "description", "unit", "scale", "kind", "class_names")
 
@@ -46,10 +45,10 @@ class Parameter:
         step: Nominal just-noticeable difference (JND) in `unit`; None (or 0): there is none.
         description: A sentence for people.
         unit: Unit of the value, for example "s" or "Hz"; empty: a plain number.
-        scale: How the ancestors' synthesisers spaced the values; kept, not used.
+        scale: The spacing of values that older synthesisers wrote; kept, not used.
         kind: "continuous", or "categorical" (no order, class index = stored byte).
         class_names: Names of the classes of a categorical parameter.
-        extra: Keys of the JSON that are not known here, kept for writing.
+        extra: Keys of the JSON that this class does not know, kept for writing.
 
     Raises:
         VIMHError: A number is not finite, `min > max`, `step < 0`, or the classes do not fit.
@@ -91,7 +90,7 @@ class Parameter:
         if largest > MAX_NUMBER:
             too_far = f"is too far from 'min', or either beyond {MAX_NUMBER:g}"
             raise self._error("max", too_far, self.max)
-        # 255 steps of the range have to be different numbers, or a stored byte says nothing
+        # 255 steps of the range must be different numbers, or a stored byte says nothing
         if not self.is_fixed and self.range < max(2048 * math.ulp(largest), 1 / MAX_NUMBER):
             raise self._error("max", "is too close to 'min' for 255 values between them", self.max)
 
@@ -174,7 +173,7 @@ class Parameter:
 
     @property
     def codec(self) -> Codec:
-        """The arithmetic of a parameter that varies."""
+        """The codec of a parameter that varies."""
         if not self.has_jnd:
             return Codec.between(self.min, self.max)._replace(steps=self.num_steps)
         return Codec(self.min, self.max, self.lo, self.hi, self.step, self.num_steps)
@@ -225,14 +224,13 @@ class Parameter:
 
     def class_table(self) -> Int64[np.ndarray, "256"]:
         """Class index of each of the 256 possible bytes, so that labels are one look-up."""
-        q = np.arange(MAX_BYTE + 1)
-        return self.class_of(self.dequantise(q))
+        return self.class_of(self.dequantise(np.arange(MAX_BYTE + 1)))
 
     def tolerance(self, jnd: float | int = 1.0) -> float:
         """Largest error, in units, that still counts as within `jnd` just-noticeable differences.
 
-        `jnd*step + range/(2*255) + 1e-6*step`: without the half quantum, the rounding of the
-        stored byte would decide an error of exactly one step.
+        `jnd*step + range/(2*255) + 1e-6*step`: without half a byte step, the rounding of the
+        stored byte would decide on an error of exactly one step.
 
         Raises:
             VIMHError: The parameter has no step, or is categorical.
@@ -241,7 +239,7 @@ class Parameter:
         return float(jnd) * step + 0.5 * self.range / MAX_BYTE + 1e-6 * step
 
     def grid(self) -> Float64[np.ndarray, "K"]:
-        """Every step value from min to max (what a complete grid data set holds).
+        """List every step value from min to max, as a complete grid data set holds them.
 
         Raises:
             VIMHError: The range is not made of whole steps.
@@ -257,8 +255,8 @@ class Parameter:
         """Check that a generator can make this parameter.
 
         `min` and `max - min` must be whole multiples of `step` (to 1e-6 of it), so that classes sit
-        on the values, and a step at least 2 of the 255 byte steps, so that storing does not move a
-        value into another class. A fixed categorical parameter names one of its classes.
+        on the values. `step` must be at least 2 of the 255 byte steps, so that storing does not
+        move a value into another class. A fixed categorical parameter must name a class.
 
         Raises:
             VIMHError: One of these does not hold.
@@ -327,7 +325,7 @@ class ParameterSpace(Mapping[str, Parameter]):
             if parameter.name in by_name:
                 raise VIMHError(f"parameter {parameter.name!r} occurs twice")
             by_name[parameter.name] = parameter
-        self._parameters = MappingProxyType(by_name)
+        self._parameters = by_name
 
     def __getitem__(self, name: str) -> Parameter:
         return self._parameters[name]
@@ -349,9 +347,6 @@ class ParameterSpace(Mapping[str, Parameter]):
     def __hash__(self) -> int:
         return hash(tuple(self.values()))
 
-    def __reduce__(self) -> tuple[type["ParameterSpace"], tuple[list[Parameter]]]:
-        return ParameterSpace, (list(self.values()),)
-
     @property
     def names(self) -> tuple[str, ...]:
         """The names in order."""
@@ -369,7 +364,7 @@ class ParameterSpace(Mapping[str, Parameter]):
 
     @property
     def codec(self) -> Codec:
-        """The arithmetic of all parameters at once, which all vary: arrays (P,) of float64."""
+        """The codec of all parameters at once, which all vary: arrays (P,) of float64."""
         columns = zip(*(p.codec for p in self.values()), strict=True)
         return Codec._make(np.array(column, dtype=np.float64) for column in columns)
 
@@ -379,7 +374,7 @@ class ParameterSpace(Mapping[str, Parameter]):
         Raises:
             VIMHError: There is no such parameter.
         """
-        if name not in self._parameters:
+        if name not in self:
             raise VIMHError(f"no parameter {name!r}; there are {', '.join(self.names) or 'none'}")
         return self.names.index(name)
 

@@ -1,4 +1,4 @@
-"""The machine that a pickle is read by: its bytes, stack and memo, and what it may take."""
+"""The state of the pickle reader: bytes, stack, memo, and the memory that is left."""
 
 import io
 import mmap
@@ -11,17 +11,17 @@ from src.vimh.stand_ins import RefusedError
 MEMORY_FACTOR, MEMORY_FREE = 2, 96 * 2**20
 MAX_NUMBER = 1024  # bytes of a number or of a global's name
 MAX_GAP = 1000  # of memo indices
-_MEMO, _MARK = 9, 40  # bytes of memory that they take, at most
+_MEMO, _MARK = 9, 40  # bytes of memory for each, at most
 
 
 class PickleMachine:
-    """Reads the operands, keeps the stack, and counts the memory; a subclass has the instructions.
+    """Read operands, keep the stack and count the memory; a subclass has the instructions.
 
     Args:
         file: The bytes.
 
     Attributes:
-        position: The byte that is read next.
+        position: The next byte to read.
     """
 
     def __init__(self, file: mmap.mmap | io.BytesIO) -> None:

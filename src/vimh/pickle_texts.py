@@ -1,4 +1,4 @@
-"""The texts of a pickle, decoded without taking more memory than a text of Latin-1 does."""
+"""Decode the texts of a pickle with no more memory than a text of Latin-1 takes."""
 
 import pickle
 import re
@@ -13,29 +13,32 @@ _ESCAPE = re.compile(rb"\\(?:[\\'\"abfnrtv]|x[0-9a-fA-F]{2}|[0-3]?[0-7]{1,2})")
 
 
 def text_of(raw: bytes) -> str:
-    """The text of UTF-8; pickles may hold halves of surrogate pairs.
+    """Decode UTF-8; pickles may hold halves of surrogate pairs.
 
     Raises:
         RefusedError: It is long and not Latin-1.
     """
-    if len(raw) > LONG_TEXT and _NOT_LATIN.search(raw):
-        raise RefusedError(f"a text of {len(raw)} bytes that is not Latin-1 is not allowed")
+    _refuse_wide(raw, _NOT_LATIN)
     return str(raw, "utf-8", "surrogatepass")
 
 
 def text_of_escapes(raw: bytes) -> str:
-    """The text of a line of protocol 0, Latin-1 with escapes.
+    """Decode a line of protocol 0, Latin-1 with escapes.
 
     Raises:
         RefusedError: It is long and not Latin-1.
     """
-    if len(raw) > LONG_TEXT and _NOT_LATIN_ESCAPE.search(raw):
-        raise RefusedError(f"a text of {len(raw)} bytes that is not Latin-1 is not allowed")
+    _refuse_wide(raw, _NOT_LATIN_ESCAPE)
     return str(raw, "raw-unicode-escape")
 
 
+def _refuse_wide(raw: bytes, wide: re.Pattern[bytes]) -> None:
+    if len(raw) > LONG_TEXT and wide.search(raw):
+        raise RefusedError(f"a text of {len(raw)} bytes that is not Latin-1 is not allowed")
+
+
 def unescaped(raw: bytes) -> bytes:
-    """The bytes of a Python 2 string, whose `repr` wrote what cannot be printed as an escape.
+    """Undo the escapes of a Python 2 string, which its `repr` wrote for unprintable bytes.
 
     Raises:
         UnpicklingError: It holds an escape that `repr` does not write.

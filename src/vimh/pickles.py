@@ -1,7 +1,7 @@
-"""The pickled variant of a data set: read without trusting it, written as a stream.
+"""The pickled variant of a data set: read without trust, written as a stream.
 
 A pickle holds a dict: `data` (a row of C*H*W planar pixels for each sample), the labels
-`[N, id, q, id, q, ...]` of each sample, the image size, and where there are any the scale factors.
+`[N, id, q, id, q, ...]` of each sample, the image size, and the scale factors if there are any.
 """
 
 import io
@@ -27,7 +27,7 @@ MAX_PICKLE_BYTES = 2**30
 LABEL_KEYS = ("vimh_labels", "multihead_labels", "labels")
 MAX_LABEL_VALUES = 1 + 2 * 255
 _CHUNK_BYTES = 16 * 2**20
-# Pixels beyond the file's own bytes: rows that are named several times.
+# Pixels beyond the file's own bytes, for rows that occur several times.
 SHARED_BYTES = 24 * 2**20
 
 
@@ -82,12 +82,12 @@ def read_pickle(
 
 
 def load_dict(path: Path, max_bytes: int) -> dict[str, Any]:
-    """Unpickle a dict of plain values; arrays still stand behind `unpickler.plain`."""
+    """Unpickle a dict; its arrays and lists are still stand-ins (see `plain`)."""
     size = path.stat().st_size
     if size > max_bytes:
         raise VIMHError(
             f"{path}: a pickle of {size} bytes is larger than the {max_bytes} that are read into "
-            "memory; make the binary variant of the data set once: python -c 'from "
+            "memory; write the binary variant of the data set once: python -c 'from "
             f'src.vimh.convert import to_binary; to_binary("{path.parent}", "NEW_DIRECTORY", '
             f"max_pickle_bytes={size})'"
         )
@@ -101,7 +101,7 @@ def load_dict(path: Path, max_bytes: int) -> dict[str, Any]:
 
 
 def unpickle_dict(file: mmap.mmap | io.BytesIO, where: str, size: int) -> dict[str, Any]:
-    """Unpickle a dict of plain values from an open file of `size` bytes; `where` names it.
+    """Unpickle a dict from an open file of `size` bytes; `where` names the file in messages.
 
     Raises:
         VIMHError: It is broken, wants anything but numbers, text, lists and arrays, or is no dict.
@@ -115,7 +115,7 @@ def unpickle_dict(file: mmap.mmap | io.BytesIO, where: str, size: int) -> dict[s
         raise VIMHError(
             f"{where}: not a whole pickle, broken before byte {reader.position} of {size}: {error}"
         ) from error
-    if type(contents) is not dict:  # whose keys are texts, or it would have been refused
+    if type(contents) is not dict:  # the reader refuses keys that are no text
         raise VIMHError(f"{where}: expected a dict with names as keys, found another object")
     return contents
 
@@ -126,8 +126,8 @@ def write_pickle(
     """Write the pickled variant of a binary file, in constant memory.
 
     The stream is a pickle (protocol 4) of a dict with `data` (uint8 array), `vimh_labels` (list of
-    lists), `scale_factors` (float32 array), `height`, `width`, `channels` and `image_size`, that
-    any `pickle.load` reads (numpy 1 and 2).
+    lists), `scale_factors` (float32 array), `height`, `width`, `channels` and `image_size`. Any
+    `pickle.load` reads it (numpy 1 and 2).
 
     Args:
         write: Takes the bytes.
@@ -164,14 +164,14 @@ def write_pickle(
 
 
 def _fragment(value: object) -> bytes:
-    """The instructions that make a small value: its own pickle without frame and end."""
+    """Write the instructions that make a small value: its pickle without frame and end."""
     return pickle.dumps(value, protocol=3)[2:-1]
 
 
 def _write_array(
     write: Callable[[bytes], None], shape: tuple[int, int], dtype: str, parts: Iterable[np.ndarray]
 ) -> None:
-    """Write what numpy's own pickle of an array holds, its content in parts."""
+    """Write an array as numpy's own pickle does, its content in parts."""
     kind = np.dtype(dtype)
     write(b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n")
     write(_fragment((0,)) + _fragment(b"b") + pickle.TUPLE + pickle.REDUCE)
@@ -183,7 +183,7 @@ def _write_array(
 
 
 def _label_lists(records: np.ndarray) -> bytes:
-    """The instructions that make the list [N, id, q, id, q, ...] of each record."""
+    """Write the instructions that make the list [N, id, q, id, q, ...] of each record."""
     pairs = records["parameters"].reshape(len(records), -1)
     row = np.empty((len(records), 1 + pairs.shape[1], 2), dtype=np.uint8)
     row[:, :, 0] = ord(pickle.BININT1)
@@ -201,13 +201,9 @@ def _shown(contents: Mapping[str, object]) -> list[str]:
 
 
 def _check_size(path: Path, contents: Mapping[str, Any], metadata: Metadata) -> None:
-    """Check the image size that the pickle says, if it does."""
-    expected = {
-        "height": metadata.height,
-        "width": metadata.width,
-        "channels": metadata.channels,
-    }
-    for key, value in expected.items():
+    """Check the image size in the pickle, if it has one."""
+    for key in ("height", "width", "channels"):
+        value = getattr(metadata, key)
         if key in contents and not (type(contents[key]) is int and contents[key] == value):
             raise VIMHError(
                 f"Dimension mismatch in {path}: key '{key}' of the pickle says "
@@ -231,7 +227,7 @@ def _shape_or_kind(value: object) -> str:
 
 
 def _byte_row(path: Path, key: str, row: object, sample: int, length: int) -> bytes:
-    """Return one sample's row as bytes, after its type, length and range were checked."""
+    """Check the type, length and range of one sample's row; return it as bytes."""
     row = row.items if isinstance(row, PlainList) else plain(row)
     values = row.tolist() if isinstance(row, np.ndarray) and row.shape == (length,) else row
     where = f"{path}: key '{key}', sample {sample}"
@@ -247,7 +243,7 @@ def _byte_row(path: Path, key: str, row: object, sample: int, length: int) -> by
 def _byte_matrix(
     path: Path, key: str, values: object, length: int, max_bytes: int
 ) -> UInt8[np.ndarray, "n k"]:
-    """Return an array or a list of rows as (n, length) bytes; nothing wraps around."""
+    """Convert an array or a list of rows to (n, length) bytes; refuse values beyond 0…255."""
     rows = _rows(path, key, values)
     if len(rows) * length > max_bytes:
         raise VIMHError(
@@ -315,7 +311,7 @@ def _scale_factors(path: Path, values: object, num_samples: int) -> Float32[np.n
                 factors[sample] = pair
     if factors.shape != (num_samples, 2):
         raise VIMHError(f"{where}: expected shape ({num_samples}, 2), found {factors.shape}")
-    with np.errstate(over="ignore"):  # too large for float32 is infinite, which a full check finds
+    with np.errstate(over="ignore"):  # a full check finds the infinity that a large value becomes
         return factors.astype(np.float32)
 
 

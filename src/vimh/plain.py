@@ -1,4 +1,4 @@
-"""Plain values from elsewhere: JSON files within bounds, and any value in a message."""
+"""Plain values from untrusted files: JSON within bounds, and any value in a message."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from typing import Any
 from src.vimh.errors import VIMHError
 
 MAX_JSON_BYTES = 16 * 2**20
-# A list of one byte in the file takes 60 in memory, an object of seven 230, a name 60.
+# A list of one byte in the file takes 60 bytes in memory, an object of seven 230, a name 60.
 MAX_CONTAINERS = 250_000
 MAX_ITEMS = 250_000
 MAX_DEPTH = 32  # of containers in one another
@@ -17,7 +17,7 @@ _MAX_SHOWN = 60
 
 
 def shown(value: object) -> str:
-    """A value for a message, short whatever it is; a container that is long or deep by its type.
+    """Describe any value shortly, for a message; a long or deep container by its type.
 
     Example:
         >>> shown("a" * 100), shown([1, "b"]), shown(10**100)
@@ -45,12 +45,12 @@ def _shown_part(value: object) -> str:
 
 
 def is_regular_file(path: str | Path) -> bool:
-    """Whether a file is there; a name too long or impossible for the system is none."""
+    """Whether a file exists; False also for a name that the system does not take."""
     return os.path.isfile(path)
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; takes no more memory than 4 times its size and 100 MB.
+    """Read a JSON file in at most 4 times its size and 100 MB of memory.
 
     Raises:
         VIMHError: It is too large, holds too many values or too deep ones, or is no JSON.
@@ -60,7 +60,7 @@ def read_json(path: Path) -> Any:
         raise VIMHError(f"{path}: expected at most {MAX_JSON_BYTES} bytes, found {size}")
     with path.open("rb") as file:
         data = file.read(MAX_JSON_BYTES + 1)
-    # Counted with those inside of texts, so that no parsing is needed to know.
+    # Those inside of texts count too, so that counting needs no parsing.
     for what, count, most in (
         ("lists and objects", data.count(b"[") + data.count(b"{"), MAX_CONTAINERS),
         ("values", data.count(b",") + data.count(b":"), MAX_ITEMS),
@@ -76,11 +76,11 @@ def read_json(path: Path) -> Any:
 
 
 def check_plain(value: object, where: str) -> None:
-    """Check that a value is what JSON can say, and that a walk through it ends.
+    """Check that JSON can hold a value, and that a walk through the value ends.
 
     Raises:
         VIMHError: It holds another type, a text that is no Unicode, or is too large or too deep
-            (as one that holds itself is); the key is named.
+            (as one that holds itself is); the message names the key.
     """
     waiting: list[tuple[object, str, int]] = [(value, "", 0)]
     seen = 0
@@ -100,7 +100,7 @@ def check_plain(value: object, where: str) -> None:
                 if not isinstance(name, str):
                     raise VIMHError(f"{where}: {key}expected names as keys, found {shown(name)}")
                 _check_leaf(name, key, where)
-            # Only the outermost key is named: all of them would be long texts, often copied.
+            # A message names the outermost key only: texts of all keys would be long copies.
             waiting += [(node[n], key or f"key {shown(n)}: ", depth + 1) for n in node]
         else:
             waiting += [(item, key, depth + 1) for item in node]

@@ -1,7 +1,7 @@
 """A data set's files as arrays: opened as a memory map, checked, gathered by the batch.
 
 Opening reads the metadata, the sizes of the files and a fixed number of record headers, whatever
-the size of the data set. `DatasetWriter` writes one (see writer.py).
+the size of the data set. `DatasetWriter` (writer.py) writes a data set.
 """
 
 import hashlib
@@ -217,7 +217,7 @@ class OpenedDataset:
 
 
 def open_dataset(dataset_dir: str | Path, check: Check = "fast") -> OpenedDataset:
-    """Open a data set; where the binary and the pickled variant are there, the binary one.
+    """Open a data set; prefer the binary to the pickled variant where both are there.
 
     Args:
         dataset_dir: The directory with `vimh_dataset_info.json`.
@@ -239,11 +239,11 @@ def open_dataset(dataset_dir: str | Path, check: Check = "fast") -> OpenedDatase
 def check_dataset(dataset_dir: str | Path) -> OpenedDataset:
     """Check all of a data set: every record, checksums, label ranges, and pickle against binary.
 
-    A pickle beside a binary file is compared with it sample by sample if it is of a size that is
-    read into memory (1 GiB), else only by its checksum.
+    Compare a pickle with the binary file beside it sample by sample up to 1 GiB, the largest pickle
+    that is read into memory; check only the checksum of a larger one.
 
     Raises:
-        VIMHError: Something does not fit; the first such thing is named.
+        VIMHError: Something does not fit; the message names the first such thing.
     """
     opened = open_dataset(dataset_dir, check="full")
     for records in (opened.train, opened.test):

@@ -1,7 +1,7 @@
-"""What a pickle's globals and lists are while it is read: objects of our own, numbers inside.
+"""The project's own stand-ins for a pickle's globals and lists while it is read.
 
-No foreign function runs when a pickle calls one of these, and none of them takes more time or
-memory than its arguments have bytes: every argument's type is looked at before its value.
+A call of a stand-in runs no foreign function, and takes no more time or memory than its arguments
+have bytes: each stand-in checks the type of an argument before it looks at the value.
 """
 
 import math
@@ -24,10 +24,10 @@ class RefusedError(VIMHError):
 
 
 class PlainList:
-    """A list while unpickling: a byte for each item as long as all are whole numbers 0…255.
+    """A list while unpickling: one byte an item as long as all items are whole numbers 0…255.
 
     Attributes:
-        items: what it holds; `plain` makes a list of it.
+        items: The items; `plain` makes a list of them.
     """
 
     __slots__ = ("items",)
@@ -36,19 +36,14 @@ class PlainList:
         self.items = items
 
     def append(self, item: object) -> int:
-        """Add an item; returns the bytes of memory that it took."""
-        if isinstance(self.items, bytearray):
-            if type(item) is int and 0 <= item < 256:
-                self.items.append(item)
-                return 1
-            self.items = list(self.items)
+        """Add an item; return the bytes of memory that it takes."""
+        if isinstance(self.items, bytearray) and type(item) is int and 0 <= item < 256:
             self.items.append(item)
-            return 9 * len(self.items)
-        self.items.append(item)
-        return 9
+            return 1
+        return self.extend([item])
 
     def extend(self, items: bytes | list[Any]) -> int:
-        """Add items; returns the bytes of memory that they took."""
+        """Add items; return the bytes of memory that they take."""
         if isinstance(self.items, bytearray):
             if isinstance(items, bytes):
                 self.items += items
@@ -61,7 +56,7 @@ class PlainList:
 
 
 class DtypeState:
-    """Stands for a numpy dtype: a plain number type, nothing structured."""
+    """A stand-in for a numpy dtype: a plain number type, nothing structured."""
 
     __slots__ = ("dtype",)
 
@@ -71,7 +66,7 @@ class DtypeState:
         self.dtype = np.dtype(spec).newbyteorder("<")
 
     def set_state(self, state: object) -> None:
-        """Take the byte order; there is nothing else in a plain number type."""
+        """Take the byte order, the only state of a plain number type."""
         if not isinstance(state, tuple) or not 8 <= len(state) <= _MAX_ARGUMENTS:
             raise RefusedError("a numpy.dtype with an unknown state is not allowed")
         if any(part is not None for part in state[2:5]):
@@ -84,7 +79,7 @@ class DtypeState:
 
 
 class ArrayState:
-    """Stands for a numpy array, until its content comes."""
+    """A stand-in for a numpy array until its content is read."""
 
     __slots__ = ("array",)
 
@@ -92,7 +87,7 @@ class ArrayState:
         self.array: np.ndarray | None = None
 
     def set_state(self, state: object) -> None:
-        """Take the content, checked against the bytes that are there."""
+        """Take the content; check shape and type against the number of bytes."""
         if not isinstance(state, tuple) or len(state) != 5:
             raise RefusedError("a numpy.ndarray with an unknown state is not allowed")
         _, shape, dtype, fortran, data = state
@@ -102,7 +97,7 @@ class ArrayState:
 
 
 def _array(data: object, dtype: object, shape: object, order: object) -> np.ndarray:
-    """Make an array over `data`; nothing is allocated for what is not there."""
+    """Make an array over `data`, without a copy."""
     if isinstance(data, str):  # bytes of a Python 2 pickle
         data = data.encode("latin-1")
     if not isinstance(dtype, DtypeState) or not isinstance(data, bytes):
@@ -135,9 +130,8 @@ def _scalar(dtype: object, data: object) -> object:
 
 
 def _encode(text: object, encoding: object = "latin1") -> bytes:
-    if not isinstance(text, str) or not isinstance(encoding, str):
-        raise RefusedError("_codecs.encode of anything but latin-1 text is not allowed")
-    if encoding not in ("latin1", "latin-1"):
+    known = isinstance(encoding, str) and encoding in ("latin1", "latin-1")
+    if not isinstance(text, str) or not known:
         raise RefusedError("_codecs.encode of anything but latin-1 text is not allowed")
     return text.encode("latin-1")
 
@@ -148,17 +142,17 @@ def _bytes(data: object = b"", encoding: object = "latin1") -> bytes:
 
 @dataclass(frozen=True)
 class Global:
-    """Stands for a global that a pickle may call."""
+    """A stand-in for a global that a pickle may call."""
 
     make: Callable[..., object]
 
     def __call__(self, arguments: tuple[object, ...]) -> object:
-        """Make what it stands for.
+        """Call the stand-in.
 
         Raises:
             RefusedError: The arguments are too many or too few.
         """
-        if len(arguments) > _MAX_ARGUMENTS:  # passing a million on takes time, each time
+        if len(arguments) > _MAX_ARGUMENTS:  # a call with a million of them takes time
             raise RefusedError(f"a call with {len(arguments)} arguments is not allowed")
         try:
             return self.make(*arguments)
@@ -182,7 +176,7 @@ for _core in ("numpy.core", "numpy._core"):
 
 
 def find_global(module: object, name: object) -> Global:
-    """Our stand-in for a global.
+    """Return the stand-in for a global.
 
     Raises:
         RefusedError: It is not on the list, or its name is no text.
@@ -195,12 +189,12 @@ def find_global(module: object, name: object) -> Global:
 
 
 def plain(value: object) -> Any:
-    """The array or the list that a stand-in has become, and anything else as it is."""
+    """Return the array or the list of a stand-in, and any other value as it is."""
     if isinstance(value, PlainList):
         return value.items if isinstance(value.items, list) else list(value.items)
     return value.array if isinstance(value, ArrayState) else value
 
 
 def kind_of(value: object) -> str:
-    """The name of a value's type, for a message."""
+    """Name a value's type, for a message."""
     return "list" if isinstance(value, PlainList) else type(value).__name__

@@ -1,13 +1,13 @@
 """A pickle reader that builds plain containers and numeric arrays, and nothing else.
 
-A pickle is a program. This one may only use the instructions and the few globals that a dict of
-numbers, strings, lists and numpy arrays needs; each global is a stand-in of our own (stand_ins.py),
-so that no foreign function runs, not even numpy's. Everything else is refused by name.
+A pickle is a program. The reader takes only the instructions and the few globals that a dict of
+numbers, strings, lists and numpy arrays needs, and refuses all others by name. Each global is a
+stand-in of the project's own (stand_ins.py), so that no foreign function runs, not even numpy's.
 
-What a pickle may take is bounded by its size. An instruction takes time for the bytes that it
-reads, makes or takes off the stack, and for nothing else: keys are short texts, whose hashes nobody
-can make collide, and nothing is compared, hashed, copied or printed that may hold itself. Memory is
-counted as it is taken, and a pickle that wants more than twice its size and 96 MB is refused.
+The size of a pickle bounds its time and memory. An instruction takes time only for the bytes that
+it reads, makes or takes off the stack: keys are short texts, whose hashes nobody can make collide,
+and the reader never compares, hashes, copies or prints a value that may hold itself. It counts the
+memory and refuses a pickle that wants more than twice its size and 96 MB.
 """
 
 import pickle
@@ -30,15 +30,13 @@ from src.vimh.stand_ins import (
     plain,
 )
 
-__all__ = ["BROKEN", "RefusedError", "RestrictedUnpickler", "plain"]
-
-# What a broken pickle raises, beside our own error.
+# The exceptions of a broken pickle, beside `RefusedError`.
 BROKEN = (pickle.UnpicklingError, IndexError, OverflowError, ValueError, struct.error)
-# More objects are on the stack only where none of them was put into a container.
+# Only values that no container takes make a larger stack.
 STACK_FREE, STACK_SHARE = 2**21, 16
-MAX_KEY = 1000  # characters: two equal ones are compared as often as they are set
+MAX_KEY = 1000  # characters: setting an equal key again compares all of them
 _RUN = 512  # small numbers that are read at once
-# Bytes of memory that they take, at most.
+# Bytes of memory for each, at most.
 _LIST, _DICT, _TUPLE, _STATE, _ITEM = 150, 80, 56, 360, 160
 
 
@@ -50,12 +48,12 @@ class RestrictedUnpickler(PickleMachine):
     """
 
     def load(self) -> Any:
-        """Return what the pickle makes; lists and arrays in it stand behind `plain`.
+        """Return the pickled object; `plain` turns its lists and arrays into Python's and numpy's.
 
         Raises:
             RefusedError: It uses a global or an instruction that is not on the list, or makes more
                 than a file of this size may.
-            Others: Those of `BROKEN`, where it is no whole pickle.
+            Others: Those of `BROKEN`, where the pickle is not whole.
         """
         data, stack, most = self._data, self._stack, STACK_FREE + self._size // STACK_SHARE
         while (code := data[self.position]) != _STOP:
@@ -79,7 +77,7 @@ class RestrictedUnpickler(PickleMachine):
     # Numbers
 
     def _small_numbers(self) -> None:
-        """BININT1, and all that follow it: of these are images and labels."""
+        """Read BININT1 and all that follow it: images and labels are long runs of them."""
         data, start = self._data, self.position - 1
         pieces = []
         while True:
@@ -121,7 +119,7 @@ class RestrictedUnpickler(PickleMachine):
         self._push_number(int.from_bytes(self._read(length), "little", signed=True))
 
     def _push_number(self, value: float | int) -> None:
-        if type(value) is float or not -5 <= value <= 256:  # Python has one each of the others
+        if type(value) is float or not -5 <= value <= 256:  # Python shares the other integers
             self._take(sys.getsizeof(value))
         self._stack.append(value)
 
@@ -137,7 +135,7 @@ class RestrictedUnpickler(PickleMachine):
         self._push_object(text_of_escapes(self._line(None)))
 
     def _push_string(self, length: int) -> None:
-        """The text or the bytes of Python 2, which did not tell them apart."""
+        """Read a string of Python 2, which did not tell text and bytes apart."""
         if length > MAX_KEY:
             self._push_bytes(length)
         else:
@@ -213,7 +211,7 @@ class RestrictedUnpickler(PickleMachine):
             raise RefusedError(f"setting an item of a {kind_of(target)} is not allowed")
         self._take(_ITEM * (len(items) // 2))
         for key, value in zip(items[::2], items[1::2], strict=True):
-            # A tuple may hold itself 2^80 times, numbers can be chosen to collide.
+            # A tuple may hold itself 2^80 times, and the hashes of numbers can collide.
             if not isinstance(key, str):
                 raise RefusedError(f"a {kind_of(key)} as a key is not allowed")
             if len(key) > MAX_KEY:
@@ -322,7 +320,7 @@ _BY_NAME: dict[str, _Instruction] = {
 
 
 def _table() -> list[_Instruction]:
-    """What each byte does; most of them are refused."""
+    """Map each byte to its instruction; most of them are refused."""
     table: list[_Instruction] = [_refuse(f"0x{code:02x}") for code in range(256)]
     for opcode in pickletools.opcodes:
         table[ord(opcode.code)] = _BY_NAME.get(opcode.name) or _refuse(opcode.name)

@@ -1,4 +1,4 @@
-"""Writing a data set: in chunks of any size, with checksums, whole or not at all."""
+"""Write a data set: in chunks of any size, with checksums, whole or not at all."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from src.vimh.atomic import AtomicDirectory
 from src.vimh.disk import cannot_write
 from src.vimh.errors import VIMHError
 from src.vimh.fields import check_name
-from src.vimh.layout import MAX_RECORD_BYTES, RecordLayout, check_values
+from src.vimh.layout import RecordLayout, check_record_size, check_values
 from src.vimh.metadata import BYTES_WITH_SCALE_FACTORS, FORMAT, METADATA_FILE, VERSION, Metadata
 from src.vimh.pickles import PICKLE_SUFFIX, write_pickle
 from src.vimh.plain import MAX_JSON_BYTES
@@ -27,7 +27,7 @@ _SYNCED_BYTES = 16 * 2**20  # written before they are sent to the disk
 
 
 class HashedFile:
-    """A new file that keeps the SHA-256 of what is written, and reaches the disk when closed."""
+    """A new file that counts the SHA-256 of its bytes and is synced while it is written."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -40,19 +40,19 @@ class HashedFile:
         self._file.write(data)
         self.digest.update(data)
         self._unsynced += memoryview(data).nbytes
-        if self._unsynced >= _SYNCED_BYTES:  # while others make the next, not all at the end
-            self._reach_disk()
+        if self._unsynced >= _SYNCED_BYTES:  # the disk works while the next samples are made
+            self._flush_to_disk()
 
     def sync(self) -> None:
         """Flush to the disk and close."""
-        self._reach_disk()
+        self._flush_to_disk()
         self._file.close()
 
     def close(self) -> None:
         """Close without syncing."""
         self._file.close()
 
-    def _reach_disk(self) -> None:
+    def _flush_to_disk(self) -> None:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._unsynced = 0
@@ -104,7 +104,7 @@ class DatasetWriter:
                 f"output_format must be 'binary', 'pickle' or 'both', found {output_format!r}"
             )
         self._dataset_dir = Path(dataset_dir)
-        # with room for what is put around it while it is written and locked
+        # a name that leaves room for the suffixes of temporary and lock files
         check_name(self._dataset_dir.absolute().name, f"{dataset_dir}: the data set's name")
         self._json = _plain_json(metadata_json)
         self._metadata = Metadata.from_json(self._json, f"metadata for {dataset_dir}")
@@ -114,11 +114,7 @@ class DatasetWriter:
         self._layout = RecordLayout(
             self._metadata.image_shape, self._metadata.parameter_ids, has_scale_factors=True
         )
-        if self._layout.record_size > MAX_RECORD_BYTES:
-            raise VIMHError(
-                f"{dataset_dir}: a record of {self._layout.record_size} bytes is larger than "
-                f"{MAX_RECORD_BYTES}"
-            )
+        check_record_size(dataset_dir, self._layout)
         self._samples = dict.fromkeys(_SPLITS, 0)
 
     def __enter__(self) -> "DatasetWriter":
@@ -219,8 +215,8 @@ class DatasetWriter:
         text = json.dumps(self._complete_json(checksums), indent=2).encode() + b"\n"
         if len(text) > MAX_JSON_BYTES:
             raise VIMHError(
-                f"{self._dataset_dir}: expected metadata of at most {MAX_JSON_BYTES} bytes, which "
-                f"is what is read again, found {len(text)}"
+                f"{self._dataset_dir}: expected metadata of at most {MAX_JSON_BYTES} bytes, the "
+                f"most that the reader takes, found {len(text)}"
             )
         info = HashedFile(self._directory.path / METADATA_FILE)
         info.write(text)
@@ -268,10 +264,10 @@ class DatasetWriter:
 
 
 def recipe_hash(recipe: Mapping[str, Any]) -> str:
-    """SHA-256 of what decides a data set's samples, whatever the order of its keys.
+    """Hash what decides a data set's samples (SHA-256), whatever the order of its keys.
 
-    This is what the metadata's `recipe_hash` is. Who makes a data set says what decides its
-    samples; where he does not, it is all of the recipe.
+    The metadata holds this as `recipe_hash`. A generator passes the part of its recipe that
+    decides the samples; for other data sets the writer takes the whole recipe.
 
     Example:
         >>> recipe_hash({"a": 1, "b": 2}) == recipe_hash({"b": 2, "a": 1})
@@ -282,7 +278,7 @@ def recipe_hash(recipe: Mapping[str, Any]) -> str:
 
 
 def _plain_json(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of plain containers as JSON would read them back."""
+    """Copy plain containers as JSON would read them back."""
     try:
         plain = json.loads(json.dumps(dict(mapping), allow_nan=False))
     except (TypeError, ValueError) as error:
@@ -297,6 +293,6 @@ def _check_replaceable(dataset_dir: Path) -> None:
         return
     if not dataset_dir.is_dir() or next(dataset_dir.iterdir(), None) is not None:
         raise VIMHError(
-            f"{dataset_dir}: is there, but is no data set (it has no {METADATA_FILE}), and so is "
-            "not replaced; move it away or give another name"
+            f"{dataset_dir}: is there and will not be replaced, because it is no data set (it has "
+            f"no {METADATA_FILE}); move it away or give another name"
         )

@@ -24,7 +24,8 @@ import pytest
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import Metadata
 from src.vimh.pickles import read_pickle
-from src.vimh.unpickler import RefusedError, RestrictedUnpickler
+from src.vimh.stand_ins import RefusedError
+from src.vimh.unpickler import RestrictedUnpickler
 from tests.vimh.conftest import make_json
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)

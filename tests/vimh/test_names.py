@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from src.vimh.errors import VIMHError
-from src.vimh.metadata import DatasetName, dataset_name, named_image_size
+from src.vimh.names import DatasetName, named_image_size
 
 EXAMPLE = "avix-vimh-32x32x3_8000Hz_1p0s_72dss_simple_2p_normalized_shuffled"
 PARTS = {
@@ -21,7 +21,7 @@ PARTS = {
 
 
 def test_the_example_of_the_specification() -> None:
-    name = dataset_name(
+    name = DatasetName(
         **PARTS,
         avix=True,
         temporal_envelope=True,
@@ -29,7 +29,7 @@ def test_the_example_of_the_specification() -> None:
         normalize=True,
         shuffled=True,
     )
-    assert name == EXAMPLE
+    assert str(name) == EXAMPLE
     parsed = DatasetName.parse(EXAMPLE)
     assert parsed.avix
     assert parsed.normalize
@@ -57,7 +57,7 @@ def test_every_suffix_both_ways(
     for avix, scale, shuffled, synth in product(
         (False, True), (False, True), (False, True), ("simple_3p", "moog_basic")
     ):
-        name = dataset_name(
+        name = DatasetName(
             **{**PARTS, "synth": synth, "duration_s": 0.25},
             avix=avix,
             temporal_envelope=temporal,
@@ -66,12 +66,12 @@ def test_every_suffix_both_ways(
             dataset_scale=scale,
             shuffled=shuffled,
         )
-        assert name == (
+        assert str(name) == (
             f"{'avix-' if avix else ''}vimh-32x32x3_8000Hz_0p25s_72dss_{synth}_2p{suffix}"
             f"{'_dscale' if scale else ''}{'_shuffled' if shuffled else ''}"
         )
-        parsed = DatasetName.parse(name)
-        assert str(parsed) == name
+        parsed = DatasetName.parse(str(name))
+        assert parsed == name
         assert (parsed.synth, parsed.duration_s, parsed.num_parameters) == (synth, 0.25, 2)
 
 
@@ -87,7 +87,7 @@ def test_every_suffix_both_ways(
 )
 def test_what_cannot_be_in_a_name(changes: dict, message: str) -> None:
     with pytest.raises(VIMHError, match=message):
-        dataset_name(**{**PARTS, **changes})
+        DatasetName(**{**PARTS, **changes})
 
 
 @pytest.mark.parametrize("name", ["", "digits", EXAMPLE + "_x", "vimh-32x32_8000Hz", "9" * 5000])
