@@ -1,1 +1,1 @@
-"""Lightning callbacks and plugins: gradient statistics, progress bar, checkpoint files."""
+"""Lightning callbacks: gradient statistics, progress bar, pictures, checkpoints, pruning."""

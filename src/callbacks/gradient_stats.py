@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
 
+from src.schema.arguments import check_arguments
 from src.schema.bounds import PositiveCount
 from src.utils.errors import CheckpointError, ConfigError
 from src.utils.pylogger import RankedLogger
@@ -32,10 +33,10 @@ _RESOLUTION = 1e-6
 
 @dataclass
 class _Window:
-    """What is added up on the device over the steps of one window, for each parameter tensor.
+    """Sums over the steps of one window, on the device, for each parameter tensor.
 
-    Sum and sum of squares are kept for every value: two passes over the gradients, which cost less
-    than their norms would.
+    Every value has a sum and a sum of squares: two passes over the gradients, which cost less than
+    their norms.
     """
 
     sums: list[Tensor]
@@ -49,8 +50,8 @@ class _Window:
         )
         return cls(sums, squares)
 
-    def fits(self, other: Any) -> bool:
-        """Whether the sums of a checkpoint are of the same parameters."""
+    def fits(self, other: object) -> bool:
+        """Whether a checkpoint's sums are of the same parameters."""
         if not isinstance(other, dict) or other.keys() != vars(self).keys():
             return False
         pairs = [(self.sums, other["sums"]), (self.squares, other["squares"])]
@@ -64,13 +65,13 @@ class _Window:
             for own, found in pairs
         )
 
-    def fill(self, other: "_Window") -> None:
-        torch._foreach_copy_(self.sums, other.sums)
-        torch._foreach_copy_(self.squares, other.squares)
-        self.num_steps = other.num_steps
+    def fill(self, sums: list[Tensor], squares: list[Tensor], num_steps: int) -> None:
+        torch._foreach_copy_(self.sums, sums)
+        torch._foreach_copy_(self.squares, squares)
+        self.num_steps = num_steps
 
     def add(self, gradients: Sequence[Tensor | None]) -> None:
-        """Adds one step's gradients; where there is none (a frozen layer), it counts as 0."""
+        """Add one step's gradients; a missing one (of a frozen layer) counts as 0."""
         sums, squares = self.sums, self.squares
         present = [g for g in gradients if g is not None]
         if len(present) < len(gradients):
@@ -91,25 +92,25 @@ class _Window:
 
 @dataclass
 class _Layers:
-    """The parameters that are trained, and which of them belong to which layer."""
+    """The trained parameters, and the indices of those of each layer."""
 
     parameters: list[Tensor] = field(default_factory=list)
     indices: dict[str, list[int]] = field(default_factory=dict)
 
 
 class GradientStats(Callback):
-    """Logs statistics of the gradients, every ``log_every_n_steps`` optimiser steps.
+    """Log statistics of the gradients, every ``log_every_n_steps`` optimiser steps.
 
-    The gradients are those the optimiser is about to use: after accumulation, averaging over
-    processes and unscaling, before clipping. On other steps they are only added up on the device;
-    a logging step takes one transfer to the host.
+    The gradients are those that the optimiser is about to use: after accumulation, averaging over
+    processes and unscaling, before clipping. Other steps only add them up on the device; a logging
+    step takes one transfer to the host.
 
     Args:
         log_every_n_steps: The interval in optimiser steps; None: ``trainer.log_every_n_steps``.
         layer_depth: How many parts of a parameter's name make a layer: 1 takes
             ``net.blocks.0.norm.weight`` to ``blocks``, 2 to ``blocks.0``.
-        snr_min_steps: The fewest steps the signal-to-noise ratio is estimated from, at least 2;
-            where the interval is shorter, it is logged less often than the rest.
+        snr_min_steps: The fewest steps for an estimate of the signal-to-noise ratio, at least 2;
+            where the interval is shorter, the ratio is logged less often than the rest.
         histogram: Whether a histogram of all gradient values goes to TensorBoard.
         histogram_every_n_logs: Logging steps from one histogram to the next; the first has one.
 
@@ -117,7 +118,7 @@ class GradientStats(Callback):
         ConfigError: If an argument is out of range.
 
     Attributes:
-        latest: What was logged last, by name without the prefix.
+        latest: The latest logged figures, by name without the prefix.
     """
 
     def __init__(
@@ -129,14 +130,13 @@ class GradientStats(Callback):
         histogram_every_n_logs: PositiveCount = 10,
     ) -> None:
         super().__init__()
-        for key, value, least in (
-            ("log_every_n_steps", log_every_n_steps, 1),
-            ("layer_depth", layer_depth, 1),
-            ("snr_min_steps", snr_min_steps, 2),
-            ("histogram_every_n_logs", histogram_every_n_logs, 1),
-        ):
-            if value is not None and value < least:
-                raise ConfigError(f"gradient_stats.{key}: expected at least {least}, found {value}")
+        given = {
+            "log_every_n_steps": log_every_n_steps,
+            "layer_depth": layer_depth,
+            "snr_min_steps": snr_min_steps,
+            "histogram_every_n_logs": histogram_every_n_logs,
+        }
+        check_arguments(GradientStats, given, "callbacks.gradient_stats")
         self.log_every_n_steps = log_every_n_steps
         self.layer_depth = layer_depth
         self.snr_min_steps = snr_min_steps
@@ -150,21 +150,17 @@ class GradientStats(Callback):
         self._restored: dict[str, Any] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """What has been added up since the last logging: a resumed run logs the same figures."""
+        """Return the sums since the last logging step, so that a resumed run logs the same."""
         if self._window is None:
             return {}
         return {"sums": dict(vars(self._window)), "epoch_means": list(self._epoch_means)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keeps the sums until training goes on.
-
-        Args:
-            state_dict: What :meth:`state_dict` gave.
-        """
+        """Keep the sums of :meth:`state_dict` until training goes on."""
         self._restored = state_dict
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Finds the parameters and their layers."""
+        """Find the parameters and their layers."""
         interval = self.log_every_n_steps
         self._interval = (
             trainer.log_every_n_steps  # type: ignore[attr-defined]
@@ -173,7 +169,7 @@ class GradientStats(Callback):
         )
         self._window = None
         self._epoch_means = []
-        # The gradients are the same in every process; the first one's are enough.
+        # The gradients are the same in every process; the first process logs them.
         if not trainer.loggers or not trainer.is_global_zero or self._interval < 1:
             return
         if isinstance(trainer.strategy, FSDPStrategy):
@@ -181,7 +177,7 @@ class GradientStats(Callback):
             return
         self._layers = _find_layers(pl_module, self.layer_depth)
         self._window = _Window.start(self._layers.parameters)
-        # Earlier versions kept other sums, under another name: those begin anew.
+        # Earlier versions kept other sums, under another name: start again after those.
         if "sums" in self._restored:
             sums, means = self._restored["sums"], self._restored.get("epoch_means")
             known = isinstance(means, list) and all(type(mean) is float for mean in means)
@@ -190,25 +186,25 @@ class GradientStats(Callback):
                     f"{trainer.ckpt_path}: callbacks.GradientStats has no sums of this model's "
                     "gradients"
                 )
-            self._window.fill(_Window(**sums))
+            self._window.fill(**sums)
             self._epoch_means = list(means)
         self._restored = {}
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Adds this step's gradients to the sums, and logs on a logging step."""
+        """Add this step's gradients to the sums, and log on a logging step."""
         if self._window is None:
             return
         gradients = [p.grad for p in self._layers.parameters]
         self._window.add(gradients)
-        # The same steps, and the same step numbers, as Lightning's own scalars.
+        # These are the steps and the step numbers of Lightning's own scalars.
         step = trainer.global_step
         if (step + 1) % self._interval == 0:
             self._log(trainer, gradients, step)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Logs mean, deviation and stability over the epoch's logged steps, from two on."""
+        """Log mean, deviation and stability over two or more logged steps of the epoch."""
         means, self._epoch_means = self._epoch_means, []
         if len(means) < 2:
             return
@@ -228,11 +224,11 @@ class GradientStats(Callback):
         with_histogram = self._has_histogram(trainer, step)
         on_device = torch._foreach_norm(present, 2, dtype=torch.float32)
         if with_snr:
-            # The sum of what is not negative is its 1-norm.
+            # No square is negative, so their sum is the 1-norm.
             on_device += torch._foreach_norm(window.squares, 1) + torch._foreach_norm(window.sums)
         values = torch.stack(on_device)
         if with_histogram:
-            values = torch.cat([values, _some_values(present)])
+            values = torch.cat([values, sampled_values(present)])
         host = values.cpu().numpy()  # the one transfer
         norms, host = np.split(host, [len(present)])
         stats = _norm_stats(_spread(norms.tolist(), gradients), self._layers)
@@ -246,7 +242,7 @@ class GradientStats(Callback):
         self._epoch_means.append(stats["norm_mean"])
         self._publish(trainer, stats, step)
         if with_histogram:
-            _write_histogram(trainer, _Histogram.of(host), step)
+            _write_histogram(trainer, Histogram.of(host), step)
 
     def _has_histogram(self, trainer: Trainer, step: int) -> bool:
         nth = (step + 1) // self._interval - 1
@@ -257,8 +253,7 @@ class GradientStats(Callback):
         )
 
     def _publish(self, trainer: Trainer, stats: dict[str, float], step: int) -> None:
-        # Straight to the loggers: each metric given to Lightning's self.log() costs time on every
-        # later step, logging step or not.
+        # Each metric given to Lightning's self.log() would cost time on every later step.
         self.latest |= stats
         for logger in trainer.loggers:
             logger.log_metrics({f"{PREFIX}/{name}": v for name, v in stats.items()}, step=step)
@@ -267,7 +262,7 @@ class GradientStats(Callback):
 def gradient_snr(
     sum_of_squares: float, square_of_sum: float, num_steps: int
 ) -> tuple[float, float, float]:
-    """The signal-to-noise ratio of a gradient over steps, from two sums.
+    """Estimate the signal-to-noise ratio of a gradient over steps, from two sums.
 
     With gᵢ the gradient of step i (a vector), n steps, ḡ their mean and
     V = Σᵢ|gᵢ − ḡ|²/(n−1) the total variance, E|ḡ|² = |E g|² + V/n; so |ḡ|² − V/n estimates the
@@ -276,8 +271,8 @@ def gradient_snr(
 
         SNR = max(0, |ḡ|² − V/n) / V
 
-    V is taken as at least 1e-6 of the mean of |gᵢ|², the resolution of float32 sums, so the ratio
-    ends near 1e6.
+    V is at least 1e-6 of the mean of |gᵢ|², the resolution of float32 sums, so the ratio is at most
+    about 1e6.
 
     Args:
         sum_of_squares: Σᵢ|gᵢ|².
@@ -306,7 +301,7 @@ def _find_layers(module: LightningModule, depth: int) -> _Layers:
     layers = _Layers()
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            # "net." is where the module keeps its network, "_orig_mod." what torch.compile adds.
+            # The module keeps its network as "net."; torch.compile adds "_orig_mod.".
             parts = name.replace("_orig_mod.", "").removeprefix("net.").split(".")
             layer = ".".join(parts[: min(depth, max(len(parts) - 1, 1))])
             layers.indices.setdefault(layer, []).append(len(layers.parameters))
@@ -317,7 +312,7 @@ def _find_layers(module: LightningModule, depth: int) -> _Layers:
 
 
 def _spread(norms: Sequence[float], gradients: Sequence[Tensor | None]) -> list[float | None]:
-    """The norms at their parameters' places, None where there is no gradient."""
+    """Return a norm for each parameter, None where there is no gradient."""
     found = iter(norms)
     return [None if gradient is None else next(found) for gradient in gradients]
 
@@ -355,18 +350,18 @@ def _snr_stats(
 
 
 def _mean_and_std(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and population deviation: of one value the deviation is 0."""
+    """Compute mean and population deviation; the deviation of one value is 0."""
     mean = math.fsum(values) / len(values)
     return mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values))
 
 
-def _some_values(gradients: Sequence[Tensor]) -> Float[Tensor, " N"]:
-    """All values of the gradients; of more than the maximum, every k-th of each tensor."""
+def sampled_values(gradients: Sequence[Tensor]) -> Float[Tensor, " N"]:
+    """Return all values of the gradients; of too many, every k-th of each tensor."""
     stride = math.ceil(sum(g.numel() for g in gradients) / _MAX_HISTOGRAM_VALUES)
     return torch.cat([g.detach().flatten()[::stride] for g in gradients]).float()
 
 
-class _Histogram(NamedTuple):
+class Histogram(NamedTuple):
     """Counts of finite values in equal bins of -limit...limit, their sum and sum of squares."""
 
     counts: list[int]
@@ -375,7 +370,8 @@ class _Histogram(NamedTuple):
     squares: float
 
     @classmethod
-    def of(cls, values: Float32[np.ndarray, " N"]) -> "_Histogram":
+    def of(cls, values: Float32[np.ndarray, " N"]) -> "Histogram":
+        """Count values; infinite ones and NaN do not count."""
         values = values[np.isfinite(values)].astype(np.float64)
         limit = max(np.abs(values).max(initial=0.0), float(np.finfo(np.float32).tiny))
         bins = ((values / limit + 1) * (_NUM_BINS / 2)).astype(np.int64)
@@ -383,7 +379,7 @@ class _Histogram(NamedTuple):
         return cls(counts.tolist(), limit, values.sum(), values @ values)
 
 
-def _write_histogram(trainer: Trainer, histogram: _Histogram, step: int) -> None:
+def _write_histogram(trainer: Trainer, histogram: Histogram, step: int) -> None:
     limit, width = histogram.limit, 2 * histogram.limit / _NUM_BINS
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):

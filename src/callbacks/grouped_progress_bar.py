@@ -1,8 +1,8 @@
-"""A progress bar with the metrics in one row per head, or plain lines where there is no terminal.
+"""A progress bar with the metrics in one row per head, or plain lines without a terminal.
 
-It draws with a console of its own and without a thread. Lightning's RichProgressBar replaces
-Rich's global console and empties the stack of its live displays, so that another display then
-dies of ``IndexError: pop from empty list``; here there is nothing shared that could be popped.
+The bar draws on a console of its own and without a thread. Lightning's RichProgressBar replaces
+Rich's global console and empties the stack of its live displays, so that another display fails
+with ``IndexError: pop from empty list``. This bar shares nothing that could be popped.
 """
 
 import math
@@ -67,16 +67,15 @@ class _Phase:
 
 
 class GroupedProgressBar(ProgressBar):
-    """Progress of an epoch with speed and time left, and below it the metrics, a row a head.
+    """Progress of an epoch with speed and time left, and below it the metrics, one row per head.
 
     Args:
-        refresh_rate: The most often that it is drawn, in Hz. Drawing takes a few milliseconds of
-            the training's own time.
+        refresh_rate: The highest rate of drawing, in Hz. Drawing takes a few milliseconds of the
+            training's own time.
         plain_interval_s: Without a terminal: the shortest time between two lines, in seconds. The
-            last epoch always gets its line.
-        with_gradients: Whether a row shows the gradients, as ``gradient_stats`` measured them
-            last.
-        by_head: Whether each head has a row; False: only what all heads have in common.
+            last epoch always gets a line.
+        with_gradients: Whether a row shows the latest figures of ``gradient_stats``.
+        by_head: Whether each head has a row; False: only the metrics of all heads together.
         max_heads: The most heads that get a row.
         value_format: The format of a metric.
         leave: Whether the bar stays on the screen at the end.
@@ -118,32 +117,32 @@ class GroupedProgressBar(ProgressBar):
         self._next_draw_s = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
-        """Consoles hold locks, and processes that are spawned draw nothing yet."""
+        """Leave out consoles, which hold locks; a spawned process makes its own."""
         return self.__dict__ | {"_console": None, "_live": None}
 
-    # What Lightning asks of a progress bar.
+    # The interface of Lightning's progress bars.
 
     def enable(self) -> None:
-        """Shows the bar again; Lightning's tuner calls this."""
+        """Show the bar again; Lightning's tuner calls this."""
         self._enabled = True
 
     def disable(self) -> None:
-        """Hides the bar: in all processes but the first, and while the tuner works."""
+        """Hide the bar: in all processes but the first, and while the tuner works."""
         self._enabled = False
         self._stop()
 
     def print(self, *args: Any, sep: str = " ", **kwargs: Any) -> None:
-        """Prints above the bar."""
+        """Print above the bar."""
         text = sep.join(str(arg) for arg in args)
         self._own_console().print(
             text, markup=False, emoji=False, highlight=False, soft_wrap=True, **kwargs
         )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Finds the gradient statistics among the callbacks.
+        """Find the gradient statistics among the callbacks.
 
         Raises:
-            ConfigError: If gradients are to be shown and nothing measures them.
+            ConfigError: If ``with_gradients`` is true and no callback measures gradients.
         """
         super().setup(trainer, pl_module, stage)
         if not self.with_gradients:
@@ -151,28 +150,30 @@ class GroupedProgressBar(ProgressBar):
         found = [c for c in trainer.callbacks if isinstance(c, GradientStats)]  # type: ignore[attr-defined]
         if not found:
             raise ConfigError(
-                "callbacks.progress_bar.with_gradients=true shows what callbacks.gradient_stats "
-                "measures, but it is not among the callbacks; add it, or set this to false"
+                "callbacks.progress_bar.with_gradients=true shows the figures of "
+                "callbacks.gradient_stats, which is not among the callbacks; add it, or set this "
+                "to false"
             )
         self._gradients = found[0]
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Gives the terminal back."""
+        """Give the terminal back."""
         self._stop()
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Gives the terminal back before a trace is printed."""
+        """Give the terminal back before a traceback is printed."""
         self._stop()
 
-    # Where the run is. Metrics are read only where Lightning has no reduction pending: in other
-    # places, reading them in this process alone would wait for the others for ever.
+    # The phases of a run. Metrics are read only where Lightning has no reduction pending: elsewhere
+    # a read in this process alone would wait for the other processes for ever.
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A new epoch; the one before gets its line where there is no terminal."""
-        if self._live is None and self._phase is not None and trainer.current_epoch > 0:
-            self._draw_if_due(trainer)
+        """Begin an epoch; without a terminal, the epoch before gets its line."""
+        due = trainer.current_epoch > 0 and time.monotonic() >= self._next_draw_s
+        if due and self._live is None:
+            self._draw(trainer)
         last = trainer.max_epochs
         of = "" if last is None or last < 0 else f"/{last - 1}"
         self._begin(f"Epoch {trainer.current_epoch}{of}", self.total_train_batches)
@@ -181,19 +182,28 @@ class GroupedProgressBar(ProgressBar):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
+        outputs: object,
+        batch: object,
         batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
-        """A training step; nearly always this only counts."""
+        """Count a batch; draw now and then."""
         self._advance(trainer, batch_idx + 1)
 
+    on_validation_batch_end = on_train_batch_end
+    on_test_batch_end = on_train_batch_end
+    on_predict_batch_end = on_train_batch_end
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The last state of training, which stays on the screen."""
-        self._end(trainer)
+        """Draw the last state, which stays on the screen."""
+        self._draw(trainer)
+        self._stop()
+
+    on_test_end = on_train_end
+    on_predict_end = on_train_end
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Validation: a few batches before training, inside of an epoch, or on its own."""
+        """Begin a validation: a few batches before training, inside of an epoch, or on its own."""
         if trainer.sanity_checking:
             self._begin("Sanity check", sum(trainer.num_sanity_val_batches))
             return
@@ -201,64 +211,20 @@ class GroupedProgressBar(ProgressBar):
         description = "Validation" if epoch is None else f"{epoch.description} validation"
         self._begin(description, sum(trainer.num_val_batches))
 
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """A validation batch."""
-        self._advance(trainer, batch_idx + 1)
-
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Back to the epoch that the validation belongs to."""
+        """Return to the epoch that the validation belongs to."""
         if trainer.state.fn == "validate":
-            self._end(trainer)
+            self.on_train_end(trainer, pl_module)
         elif self._outer is not None:
             self._phase, self._outer = self._outer, None
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Testing."""
+        """Begin a test."""
         self._begin("Test", sum(trainer.num_test_batches))
 
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """A test batch."""
-        self._advance(trainer, batch_idx + 1)
-
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The last state of testing."""
-        self._end(trainer)
-
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Predicting."""
+        """Begin a prediction."""
         self._begin("Predict", sum(trainer.num_predict_batches))
-
-    def on_predict_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """A batch of predictions."""
-        self._advance(trainer, batch_idx + 1)
-
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The last state of predicting."""
-        self._end(trainer)
 
     # Drawing.
 
@@ -281,10 +247,6 @@ class GroupedProgressBar(ProgressBar):
             )
             self._live.start()
 
-    def _end(self, trainer: Trainer) -> None:
-        self._draw(trainer)
-        self._stop()
-
     def _advance(self, trainer: Trainer, completed: int) -> None:
         if self._phase is None:
             return
@@ -292,12 +254,8 @@ class GroupedProgressBar(ProgressBar):
         now = time.monotonic()
         if now < self._next_draw_s:
             return
-        # Without a terminal a line an epoch is enough, unless the epoch is long.
+        # Without a terminal one line per epoch is enough, unless the epoch is long.
         if self._live is not None or now - self._phase.started_s > self.plain_interval_s:
-            self._draw(trainer)
-
-    def _draw_if_due(self, trainer: Trainer) -> None:
-        if time.monotonic() >= self._next_draw_s:
             self._draw(trainer)
 
     def _draw(self, trainer: Trainer) -> None:
@@ -347,7 +305,7 @@ class GroupedProgressBar(ProgressBar):
         metrics = Table.grid(padding=(0, 2))
         name_width = max((len(group) for group in self._lines), default=0)
         metrics.add_column(style="bold", no_wrap=True, min_width=name_width)
-        metrics.add_column()  # wraps: nothing is hidden on a narrow terminal
+        metrics.add_column()  # wraps, so that a narrow terminal hides nothing
         for group, text in self._lines.items():
             metrics.add_row(Text(group), Text(text))
         return Group(bar, metrics)

@@ -1,8 +1,8 @@
-"""The checkpoint that a run goes on from, saved where nothing of a step or an epoch is open.
+"""The checkpoint that a run goes on from, saved between steps and after epochs.
 
-Lightning's ``ModelCheckpoint`` saves within the end of an epoch: before a plateau scheduler has
-looked at it and before its metrics are in the logs. A run killed right after would go on without
-either. This one saves when the epoch is over, and on Ctrl-C and SIGTERM after the step.
+Lightning's ``ModelCheckpoint`` saves within the end of an epoch: before a plateau scheduler reads
+the metrics and before they are in the logs. A run killed right after the save would go on without
+both. This callback saves when the epoch is over, and on Ctrl-C and SIGTERM after the step.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from lightning.pytorch.loops.progress import _Progress
 
 from src.checkpoints.random_states import random_states, restore_random_states
 from src.loggers.tensorboard_logger import TensorBoardLogger
+from src.schema.arguments import check_arguments
 from src.schema.bounds import PositiveCount, Seconds, Text
-from src.utils.errors import ConfigError, Interrupted
+from src.utils.errors import Interrupted
 from src.utils.pylogger import RankedLogger
 
 log = RankedLogger(__name__, rank_zero_only=True)
@@ -35,18 +36,19 @@ Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 class LastCheckpoint(Callback):
-    """Saves ``last.ckpt`` after epochs with a validation, at the end, and when told to stop.
+    """Save ``last.ckpt`` after epochs with a validation, at the end, and on a signal to stop.
 
-    A run resumed from it ends as one that was never interrupted: weights, optimiser, scheduler,
-    early stopping, metrics, and what TensorBoard shows. Ctrl-C and SIGTERM are heeded after the
-    running step, or after the epoch where the step was its last; a second one is heeded at once,
-    and then the checkpoint before counts. With several processes they are heeded after the epoch.
+    A run resumed from it ends as one that was never interrupted: the same weights, optimiser,
+    scheduler, early stopping, metrics and TensorBoard figures. Ctrl-C and SIGTERM stop the run
+    after the running step, or after the epoch if the step was its last. A second signal stops it at
+    once; the checkpoint before is the last one then. With several processes a signal stops the run
+    after the epoch.
 
     Args:
         dirpath: The folder of the checkpoints.
-        every_n_train_steps: Saves also within epochs, after so many optimiser steps; None: not.
-        min_interval_s: An epoch that ends sooner than so many seconds after the last save is left
-            to the next one: saving takes longer than a small network's shortest epochs are worth.
+        every_n_train_steps: Optimiser steps between saves within an epoch; None: no such saves.
+        min_interval_s: The shortest time between two saves after epochs, in seconds: saving takes
+            longer than the shortest epochs of a small network.
 
     Raises:
         ConfigError: If ``every_n_train_steps`` is below 1 or ``min_interval_s`` below 0.
@@ -59,33 +61,25 @@ class LastCheckpoint(Callback):
         min_interval_s: Seconds = 2.0,
     ) -> None:
         super().__init__()
-        if min_interval_s < 0:
-            raise ConfigError(
-                "callbacks.last_checkpoint.min_interval_s: expected at least 0, "
-                f"found {min_interval_s}"
-            )
-        if every_n_train_steps is not None and every_n_train_steps < 1:
-            raise ConfigError(
-                "callbacks.last_checkpoint.every_n_train_steps: expected at least 1 or null, "
-                f"found {every_n_train_steps}"
-            )
+        given = {"every_n_train_steps": every_n_train_steps, "min_interval_s": min_interval_s}
+        check_arguments(LastCheckpoint, given, "callbacks.last_checkpoint", complete=False)
         self.path = Path(dirpath) / FILE_NAME
         self.every_n_train_steps = every_n_train_steps
         self.min_interval_s = min_interval_s
         self._saved_at = 0.0  # on the monotonic clock
-        self._due = False  # an epoch was validated, or ended without there being a validation
-        self._random_states: dict[str, Any] | None = None  # of a step that is to be saved
+        self._due = False  # an epoch was validated, or ended in a run without validation
+        self._random_states: dict[str, Any] | None = None  # of a step that the next hook saves
         self._signal: int | None = None
         self._handlers: dict[int, Handler] = {}
         self._process = 0
         self._patience: dict[str, int] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Notes the patience that the config asks for: a checkpoint brings its own."""
+        """Keep the patience of the config, because a checkpoint overwrites it with its own."""
         self._patience = {c.state_key: c.patience for c in _early_stoppings(trainer)}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listens to signals; a resumed run forgets what was logged after its checkpoint."""
+        """Listen to signals; in a resumed run, drop what was logged after the checkpoint."""
         self._due, self._random_states = False, None
         self._saved_at = time.monotonic()
         self._listen()
@@ -95,19 +89,19 @@ class LastCheckpoint(Callback):
             logger.forget_from(trainer.global_step)
         for stopping in _early_stoppings(trainer):
             stopping.patience = self._patience[stopping.state_key]
-            # Lightning forgets that a run had been stopped, and would train an epoch more.
+            # Lightning does not restore that the run was stopped, and would train one more epoch.
             if stopping.stopped_epoch and stopping.wait_count >= stopping.patience:
                 trainer.should_stop = True
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Saves after this step, where a signal or the interval says so."""
+        """Plan to save this step after a signal or at the interval."""
         steps = self.every_n_train_steps
         wanted = steps is not None and trainer.global_step % steps == 0
         wanted |= self._signal is not None and trainer.world_size == 1
-        # Gradients that are still being summed up are in no checkpoint; the end of an epoch has
-        # its own hooks.
+        # No checkpoint holds the gradients of an accumulation; the end of an epoch has its own
+        # hooks.
         between = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         last = batch_idx + 1 >= trainer.num_training_batches
         self._random_states = random_states() if wanted and between and not last else None
@@ -115,11 +109,11 @@ class LastCheckpoint(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Saves the step before: by now its metrics have reached the loggers."""
+        """Save the step before, whose metrics have reached the loggers by now."""
         if self._random_states is None:
             return
-        # The next batch is there already, counted and augmented; neither has happened yet for the
-        # run that goes on.
+        # Lightning has already counted and augmented the next batch; the resumed run does both
+        # again.
         before, self._random_states = self._random_states, None
         now, progress = random_states(), trainer.fit_loop.epoch_loop.batch_progress
         is_last = progress.is_last_batch
@@ -132,41 +126,41 @@ class LastCheckpoint(Callback):
             self._stop(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Has this epoch saved when it is over."""
+        """Plan to save this epoch when it is over."""
         self._due |= not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Has every epoch saved where there is no validation."""
+        """Plan to save every epoch of a run without validation."""
         self._due |= not trainer.enable_validation
         if self._due:
-            # Lightning does not show a resumed epoch to plateau schedulers, since a checkpoint has
-            # no metrics; but this epoch was validated after it was resumed.
+            # Lightning keeps a resumed epoch from plateau schedulers, since a checkpoint has no
+            # metrics; but this epoch was validated after the run was resumed.
             trainer.fit_loop._restarting = False
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Saves the epoch before: the first moment at which all of it is over."""
+        """Save the epoch before, which is wholly over only now."""
         stopping = self._is_stopping(trainer) and trainer.global_step > 0
         if not stopping and not self._is_time(trainer):
             return
-        # Lightning would resume the new epoch as one whose batches have all been seen.
+        # Otherwise Lightning would resume the new epoch as one without batches left.
         self._save_without_the_begun(trainer, trainer.fit_loop.epoch_progress)
         if stopping:
             self._stop(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Saves the end, which may be gone on from with more epochs."""
+        """Save the end, so that a run with more epochs can go on from it."""
         self._save(trainer)
         if self._is_stopping(trainer):
             self._stop(trainer)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Gives the signals back."""
+        """Restore the former signal handlers."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
 
     def _save_without_the_begun(self, trainer: Trainer, progress: _Progress) -> None:
-        """Saves what is over: Lightning has counted the next epoch or batch as begun."""
+        """Save without the next epoch or batch, which Lightning counts as begun."""
         for counter in (progress.total, progress.current):
             counter.ready -= 1
         self._save(trainer)
@@ -174,7 +168,7 @@ class LastCheckpoint(Callback):
             counter.ready += 1
 
     def _is_time(self, trainer: Trainer) -> bool:
-        """Whether an epoch waits to be saved, and has waited long enough in any process."""
+        """Whether an epoch waits to be saved, and any process has waited long enough."""
         if not self._due:
             return False
         waited = time.monotonic() - self._saved_at >= self.min_interval_s
@@ -184,15 +178,15 @@ class LastCheckpoint(Callback):
         self._due = False
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        # The logs first: what a kill loses of them would not be written again.
+        # The logs first: a resumed run does not write again what a kill loses of them.
         for logger in _tensorboards(trainer):
             logger.flush()
-        # Not the weights only; left open, Lightning says at each save that it takes that for no.
-        trainer.save_checkpoint(self.path, False)
+        # Lightning warns at each save where `weights_only` is not given.
+        trainer.save_checkpoint(self.path, weights_only=False)
         self._saved_at = time.monotonic()
 
     def _is_stopping(self, trainer: Trainer) -> bool:
-        """Whether any process was told to stop; every process has to ask."""
+        """Whether any process got a signal to stop; all processes must call this."""
         return trainer.strategy.reduce_boolean_decision(self._signal is not None, all=False)
 
     def _stop(self, trainer: Trainer) -> None:
@@ -212,7 +206,7 @@ class LastCheckpoint(Callback):
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:
-            # A forked loader process: Ctrl-C reaches it too, but ending it is the parent's part.
+            # A forked loader process gets Ctrl-C too, but the parent ends it.
             if number == signal.SIGTERM:
                 signal.signal(number, signal.SIG_DFL)
                 os.kill(os.getpid(), number)
@@ -220,18 +214,12 @@ class LastCheckpoint(Callback):
         if self._signal is not None:
             raise Interrupted(number)
         self._signal = number
-        log.warning("%s: saving after this step; once more: at once.", signal.Signals(number).name)
+        name = signal.Signals(number).name
+        log.warning("%s: the run saves after this step and stops; again: it stops at once.", name)
 
 
 def saved_last(trainer: Trainer) -> str:
-    """The checkpoint of a training's last step.
-
-    Args:
-        trainer: After ``fit``.
-
-    Returns:
-        Its path; empty where none was saved.
-    """
+    """Return the path of the last step's checkpoint after ``fit``; "" where none was saved."""
     if trainer.fast_dev_run:  # type: ignore[attr-defined]
         return ""
     paths = [

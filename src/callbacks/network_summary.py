@@ -1,4 +1,4 @@
-"""The table of a network's parts that a run begins with."""
+"""The table of a network's parts at the beginning of a run."""
 
 import re
 from typing import Annotated, Any
@@ -11,10 +11,10 @@ from rich.table import Table
 
 
 class NetworkSummary(RichModelSummary):
-    """Lightning's summary, of the network alone, and for one image.
+    """Lightning's summary of the network alone, for one image.
 
-    The module holds metrics, losses and the preparation of batches too; they have no weights, and
-    their rows would hide the layers. Operations are not shown: Lightning's count leaves out
+    The module also holds metrics, losses and the preparation of batches, which have no weights and
+    would hide the layers. The table has no operations, because Lightning's count leaves out
     PyTorch's fused layers (viz/simple_model_diagram.py counts them).
 
     Args:
@@ -35,15 +35,15 @@ class NetworkSummary(RichModelSummary):
         total_flops: int,
         **summarize_kwargs: Any,
     ) -> None:
-        """Prints the table.
+        """Print the table.
 
         Args:
             summary_data: Names of columns with their values, a value for each part.
             total_parameters: Of the module.
             trainable_parameters: Those of them that are trained.
             model_size: In MB.
-            total_training_modes: How many modules train; not shown.
-            total_flops: Operations; not shown.
+            total_training_modes: Not shown.
+            total_flops: Not shown.
             **summarize_kwargs: Not used.
         """
         columns = dict(summary_data)
@@ -66,7 +66,7 @@ class NetworkSummary(RichModelSummary):
 
 
 def _of_one_image(sizes: str) -> str:
-    """Lightning's "[1, 16, 8, 8]" as "16×8×8", several with a comma; nothing where it is unknown.
+    """Write Lightning's "[1, 16, 8, 8]" as "16×8×8", several with a comma, an unknown one as "".
 
     Example:
         >>> _of_one_image("[[1, 56], [1, 5]]"), _of_one_image("?")

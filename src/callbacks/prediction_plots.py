@@ -16,28 +16,28 @@ from src.data.vimh_datamodule import VIMHDataModule
 from src.evaluation.pictures import head_picture, worst_picture
 from src.evaluation.split_predictions import SplitPredictions, predict_split
 from src.models.multihead_module import MultiheadLitModule
+from src.schema.arguments import check_arguments
 from src.schema.bounds import PositiveCount
 from src.synth.resynthesis import resynthesise, synthesizer_of
 from src.synth.synthesizers import Synthesizer
-from src.utils.errors import ConfigError
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import Parameter
 
 
 class PredictionPlots(Callback):
-    """Logs pictures and sounds of predictions at the end of validation.
+    """Log pictures and sounds of predictions at the end of validation.
 
-    A picture for each head (predicted against true value and error against true value with the band
-    of ±1 JND, and the histogram of the errors; of classes the confusion matrix), the samples that
-    are furthest off, and, of synthesised data sets, the target and the resynthesised sound of a few
-    samples (silence where a prediction is NaN). Without a TensorBoard logger and a VIMH
-    data module it does nothing.
+    A picture for each head shows predicted against true values and errors against true values with
+    the band of ±1 JND, and the histogram of the errors; of classes the confusion matrix. Another
+    shows the samples with the largest errors. Of synthesised data sets it logs the target and the
+    resynthesised sound of a few samples (silence where a prediction is NaN). Without a TensorBoard
+    logger and a VIMH data module the callback does nothing.
 
     Args:
         every_n_epochs: Epochs with validation from one logging to the next; the first counts.
-        samples: The most validation samples that are looked at.
-        worst: Samples in the grid of the worst.
-        sounds: Samples that can be heard.
+        samples: The most validation samples that are predicted.
+        worst: Samples in the picture of the largest errors.
+        sounds: Samples with sounds.
 
     Raises:
         ConfigError: If a number is out of range.
@@ -50,16 +50,13 @@ class PredictionPlots(Callback):
         worst: Annotated[int, Interval(ge=0, le=1024)] = 8,
         sounds: Annotated[int, Interval(ge=0, le=1024)] = 3,
     ) -> None:
-        for key, value, least in (
-            ("every_n_epochs", every_n_epochs, 1),
-            ("samples", samples, 1),
-            ("worst", worst, 0),
-            ("sounds", sounds, 0),
-        ):
-            if value < least:
-                raise ConfigError(
-                    f"prediction_plots.{key} is {value}; it has to be {least} or more"
-                )
+        given = {
+            "every_n_epochs": every_n_epochs,
+            "samples": samples,
+            "worst": worst,
+            "sounds": sounds,
+        }
+        check_arguments(PredictionPlots, given, "callbacks.prediction_plots")
         self.every_n_epochs = every_n_epochs
         self.samples = samples
         self.worst = worst
@@ -68,25 +65,16 @@ class PredictionPlots(Callback):
         self._targets_logged = False
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run has to know: whose turn it is, and what is there already."""
+        """Return the number of validations so far, and whether the targets are logged."""
         return {"validations": self._validations, "targets_logged": self._targets_logged}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on from :meth:`state_dict`.
-
-        Args:
-            state_dict: What it gave.
-        """
+        """Go on from :meth:`state_dict`."""
         self._validations = state_dict["validations"]
         self._targets_logged = state_dict["targets_logged"]
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Logs, if it is the turn of this epoch.
-
-        Args:
-            trainer: Its loggers are written to, its data module read.
-            pl_module: What predicts.
-        """
+        """Log at every ``every_n_epochs``-th validation of a training."""
         if trainer.sanity_checking or trainer.state.fn is not TrainerFn.FITTING:
             return
         turn = self._validations % self.every_n_epochs == 0

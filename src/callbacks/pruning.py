@@ -1,4 +1,4 @@
-"""Tells the trial of a sweep how it is doing, and stops it where the pruner gives it up."""
+"""Report a metric of a sweep's trial, and stop the trial where the pruner gives it up."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SWEEPER = "hydra_plugins.avix_optuna_sweeper.sweeper.AvixOptunaSweeper"
 
 
 class RunningTrial:
-    """The trial that this process runs, as any process of it can reach it: by the storage.
+    """The trial that this process runs, reached by the storage.
 
     Args:
         storage: Of the study; a journal file or a URL.
@@ -49,35 +49,30 @@ class RunningTrial:
         self._id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
     def report(self, value: float, step: int) -> None:
-        """Stores an intermediate value.
-
-        Args:
-            value: Finite.
-            step: The epoch, from 0.
-        """
+        """Store a finite value at an epoch, from 0."""
         self._storage.set_trial_intermediate_value(self._id, step, value)
 
     def should_prune(self) -> bool:
-        """Whether the pruner gives the trial up, by what was reported."""
+        """Whether the pruner gives the trial up after the reported values."""
         return bool(self._study.pruner.prune(self._study, self._storage.get_trial(self._id)))
 
     def set_pruned(self, step: int) -> None:
-        """Says that the trial ends here, for a sweeper that sees another exception than ours."""
+        """Mark the trial as pruned at an epoch, for a sweeper that sees another exception."""
         self._storage.set_trial_user_attr(self._id, PRUNED_AT, step)
 
 
 class TrialPruning(Callback):
-    """Reports a metric after each validation; raises ``optuna.TrialPruned`` where it is in vain.
+    """Report a metric after each validation; raise ``optuna.TrialPruned`` when the pruner says so.
 
-    Does nothing outside of a sweep with ``hydra/sweeper: avix_optuna``, so a config with it trains
-    alone as well. The trial is found by Hydra's config of the job, which all launchers bring to
-    the job's process. With several processes (``trainer=ddp_sim``) the first one reports and
+    The callback does nothing outside of a sweep with ``hydra/sweeper: avix_optuna``, so a config
+    with it trains alone as well. Hydra's config of the job, which all launchers bring to the job's
+    process, names the trial. With several processes (``trainer=ddp_sim``) the first one reports and
     decides for all.
 
     Args:
-        monitor: The metric to report, the one that the trial returns at its end: then it goes the
-            way of the objective, and pruners that look at one epoch (successive halving) see the
-            best so far and no outlier. None only outside of a sweep.
+        monitor: The metric to report, best the one that the trial returns at its end: pruners that
+            look at one epoch (successive halving) then see the best so far and no outlier. None
+            only outside of a sweep.
     """
 
     def __init__(self, monitor: Text | None) -> None:
@@ -86,25 +81,15 @@ class TrialPruning(Callback):
         self._trial: RunningTrial | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Finds the trial.
-
-        Args:
-            trainer: The trainer.
-            pl_module: The module.
-            stage: "fit", "validate", "test" or "predict".
-        """
+        """Find the trial."""
         if self._arguments is not None and stage == "fit" and trainer.is_global_zero:
             self._trial = RunningTrial(**self._arguments)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Reports the metric and asks the pruner.
-
-        Args:
-            trainer: The trainer.
-            pl_module: The module.
+        """Report the metric and ask the pruner.
 
         Raises:
-            ConfigError: If no such metric is there after a validation.
+            ConfigError: If the validation did not log the metric.
             optuna.TrialPruned: If the pruner gives the trial up.
         """
         if self._arguments is None or trainer.sanity_checking:
@@ -119,7 +104,7 @@ class TrialPruning(Callback):
                     f"It logs: {logged}"
                 )
             value = float(trainer.callback_metrics[self.monitor])
-            # Pruners stop at NaN, but that is a failure and no weak trial.
+            # Pruners stop at NaN, but NaN is a failure and no weak trial.
             if math.isfinite(value):
                 self._trial.report(value, epoch)
                 prune = self._trial.should_prune()
@@ -130,18 +115,12 @@ class TrialPruning(Callback):
             raise optuna.TrialPruned(f"pruned after epoch {epoch}")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Lets go of the storage, which cannot be sent to another process.
-
-        Args:
-            trainer: The trainer.
-            pl_module: The module.
-            stage: "fit", "validate", "test" or "predict".
-        """
+        """Drop the storage, which cannot be sent to another process."""
         self._trial = None
 
 
 def _arguments_of_trial() -> dict[str, Any] | None:
-    """What finds the trial of this job; None where the job is none."""
+    """Return the arguments of this job's :class:`RunningTrial`; None for a job without a trial."""
     if not HydraConfig.initialized():
         return None
     job = HydraConfig.get()

@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from src.callbacks.gradient_stats import GradientStats, _Histogram, _some_values, gradient_snr
+from src.callbacks.gradient_stats import GradientStats, Histogram, gradient_snr, sampled_values
 from src.utils.errors import ConfigError
 from tests.callbacks.fakes import Remembers, SmallModule, loader, trainer
 
@@ -232,7 +232,7 @@ def test_gradients_that_are_not_finite_do_not_stop_training(tmp_path: Any, value
 
 def test_histogram_of_a_large_network_takes_a_sample() -> None:
     gradients = [torch.linspace(-1, 1, 100_000).view(100, 1000), torch.tensor([2.0, 0.0])]
-    counts, limit, total, squares = _Histogram.of(_some_values(gradients).numpy())
+    counts, limit, total, squares = Histogram.of(sampled_values(gradients).numpy())
     # Every 25th value of each tensor.
     assert sum(counts) == 100_000 // 25 + 1
     assert limit == 2.0
@@ -244,7 +244,7 @@ def test_histogram_of_a_large_network_takes_a_sample() -> None:
 
 @pytest.mark.parametrize("value", [0.0, math.nan])
 def test_histogram_of_nothing_is_one_of_zeros(value: float) -> None:
-    counts, limit, total, squares = _Histogram.of(np.full(3, value, np.float32))
+    counts, limit, total, squares = Histogram.of(np.full(3, value, np.float32))
     assert sum(counts) == counts[32] == (value == 0.0) * 3
     assert limit > 0
     assert (total, squares) == (0.0, 0.0)

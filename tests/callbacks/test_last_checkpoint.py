@@ -90,7 +90,7 @@ def test_short_epochs_are_saved_together(tmp_path: Path, monkeypatch: pytest.Mon
     last = LastCheckpoint(tmp_path, min_interval_s=2.5)
     fit(tmp_path, Clock(), saves, last=last, max_epochs=7)
     assert saves.steps == [3 * STEPS, 6 * STEPS, 7 * STEPS]
-    with pytest.raises(ConfigError, match=r"min_interval_s: expected at least 0, found -1"):
+    with pytest.raises(ConfigError, match=r"min_interval_s is -1; expected a number of at least 0"):
         LastCheckpoint(tmp_path, min_interval_s=-1)
 
 
