@@ -3,7 +3,7 @@
 # All of the grid but a tenth trains, and that tenth validates and tests: docs/avix.md.
 AVIX_MODE = data.avix_training_mode=true
 
-avq avix-quick: $(READY) ## The smallest run: is everything in place?
+avq avix-quick: $(READY) ## The smallest run, to check that everything works
 	$(call train,experiment=avix_quick)
 
 av avix avix-cnn-72dss: $(READY) ## CNN 11k, cross-entropy
@@ -71,7 +71,7 @@ dgtr dgt1m direct-gradient-training direct_gradient_training_1m: $(READY) ## The
 dgb asdn64dgb avix-simple-dense-net-64k-direct-gradient-baseline: $(READY) ## Baseline: SimpleDenseNet 64k with direct gradients
 	$(call train,experiment=avix_densenet_72dss_64k_jnd_dg)
 
-dgbx asdn64dgbx avix-simple-dense-net-64k-direct-gradient-baseline-avix: $(READY) ## The baseline in AVIX mode, with a learning rate that stays as it is
+dgbx asdn64dgbx avix-simple-dense-net-64k-direct-gradient-baseline-avix: $(READY) ## The baseline in AVIX mode, with a constant learning rate
 	$(call train,experiment=avix_densenet_72dss_64k_jnd_dg_fixed $(AVIX_MODE))
 
 dgbs dg-simple: $(READY) ## The baseline with nothing but the loss: no head weights, no margin
@@ -86,7 +86,7 @@ dgn asdn64dgn avix-simple-dense-net-64k-direct-gradient-normalized: $(READY) ## 
 dgnx asdn64dgnx avix-simple-dense-net-64k-direct-gradient-normalized-avix: $(READY) ## The same channels, made with the data set (precomputed), in AVIX mode
 	$(call train,experiment=avix_densenet_72dss_64k_jnd_dg_normalized_precomputed $(AVIX_MODE))
 
-dgnf dgn-fixed: $(READY) ## dgn with a learning rate that stays as it is
+dgnf dgn-fixed: $(READY) ## dgn with a constant learning rate
 	$(call train,experiment=avix_densenet_72dss_64k_jnd_dg_normalized model=avix_densenet_64k_jnd_dg_fixed)
 
 dgf dg-features: $(READY) ## Both envelopes beside the image, on the fly
@@ -117,7 +117,7 @@ dgct dg-cnn-tuned: $(READY) ## CNN 64k with the settings that a sweep found, in 
 dgch dg-cnn-hybrid: $(READY) ## The main job: CNN with auxiliary features and direct-gradient heads
 	$(call train,experiment=avix_cnn_72dss_jnd_dg_hybrid)
 
-dgw direct-gradient-winner: dgch ## The best of them: the same as dgch
+dgw direct-gradient-winner: dgch ## The best of them, the same as dgch
 
 dgw3 direct-gradient-winner-repeated: $(READY) ## The same with three seeds, and a table
 	$(call train,-m experiment=avix_cnn_72dss_jnd_dg_hybrid seed=1$(COMMA)2$(COMMA)3 \
@@ -127,5 +127,5 @@ dge direct-gradient-experiments: dgtr dgb dgbx dgbs dgx dgn dgnx dgnf dgf dgfe d
 
 ##@ Comparison of losses and networks (docs/results.md)
 
-su suite: $(READY) ## Every loss and network with seeds: about 2 h on 2 cores, goes on where stopped (ARGS=--quick)
+su suite: $(READY) ## Every loss and network with seeds: about 2 h on 2 cores, resumes where it stopped (ARGS=--quick)
 	@$(RUN) benchmarks/suite.py $(ARGS)

@@ -55,7 +55,7 @@ ecm exp-cnn-mnist: $(READY) ## CNN 421k on MNIST
 evit exp-vit: $(READY) ## Vision transformer 210k on MNIST
 	$(call train,experiment=vit_mnist)
 
-ev995 exp-vit-995: $(READY) ## Vision transformer that is to reach 99.5 %, 200 epochs
+ev995 exp-vit-995: $(READY) ## Vision transformer for 99.5 % on MNIST, 200 epochs
 	$(call train,experiment=mnist_vit_995)
 
 excn exp-convnext: $(READY) ## ConvNeXt V2 68k on MNIST

@@ -5,16 +5,16 @@ GENERATE = $(RUN) generate_vimh.py
 ds dataset: $(READY) ## The data set that ARGS describes; without any, 16384 samples of the simple synthesiser
 	@$(GENERATE) $(ARGS)
 
-ss simp-small: $(READY) ## 256 random samples of the simple synthesiser, and as a pickle too
+ss simp-small: $(READY) ## 256 random samples of the simple synthesiser, also as a pickle
 	@$(GENERATE) dataset.size=256 --pickle $(ARGS)
 
-sl simp-large: $(READY) ## 16384 random samples of it, and as a pickle too
+sl simp-large: $(READY) ## 16384 random samples of it, also as a pickle
 	@$(GENERATE) dataset.size=16384 --pickle $(ARGS)
 
-sa simp-avix: $(READY) ## The complete grid of 72 samples, shuffled, and as a pickle too
+sa simp-avix: $(READY) ## The complete grid of 72 samples, shuffled, also as a pickle
 	@$(GENERATE) --avix --shuffle --pickle $(ARGS)
 
-san simp-avix-normalized: $(READY) ## The grid with both envelopes as channels, normalised, and as a pickle too
+san simp-avix-normalized: $(READY) ## The grid with both envelopes as channels, normalised, also as a pickle
 	@$(GENERATE) --avix --shuffle --temporal-envelope --spectral-envelope --normalize --pickle $(ARGS)
 
 sw simp-wide: $(READY) ## 16384 samples over a wide range of velocities

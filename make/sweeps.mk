@@ -3,7 +3,7 @@
 # $(call) would take a comma for its next argument.
 COMMA := ,
 
-avo avix-optuna: $(READY) ## Search for the main job's settings; the same target again goes on
+avo avix-optuna: $(READY) ## Search for the main job's settings; the same target resumes it
 	@$(RUN) src/train.py hparams_search=avix_optuna experiment=avix_cnn_72dss_jnd_dg_hybrid $(ARGS)
 
 ca compare-arch: $(READY) ## Dense network, CNN, ViT and ConvNeXt on MNIST, three epochs each, and a table
