@@ -7,7 +7,7 @@ What does not fit is an error here, before anything is trained.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,10 +22,11 @@ from src.data.vimh_datamodule import VIMHDataModule
 from src.inputs.preparation import Preparation
 from src.model_settings import ModelSettings
 from src.models.components import MultiheadNetwork
+from src.models.head_building import gives_units, loss_weights
 from src.models.losses import HeadLoss, head_loss
 from src.models.multihead_module import MultiheadLitModule
+from src.models.parameter_head import ParameterHead
 from src.models.tables import NETWORKS
-from src.optimization import check_criterion, use_criterion
 from src.schema.specs import Spec
 from src.utils.errors import ConfigError
 from src.utils.refusals import called
@@ -53,24 +54,25 @@ class Built:
 
 
 def build(cfg: DictConfig) -> Built:
-    """Builds data module, network, losses and module from a composed config.
+    """Build data module, network, heads and module from a composed config.
 
     Makes the data set first where it is missing and the config says how (one process, under a
     file lock; the others wait).
 
     Args:
-        cfg: The composed config; ``data``, ``model`` and ``loss`` are read.
+        cfg: The composed config; ``data``, ``model`` and ``loss`` are read. Where
+            ``model.criterion`` gives the loss, it takes the place of ``loss``.
 
     Raises:
         ConfigError: If the config does not fit the data set; names the key to change.
         VIMHError: If the data set is not what it should be.
     """
-    use_criterion(cfg)
     settings = ModelSettings.of(cfg)
+    if settings.for_one_head:
+        cfg.loss = cfg.model.criterion
     datamodule = called(partial(hydra.utils.instantiate, cfg.data), "data")
     datamodule.prepare_data()
     preparation = datamodule.build_preparation()
-    check_criterion(cfg, list(datamodule.metadata.parameters))
     model = build_from(settings, datamodule.metadata, preparation)
     fit_data_to_model(datamodule, model)
     return Built(datamodule, model)
@@ -79,13 +81,13 @@ def build(cfg: DictConfig) -> Built:
 def build_model(
     cfg: DictConfig, metadata: Metadata, preparation: Preparation
 ) -> MultiheadLitModule:
-    """Builds the module for a described data set; the data themselves are not needed.
+    """Build the module for a described data set; the data themselves are not needed.
 
     Args:
         cfg: The composed config; ``model`` and ``loss`` are read, and ``data`` is kept in the
             module's provenance.
         metadata: The description of the data set.
-        preparation: What turns its bytes into the network's input.
+        preparation: Makes the network's input of its bytes.
     """
     return build_from(ModelSettings.of(cfg), metadata, preparation)
 
@@ -96,45 +98,80 @@ def build_from(
     preparation: Preparation,
     weights: Mapping[str, Tensor] | None = None,
 ) -> MultiheadLitModule:
-    """Builds the module that checked settings describe.
+    """Build the module that checked settings describe.
 
     Args:
         settings: From a user's config, or out of a checkpoint.
         metadata: The description of the data set.
-        preparation: What turns its bytes into the network's input.
+        preparation: Makes the network's input of its bytes.
         weights: What will be loaded into the module: a network of other shapes is refused before
             it takes memory.
     """
-    parameters = [metadata.parameters[name] for name in metadata.parameters]
+    parameters = list(metadata.parameters.values())
     if not parameters:
         raise ConfigError(
             f"The data set {metadata.dataset_name} has no varying parameter, so there is nothing "
             "to learn; make one whose parameters have max > min."
         )
-    criteria = {p.name: build_loss(settings.loss, p) for p in parameters}
-    output_mode = _output_mode(settings, criteria)
-    _check_target_width(settings, criteria)
-    net = build_network(settings.net, parameters, criteria, output_mode, preparation, weights)
-    return MultiheadLitModule(
+    if settings.for_one_head and len(parameters) > 1:
+        raise ConfigError(
+            f"model.criterion is the loss of a single head, and the data set has {len(parameters)}"
+            f": {', '.join(p.name for p in parameters)}. loss=NAME or loss._target_=CLASS gives "
+            "each of them its own."
+        )
+    losses = {p.name: build_loss(settings.loss, p) for p in parameters}
+    net = build_network(settings.net, parameters, losses, preparation, weights)
+    return settings.module.make(
         net=net,
+        heads=_build_heads(settings, parameters, losses, net),
         optimizer=settings.optimizer,
         scheduler=settings.scheduler,
-        criteria=criteria,
-        loss_weights=_loss_weights(settings.loss_weights, parameters),
-        compile=settings.compile,
-        output_mode=output_mode,
-        head_margin=settings.head_margin,
-        target_width=settings.target_width,
-        parameters=parameters,
         preparation=preparation,
-        scheduler_monitor=settings.scheduler_monitor,
         # Plain containers only: checkpoints are loaded with `weights_only=True`.
         provenance={"format": 1, "config": dict(settings.config), "metadata": metadata.to_json()},
     )
 
 
+def _build_heads(
+    settings: ModelSettings,
+    parameters: list[Parameter],
+    losses: Mapping[str, HeadLoss],
+    net: MultiheadNetwork,
+) -> list[ParameterHead]:
+    weights = loss_weights(parameters, settings.loss_weights, "model.loss_weights")
+    width, target = settings.target_width, settings.loss.target
+    for name, loss in losses.items():
+        if width > 0 and not loss.accepts_soft_targets:
+            raise ConfigError(
+                f"data.target_width is {width}, but the loss of head {name!r} "
+                f"({target}) takes no soft targets: set data.target_width=0 or "
+                "choose loss=soft_target or loss=ce."
+            )
+        if width == 0 and loss.target == "distribution":
+            raise ConfigError(
+                f"The loss of head {name!r} ({target}) needs soft targets: set "
+                "data.target_width to their width in classes, for example 1.0."
+            )
+        if settings.output_mode not in (None, loss.output_mode):
+            raise ConfigError(
+                f"model.output_mode is {settings.output_mode!r}, but loss={target} is for "
+                f"{loss.output_mode!r}: leave model.output_mode null or choose another loss."
+            )
+    return [
+        ParameterHead(
+            p,
+            losses[p.name],
+            weights[p.name],
+            settings.head_margin,
+            gives_units(net, p.name),
+            width,
+        )
+        for p in parameters
+    ]
+
+
 def build_loss(loss: Spec, parameter: Parameter) -> HeadLoss:
-    """One head's loss: the config's arguments, completed by what the data set decides.
+    """Build one head's loss of the config's arguments, and of what the data set decides.
 
     Args:
         loss: Its class and the arguments that the config gives.
@@ -147,34 +184,32 @@ def build_loss(loss: Spec, parameter: Parameter) -> HeadLoss:
     except ConfigError:
         raise
     except ValueError as error:
-        raise ConfigError(f"loss: {loss.cls.__name__}: {error}") from error
+        raise ConfigError(f"{loss.where}: {loss.cls.__name__}: {error}") from error
 
 
 def build_network(
     network: Spec,
-    parameters: list[Parameter],
-    criteria: Mapping[str, HeadLoss],
-    output_mode: str,
+    parameters: Sequence[Parameter],
+    losses: Mapping[str, HeadLoss],
     preparation: Preparation,
     weights: Mapping[str, Tensor] | None = None,
 ) -> MultiheadNetwork:
-    """The network, with its input sized by the data and its heads by their losses.
+    """Build the network, with its input sized by the data and its heads by their losses.
 
     Args:
         network: Its class and sizes; what the data set decides is left out or agrees with it.
         parameters: The parameters in the heads' order.
-        criteria: The loss of each head.
-        output_mode: "classification" or "regression".
+        losses: The loss of each head.
         preparation: Decides the image's shape and the number of auxiliary features.
         weights: See :func:`build_from`.
     """
     assert issubclass(network.cls, MultiheadNetwork)
-    biases = {p.name: criteria[p.name].initial_bias(p) for p in parameters}
+    biases = {p.name: losses[p.name].initial_bias(p) for p in parameters}
     derived = {
         **network.cls.image_arguments(preparation.image_shape),
-        "heads_config": {p.name: criteria[p.name].outputs(p) for p in parameters},
-        "output_mode": output_mode,
-        "activations": {p.name: criteria[p.name].activation for p in parameters},
+        "heads_config": {p.name: losses[p.name].outputs(p) for p in parameters},
+        "output_mode": losses[parameters[0].name].output_mode,
+        "activations": {p.name: losses[p.name].activation for p in parameters},
         "output_bias": {name: bias for name, bias in biases.items() if bias is not None},
         "parameter_names": [p.name for p in parameters],
         "auxiliary_input_size": preparation.auxiliary_size,
@@ -305,52 +340,6 @@ def _own_data_dir(cfg: DictConfig, model: MultiheadLitModule) -> Path:
             f"The checkpoint's data set is called {name!r}, which names none: say data.data_dir=..."
         )
     return Path(cfg.paths.vimh_dir) / name
-
-
-def _output_mode(settings: ModelSettings, criteria: Mapping[str, HeadLoss]) -> str:
-    modes = {loss.output_mode for loss in criteria.values()}
-    if len(modes) > 1:
-        raise ConfigError("All heads have to be of one output_mode: choose one kind of loss.")
-    (mode,) = modes
-    if settings.output_mode not in (None, mode):
-        raise ConfigError(
-            f"model.output_mode is {settings.output_mode!r}, but loss={settings.loss.target} is "
-            f"for {mode!r}: leave model.output_mode null or choose another loss."
-        )
-    return mode
-
-
-def _check_target_width(settings: ModelSettings, criteria: Mapping[str, HeadLoss]) -> None:
-    width, target = settings.target_width, settings.loss.target
-    for name, loss in criteria.items():
-        if width > 0 and not loss.accepts_soft_targets:
-            raise ConfigError(
-                f"data.target_width is {width}, but the loss of head {name!r} "
-                f"({target}) takes no soft targets: set data.target_width=0 or "
-                "choose loss=soft_target or loss=ce."
-            )
-        if width == 0 and loss.target == "distribution":
-            raise ConfigError(
-                f"The loss of head {name!r} ({target}) needs soft targets: set "
-                "data.target_width to their width in classes, for example 1.0."
-            )
-
-
-def _loss_weights(
-    weights: Mapping[str, float | int | None] | None, parameters: list[Parameter]
-) -> dict[str, float | int | None] | None:
-    """The weights of heads that there are; null ones of others are no mistake.
-
-    A model config lists the usual parameters, and not every data set has them all.
-    """
-    if weights is None:
-        return None
-    names = {p.name for p in parameters}
-    if unknown := [n for n, w in weights.items() if w is not None and n not in names]:
-        raise ConfigError(
-            f"model.loss_weights names {unknown}, but the data set has {sorted(names)}."
-        )
-    return {name: weight for name, weight in weights.items() if name in names}
 
 
 def _plain(value: Any) -> Any:

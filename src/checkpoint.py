@@ -22,9 +22,16 @@ from src.checkpoints.checkpoint_io import load_checkpoint
 from src.data.vimh_datamodule import VIMHDataModule
 from src.inputs.preparation import Preparation
 from src.inputs.preparation_settings import PreparationSettings
-from src.model_settings import ModelSettings, loss_spec, network_spec
+from src.model_settings import (
+    OF_MODULE,
+    ModelSettings,
+    head_settings,
+    loss_spec,
+    module_spec,
+    network_spec,
+)
 from src.models.multihead_module import MultiheadLitModule
-from src.models.tables import LOSSES, NETWORKS
+from src.models.tables import LOSSES, MODULES, NETWORKS
 from src.schema.arguments import check_arguments, shown, signature_of, unknown_key
 from src.schema.plain import as_plain, check_plain
 from src.schema.specs import HYDRA_KEYS, TARGET, listed
@@ -34,8 +41,6 @@ from src.vimh.metadata import Metadata
 SAFETENSORS = ".safetensors"
 MAX_TEXT_BYTES = 4 * 2**20  # of the descriptions in a safetensors file; 0.02 MB is usual
 MAX_HEADER_BYTES = 16 * 2**20  # of a safetensors file; it names the tensors
-# What a checkpoint's config may decide of the module. The rest of `model` is there for people.
-MODEL_KEYS = ("net", "loss_weights", "head_margin", "output_mode")
 GROUPS = ("data", "model", "loss")
 NEEDED = ("avix", "state_dict", "epoch", "global_step")
 
@@ -128,8 +133,10 @@ def _checked_config(
         if not isinstance(config.get(key), dict):
             raise ConfigError(f"{key} is {shown(config.get(key))}; expected a mapping")
     data, model = config["data"], config["model"]
-    _check_names(data, "data", VIMHDataModule)
-    _check_names(model, "model", MultiheadLitModule)
+    known = {*signature_of(VIMHDataModule).arguments, TARGET, *HYDRA_KEYS}
+    for key in data:
+        if key not in known:
+            raise ConfigError(unknown_key(f"data.{key}", key, sorted(known)))
     for key in ("model.net", "loss"):
         if (model.get("net") if key == "model.net" else config["loss"]) is None:
             raise ConfigError(f"its config has no {key}")
@@ -139,29 +146,23 @@ def _checked_config(
         VIMHDataModule, given, "data", complete=False
     )
     only = "a checkpoint may name only"
-    heads = {key: model[key] for key in MODEL_KEYS if model.get(key) is not None and key != "net"}
-    heads = check_arguments(MultiheadLitModule, heads, "model", complete=False)
+    # How it was trained is there for people, and decides nothing.
+    built = {key: value for key, value in model.items() if key not in OF_MODULE}
+    module = module_spec(built, listed(MODULES, f"{only} modules"))
+    heads = head_settings(model)
     settings = ModelSettings(
+        module=module,
         net=network_spec(model.get("net"), listed(NETWORKS, f"{only} networks")),
         loss=loss_spec(config["loss"], listed(LOSSES, f"{only} losses")),
         target_width=kept.get("target_width") or 0.0,
-        loss_weights=heads.get("loss_weights"),
-        head_margin=heads.get("head_margin", 0.0),
-        output_mode=heads.get("output_mode"),
         config={
             "data": {**vars(preparation), **kept},
-            "model": {key: model.get(key) for key in MODEL_KEYS},
+            "model": {TARGET: module.target, "net": model["net"], **module.arguments, **heads},
             "loss": config["loss"],
         },
+        **heads,
     )
     return kept, preparation, settings
-
-
-def _check_names(group: Mapping[str, Any], where: str, cls: type) -> None:
-    known = {*signature_of(cls).arguments, TARGET, *HYDRA_KEYS}
-    for key in group:
-        if key not in known:
-            raise ConfigError(unknown_key(f"{where}.{key}", key, sorted(known)))
 
 
 def _checked_tensors(state: Any, path: Path) -> dict[str, Tensor]:

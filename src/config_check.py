@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 
 from src.checkpoints.resume import LAST, goes_on, newest_run
 from src.config_sections import EvalConfig, ExportConfig, PredictConfig, Task, TrainConfig
 from src.config_trial import try_callbacks, try_data, try_trainer
-from src.schema.arguments import check_arguments, section, shown, signature_of, unknown_key
+from src.overrides import FORMER
+from src.schema.arguments import check_arguments, section, shown
 from src.schema.foreign import bounds_of
 from src.schema.nodes import check_node, check_nodes, holds_nodes, node_arguments
 from src.schema.plain import resolved
-from src.schema.specs import TARGET, spec_of
+from src.schema.specs import TARGET
 from src.schema.unresolved import check_groups, naming_interpolation
 from src.training.instantiators import check_installed
 from src.utils.errors import ConfigError
@@ -31,8 +31,6 @@ from src.utils.trainer import make_trainer
 
 __all__ = ["EvalConfig", "ExportConfig", "PredictConfig", "TrainConfig", "check_config"]
 
-# Arguments of the module that are objects; a config says them in other ways.
-OBJECTS = ("criteria", "parameters", "preparation", "provenance", "target_width")
 MAKE_TRAINER = f"{make_trainer.__module__}.{make_trainer.__name__}"
 # Of the trainer: other keys of the config say them.
 TRAINER_OBJECTS = ("callbacks", "logger")
@@ -166,31 +164,13 @@ def check_model(values: Mapping[str, Any]) -> None:
         ConfigError: Naming the key.
     """
     from src.model_settings import ModelSettings
-    from src.models.multihead_module import MultiheadLitModule
     from src.optimization import without_fused
 
     model = values["model"]
-    parts = ("net", "optimizer", "scheduler", "loss", "criterion")
-    known = [key for key in signature_of(MultiheadLitModule).arguments if key not in OBJECTS]
-    for key in model:
-        if key not in (*known, *parts, TARGET):
-            raise ConfigError(unknown_key(f"model.{key}", key, [*parts, *known]))
-    own = f"{MultiheadLitModule.__module__}.{MultiheadLitModule.__name__}"
-    if model.get(TARGET, own) != own:
-        raise ConfigError(f"model.{TARGET} is {shown(model[TARGET])}; expected {own}")
-    if model.get("loss", values["loss"]) != values["loss"]:
-        raise ConfigError(
-            f"model.loss is {shown(model['loss'])}; the loss is read from the key loss: "
-            "expected ${loss}"
-        )
-    given = {k: v for k, v in model.items() if k in known and v is not None and k not in parts}
-    check_arguments(MultiheadLitModule, given, "model", complete=False)
-    if model.get("auto_configure_from_dataset", True) is not True:
-        raise ConfigError(
-            "model.auto_configure_from_dataset is "
-            f"{shown(model['auto_configure_from_dataset'])}; expected true: a config's heads come "
-            "from its data set"
-        )
+    # Configs of older runs have them, to no effect; they may not say anything else.
+    for key, effect in (("loss", values["loss"]), ("auto_configure_from_dataset", True)):
+        if model.get(key, effect) != effect:
+            raise ConfigError(f"model.{key} is {shown(model[key])}, but {FORMER[f'model.{key}']}")
     if values.get("train") and model.get("optimizer") is None:
         raise ConfigError(f"model.optimizer is null; expected a mapping with a {TARGET} to train")
     for key in ("optimizer", "scheduler"):
@@ -198,26 +178,10 @@ def check_model(values: Mapping[str, Any]) -> None:
             node = without_fused(model[key], f"model.{key}")
             node_arguments(node, f"model.{key}")
             check_node(node, f"model.{key}", partial=True)
-    _check_criterion(model.get("criterion"))
     # Of the data, only what is read: a recipe would take longer than all the rest.
     data = {"target_width": values["data"].get("target_width")}
     read = {"data": data, "model": model, "loss": values["loss"]}
     ModelSettings.of(OmegaConf.create(read)).try_optimizer()
-
-
-def _check_criterion(node: Any) -> None:
-    """The other spelling of a loss; without a class it has to be empty."""
-    if node is None or (
-        isinstance(node, Mapping) and not any(v is not None for v in node.values())
-    ):
-        return
-    if isinstance(node, Mapping) and node.get(TARGET) is None:
-        key = next(key for key, value in node.items() if value is not None)
-        raise ConfigError(
-            f"model.criterion.{key} is {shown(node[key])}, but model.criterion.{TARGET} names no "
-            "loss: expected a class such as torch.nn.CrossEntropyLoss, or loss=NAME instead"
-        )
-    spec_of(node, "model.criterion", base=nn.Module, complete=False)
 
 
 def check_trainer(node: Any) -> None:

@@ -12,11 +12,23 @@ from omegaconf import DictConfig
 from torch import nn
 
 from src.models.components import MultiheadNetwork
+from src.models.multihead_module import MultiheadLitModule
 from src.optimization import build_partial
+from src.overrides import FORMER
+from src.schema.arguments import check_arguments, shown, signature_of, unknown_key
+from src.schema.bounds import Real
 from src.schema.plain import plain_node
-from src.schema.specs import Lookup, NotDerivedError, Spec, imported, spec_of
+from src.schema.specs import TARGET, Lookup, NotDerivedError, Spec, imported, spec_of
 from src.utils.errors import ConfigError
 from src.utils.refusals import called
+
+MODULE = f"{MultiheadLitModule.__module__}.{MultiheadLitModule.__name__}"
+# The keys of ``model`` beside ``_target_``: nodes that are read by themselves, and plain settings
+# of the heads and of the module. Configs of older runs and checkpoints have others, to no effect.
+NODES = ("net", "optimizer", "scheduler", "criterion")
+OF_HEADS = ("loss_weights", "head_margin", "output_mode")
+OF_MODULE = ("scheduler_monitor", "compile")
+FORMER_KEYS = tuple(key.removeprefix("model.") for key in FORMER)
 
 
 @dataclass(frozen=True)
@@ -24,60 +36,62 @@ class ModelSettings:
     """What a config says of the model, checked; nothing is built yet.
 
     Attributes:
+        module: The module's class and its own settings.
         net: The network's class and sizes.
         loss: The loss's class and arguments, the same for each head.
         target_width: Of soft targets, in classes.
+        config: ``data``, ``model`` and ``loss`` in plain containers, for the checkpoint.
         loss_weights: The factor of each head's loss by its name; None: derived.
         head_margin: The spread of sigmoid outputs.
         output_mode: "classification" or "regression"; None: as the loss says.
         optimizer: Makes the optimiser; None for a model that only predicts.
         scheduler: Makes the learning-rate scheduler.
-        scheduler_monitor: The metric that a plateau scheduler looks at.
-        compile: Whether the network is compiled when training starts.
-        config: ``data``, ``model`` and ``loss`` in plain containers, for the checkpoint.
+        for_one_head: Whether the loss is ``model.criterion``, which admits a single head.
     """
 
+    module: Spec
     net: Spec
     loss: Spec
     target_width: float
-    loss_weights: Mapping[str, float | int | None] | None
-    head_margin: float | int
-    output_mode: str | None
     config: Mapping[str, Any]
+    loss_weights: Mapping[str, Real | None] | None = None
+    head_margin: Real = 0.0
+    output_mode: str | None = None
     optimizer: Callable[..., Any] | None = None
     scheduler: Callable[..., Any] | None = None
-    scheduler_monitor: str = "val/loss"
-    compile: bool = False
+    for_one_head: bool = False
 
     @classmethod
     def of(cls, cfg: DictConfig) -> ModelSettings:
-        """The settings of a user's own config, whose classes are imported by their paths.
+        """Read the settings of a user's own config; its classes are imported by their paths.
 
         Raises:
             ConfigError: If a key of ``model`` or ``loss`` is unknown or its value does not fit.
         """
         config = {key: plain_node(cfg, key) for key in ("data", "model", "loss")}
         model = config["model"]
+        criterion = _criterion(model.get("criterion"))
+        if criterion is not None:
+            config["loss"] = criterion
+        loss_key = "loss" if criterion is None else "model.criterion"
         optimizer, scheduler = (
             called(partial(build_partial, cfg, key), f"model.{key}")
             for key in ("optimizer", "scheduler")
         )
         return cls(
+            module=module_spec(model),
             net=network_spec(model.get("net")),
-            loss=loss_spec(config["loss"]),
+            loss=loss_spec(config["loss"], where=loss_key),
             target_width=config["data"].get("target_width") or 0.0,
-            loss_weights=model.get("loss_weights"),
-            head_margin=model.get("head_margin") or 0.0,
-            output_mode=model.get("output_mode"),
             config=config,
+            **head_settings(model),
             optimizer=optimizer,
             scheduler=scheduler,
-            scheduler_monitor=model.get("scheduler_monitor") or "val/loss",
-            compile=bool(model.get("compile")),
+            for_one_head=criterion is not None,
         )
 
     def try_optimizer(self) -> None:
-        """Makes the optimiser and the scheduler once, of one weight, to hear what they refuse.
+        """Make the optimiser and the scheduler once, of one weight, to hear what they refuse.
 
         Raises:
             ConfigError: With their own words.
@@ -90,8 +104,43 @@ class ModelSettings:
             called(partial(self.scheduler, optimizer=optimizer), "model.scheduler")
 
 
+def head_settings(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Check what ``model`` says of all heads; what it leaves to its default is missing.
+
+    Raises:
+        ConfigError: If a value does not fit.
+    """
+    given = {key: model[key] for key in OF_HEADS if model.get(key) is not None}
+    return check_arguments(MultiheadLitModule, given, "model", complete=False)
+
+
+def module_spec(model: Mapping[str, Any], look_up: Lookup = imported) -> Spec:
+    """Read the module's class and its own settings, those that a subclass adds among them.
+
+    Args:
+        model: The whole of ``model``; without ``_target_`` the class is ours.
+        look_up: From the target to the class.
+
+    Raises:
+        ConfigError: If the class is no module, or a key is unknown or does not fit.
+    """
+    more = {key: model[key] for key in model if key not in (*NODES, *OF_HEADS, *FORMER_KEYS)}
+    # Other arguments of ours are objects, such as `heads`; no config can say them.
+    ours = signature_of(MultiheadLitModule).arguments.keys() - OF_MODULE
+    for key in ours & more.keys():
+        raise ConfigError(unknown_key(f"model.{key}", key, [*NODES, *OF_HEADS, *OF_MODULE]))
+    try:
+        return spec_of(
+            {TARGET: MODULE, **more}, "model", look_up, base=MultiheadLitModule, complete=False
+        )
+    except NotDerivedError as error:
+        raise ConfigError(
+            f"model.{TARGET} is {shown(model[TARGET])}; expected a class derived from {MODULE}"
+        ) from error
+
+
 def network_spec(node: Any, look_up: Lookup = imported) -> Spec:
-    """The network that ``model.net`` describes; what the data set decides may be missing.
+    """Read the network that ``model.net`` describes; what the data set decides may be missing.
 
     Args:
         node: ``_target_`` and sizes.
@@ -106,14 +155,30 @@ def network_spec(node: Any, look_up: Lookup = imported) -> Spec:
         raise ConfigError(f"{error}; docs/architectures.md says how to add a network") from error
 
 
-def loss_spec(node: Any, look_up: Lookup = imported) -> Spec:
-    """The loss that ``loss`` describes; what the data set decides may be missing.
+def loss_spec(node: Any, look_up: Lookup = imported, where: str = "loss") -> Spec:
+    """Read the loss that ``loss`` describes; what the data set decides may be missing.
 
     Args:
         node: ``_target_`` and the arguments that the config gives.
         look_up: From the target to the class.
+        where: The key of the node.
 
     Raises:
         ConfigError: If it is no module, or an argument is unknown or out of bounds.
     """
-    return spec_of(node, "loss", look_up, base=nn.Module, complete=False)
+    return spec_of(node, where, look_up, base=nn.Module, complete=False)
+
+
+def _criterion(node: Any) -> Any:
+    """Return ``model.criterion``, the other spelling of a loss, or None where it says nothing."""
+    if not isinstance(node, Mapping):
+        return node
+    given = {key: value for key, value in node.items() if value is not None}
+    if given and TARGET not in given:
+        key = next(iter(given))
+        raise ConfigError(
+            f"model.criterion.{key} is {shown(given[key])}, but model.criterion.{TARGET} names no "
+            f"loss: name one by model.criterion.{TARGET}=torch.nn.CrossEntropyLoss, or use "
+            "loss=NAME."
+        )
+    return node if given else None

@@ -1,9 +1,9 @@
-"""Optimiser, scheduler and criterion of a config, checked before anything is trained."""
+"""Optimiser and scheduler of a config, checked before anything is trained."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import hydra
@@ -83,44 +83,6 @@ def _choose_a_file(node: Any, where: str) -> str:
         f"{where} is {shown(node)}, but it takes keys such as {where}._target_: {group}=NAME "
         f"chooses a file of configs/{group}."
     )
-
-
-def use_criterion(cfg: DictConfig) -> None:
-    """Put ``model.criterion``, the other spelling of a loss, in the place of ``loss``.
-
-    Args:
-        cfg: The composed config; ``loss`` is changed in place where ``model.criterion`` is given.
-
-    Raises:
-        ConfigError: If the criterion has no ``_target_``.
-    """
-    criterion = cfg.model.get("criterion")
-    if criterion is None or all(value is None for value in criterion.values()):
-        return
-    if criterion.get("_target_") is None:
-        raise ConfigError(
-            f"model.criterion has {', '.join(criterion)} but no loss: name one by "
-            "model.criterion._target_=torch.nn.CrossEntropyLoss, or use loss=NAME."
-        )
-    cfg.loss = criterion
-
-
-def check_criterion(cfg: DictConfig, heads: Sequence[str]) -> None:
-    """Refuse ``model.criterion``, the loss of a single head, where the data have several.
-
-    Args:
-        cfg: The composed config.
-        heads: The names of the data set's parameters.
-
-    Raises:
-        ConfigError: If there is a criterion, and more than one head.
-    """
-    criterion = cfg.model.get("criterion")
-    if criterion is not None and criterion.get("_target_") and len(heads) > 1:
-        raise ConfigError(
-            f"model.criterion is the loss of a single head, and the data set has {len(heads)}: "
-            f"{', '.join(heads)}. loss=NAME or loss._target_=CLASS gives each of them its own."
-        )
 
 
 def _parameters(target: Any, where: str) -> dict[str, inspect.Parameter]:

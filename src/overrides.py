@@ -15,6 +15,14 @@ ADDITION = re.compile(r"\+[^+=/@~]+\.[^=/@]+=")
 # A group, perhaps with the place where it goes: synth, model/optimizer, recipe@data.source.recipe
 CHOICE = re.compile(r"(?P<plus>\+{0,2})(?P<key>(?P<group>[a-z_/]+)(@[\w.]+)?)=(?P<value>.*)")
 NO_FOLDER = re.compile(r"\+{0,2}(hydra\.(?:run|sweep)\.dir)=(\"\"|''|null|)")
+# Keys that older configs have and nothing reads, with what to do in their place.
+FORMER = {
+    "model.loss": "the loss is read from the key loss: choose it by loss=NAME, or its class by "
+    "loss._target_=CLASS",
+    "model.auto_configure_from_dataset": "the heads of a config always come from its data set: "
+    "leave this key out",
+}
+KEY = re.compile(r"[+~]*([\w.]+)")
 CONFIGS = Path(__file__).parents[1] / "configs"
 
 
@@ -38,15 +46,16 @@ def add_or_override(arguments: Sequence[str]) -> list[str]:
 
 
 def choices(arguments: Sequence[str]) -> list[str]:
-    """``group=null`` as ``~group``, Hydra's spelling for a group that is left out.
+    """Turn ``group=null`` into ``~group``: Hydra's spelling for a group that is left out.
 
-    What Hydra would meet with a traceback, or with a folder that nobody means, is refused.
+    Refuses what Hydra would meet with a traceback, a folder that nobody means, and former keys.
 
     Args:
         arguments: The words of a command line, without the program's name.
 
     Raises:
-        ConfigError: If a group's choice is a number, a word has no key, or a run's folder no name.
+        ConfigError: If a group's choice is a number, a word has no key, a run's folder has no name,
+            or nothing reads the key.
 
     Example:
         >>> choices(["extras=null", "seed=1"])
@@ -60,6 +69,10 @@ def _choice(word: str) -> str:
         raise ConfigError(f"{word} has no key; expected key=value")
     if found := NO_FOLDER.fullmatch(word):
         raise ConfigError(f"{found[1]} is {found[2] or chr(39) * 2}; expected the path of a folder")
+    key = KEY.match(word)
+    for former, advice in FORMER.items():
+        if key is not None and f"{key[1]}.".startswith(f"{former}."):
+            raise ConfigError(f"{key[1]} is not read, since {advice}")
     said = CHOICE.fullmatch(word)
     if said is None or not (CONFIGS / said["group"]).is_dir():
         return word

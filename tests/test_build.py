@@ -3,13 +3,17 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from omegaconf import open_dict
 
 from src.build import build, build_model, fit_data_to_model
+from src.checkpoint import read_checkpoint
+from src.config_check import TrainConfig, check_config
 from src.data.vimh_datamodule import VIMHDataModule
 from src.monitor import resolve_monitor
 from src.utils.errors import ConfigError
@@ -132,3 +136,62 @@ def test_names_of_parameters_that_collide_are_said_before_training(config) -> No
     metadata = replace(built.datamodule.metadata, parameters=parameters)
     with pytest.raises(ConfigError, match="head 'mae' and the mae_jnd of all heads"):
         build_model(cfg, metadata, built.model.preparation)
+
+
+OWN_MODULE = """
+from src.models.multihead_module import MultiheadLitModule
+
+
+class Patient(MultiheadLitModule):
+    def __init__(self, *args, patience: int = 1, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.patience = patience
+
+
+class Other: ...
+"""
+
+
+@pytest.fixture
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "own_module.py").write_text(OWN_MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    return "own_module"
+
+
+def test_the_module_that_the_config_names_is_built(config, own_module: str, tmp_path: Path) -> None:
+    named = f"model._target_={own_module}.Patient"
+    cfg = config("experiment=digits_cnn", named, "+model.patience=3", "model.head_margin=0.1")
+    check_config(cfg, TrainConfig)
+    model = build(cfg).model
+    assert type(model).__name__ == "Patient"
+    assert model.patience == 3
+    assert model.provenance["config"]["model"]["_target_"] == f"{own_module}.Patient"
+    trainer = Trainer(accelerator="cpu", logger=False, barebones=True)
+    trainer.strategy.connect(model)
+    trainer.save_checkpoint(tmp_path / "own.ckpt")
+    with pytest.raises(ConfigError, match=r"_target_ is 'own_module.Patient'; a checkpoint may na"):
+        read_checkpoint(tmp_path / "own.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model._target_=own_module.Other"], "model._target_ is 'own_module.Other'; expected a"),
+        (["model._target_=own_module.No"], "model._target_ is 'own_module.No': .*no attribute"),
+        (["model._target_=null"], "model._target_ is null; expected the import path"),
+        (["+model.heads=[]"], "model.heads is unknown"),
+        (["+model.patience=3"], "model.patience is unknown"),
+        (
+            ["model._target_=own_module.Patient", "+model.patience=a"],
+            "model.patience is 'a'; expected a whole number",
+        ),
+    ],
+)
+def test_another_module_or_argument_is_one_sentence(
+    config, own_module: str, overrides: list[str], message: str
+) -> None:
+    cfg = config("experiment=digits_cnn", *overrides)
+    for refuses in (build, partial(check_config, schema=TrainConfig)):
+        with pytest.raises(ConfigError, match=message):
+            refuses(cfg)

@@ -6,7 +6,7 @@ import sys
 import pytest
 from hydra import compose, initialize_config_dir
 
-from src.overrides import add_or_override, choices
+from src.overrides import FORMER, add_or_override, choices
 from src.utils.errors import ConfigError
 from tests.conftest import ROOT
 
@@ -25,6 +25,7 @@ from tests.conftest import ROOT
         *((word, word) for word in ("+experiment=example", "+model/optimizer=sgd", "~logger.csv")),
         ("+recipe@data.source.recipe=simple", "+recipe@data.source.recipe=simple"),
         ("input=+a.b=c.wav", "input=+a.b=c.wav"),
+        ("model.loss_weights={}", "model.loss_weights={}"),
     ],
 )
 def test_words(typed: str, taken: str) -> None:
@@ -56,6 +57,13 @@ def test_choices_of_groups(typed: str, taken: str) -> None:
         ("hydra.run.dir=", "hydra.run.dir is ''; expected the path of a folder"),
         ('hydra.sweep.dir=""', 'hydra.sweep.dir is ""; expected the path of a folder'),
         ("hydra.run.dir=null", "hydra.run.dir is null; expected the path of a folder"),
+        ("model.loss=dg", f"model.loss is not read, since {FORMER['model.loss']}"),
+        ("+model.loss._target_=torch.nn.L1Loss", "model.loss._target_ is not read, since"),
+        ("~model.loss", "model.loss is not read, since"),
+        (
+            "model.auto_configure_from_dataset=false",
+            "model.auto_configure_from_dataset is not read, since the heads of a config always",
+        ),
     ],
 )
 def test_choices_that_no_group_has(typed: str, message: str) -> None:

@@ -116,7 +116,7 @@ def test_a_run_with_a_criterion(short) -> None:
             r"no loss: name one by model\.criterion\._target_=",
         ),
         ("model.criterion._target_=torch.nn.MSELoss", "MSELoss cannot be the loss of head 'digit'"),
-        ("model.criterion._target_=torch.nn.Loss", r"loss\._target_ is 'torch.nn.Loss': "),
+        ("model.criterion._target_=torch.nn.Loss", r"criterion\._target_ is 'torch.nn.Loss': "),
     ],
 )
 def test_a_criterion_that_does_not_fit_is_one_sentence(line: str, message: str, short) -> None:

@@ -60,8 +60,6 @@ class Override:
             node[name] = copy(node[name])
             node = node[name]
         node[last] = self.value
-        if self.group == "loss":  # as the interpolation in model.loss would
-            changed["model"] = {**changed["model"], "loss": changed["loss"]}
         return changed
 
 
@@ -69,7 +67,7 @@ def keys_of(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     """Every key of nested mappings, groups before what is in them."""
     for name, value in node.items():
         yield f"{prefix}{name}"
-        if isinstance(value, Mapping) and f"{prefix}{name}" != "model.loss":  # it refers to loss
+        if isinstance(value, Mapping):
             yield from keys_of(value, f"{prefix}{name}.")
 
 

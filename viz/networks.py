@@ -98,11 +98,8 @@ def build_configured(name: str, data: str | None = None) -> ConfiguredNetwork:
     )
     heads = list(metadata.parameters.values())
     loss = loss_spec(plain_node(cfg, "loss"))
-    criteria = {parameter.name: build_loss(loss, parameter) for parameter in heads}
-    mode = next(iter(criteria.values())).output_mode
-    network = build_network(
-        network_spec(plain_node(cfg.model, "net")), heads, criteria, mode, preparation
-    )
+    losses = {parameter.name: build_loss(loss, parameter) for parameter in heads}
+    network = build_network(network_spec(plain_node(cfg.model, "net")), heads, losses, preparation)
     return ConfiguredNetwork(name, data, network)
 
 

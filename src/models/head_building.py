@@ -1,79 +1,175 @@
-"""The heads of a module: from a network, parameters and the ways to name a loss."""
+"""The heads of a module, of the arguments that people type in their place."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 
 from torch import nn
 
 from src.models.components.network import MultiheadNetwork
-from src.models.losses import HeadLoss, derive_loss_weights, head_loss
+from src.models.losses import derive_loss_weights, head_loss
 from src.models.parameter_head import ParameterHead
+from src.schema.bounds import Real
+from src.utils.errors import ConfigError
 from src.vimh.parameters import Parameter
 
-LossOfParameter = Callable[[Parameter], nn.Module]
+
+@dataclass(frozen=True)
+class HeadArguments:
+    """What the module takes in place of heads; see ``MultiheadLitModule`` for each argument."""
+
+    criterion: nn.Module | None = None
+    criteria: Mapping[str, nn.Module] | None = None
+    loss: Callable[[Parameter], nn.Module] | None = None
+    loss_weights: Mapping[str, Real | None] | None = None
+    auto_configure_from_dataset: bool = True
+    output_mode: str = "classification"
+    head_margin: Real = 0.0
+    target_width: Real = 0.0
+    parameters: Sequence[Parameter] | None = None
+
+    def refuse_any(self) -> None:
+        """Refuse what is given beside heads, which hold all of it.
+
+        Raises:
+            ValueError: If an argument is not its default; names them.
+        """
+        names = [field.name for field in fields(self)]
+        given = [name for name in names if getattr(self, name) != getattr(HeadArguments, name)]
+        if given:
+            raise ValueError(
+                f"heads and {', '.join(given)} are both given: give heads alone, which hold their "
+                "parameters, losses and weights, or leave heads out."
+            )
+
+    def build_heads(self, net: nn.Module) -> list[ParameterHead]:
+        """Build the heads of a network.
+
+        Raises:
+            ValueError: If there is no way to a loss, or the arguments disagree; names the head.
+        """
+        make_loss = None
+        if self.auto_configure_from_dataset:
+            gives_logits = isinstance(net, MultiheadNetwork) and net.output_mode == "classification"
+            make_loss = self.loss or (_cross_entropy if gives_logits else None)
+        if self.criterion is None and self.criteria is None and make_loss is None:
+            raise ValueError(
+                "Must provide either criterion (one head), criteria (a dict by head), or, with "
+                "auto_configure_from_dataset=True, loss or a network of src.models.components for "
+                "classes, whose heads then take cross-entropy."
+            )
+        parameters, given_weights = self.parameters, self.loss_weights
+        if parameters is None:
+            parameters = _parameters_of(net)
+            given_weights = given_weights or {p.name: 1.0 for p in parameters}
+        criteria = self._criteria([p.name for p in parameters])
+        if criteria is None and make_loss is not None:
+            criteria = {p.name: make_loss(p) for p in parameters}
+        assert criteria is not None
+        weights = loss_weights(parameters, given_weights)
+        heads = [
+            ParameterHead(
+                p,
+                head_loss(criteria[p.name], p),
+                weights[p.name],
+                self.head_margin,
+                gives_units(net, p.name),
+                self.target_width,
+            )
+            for p in parameters
+        ]
+        for head in heads:
+            if head.loss.output_mode != self.output_mode:
+                raise ValueError(
+                    f"output_mode is {self.output_mode!r}, but {type(head.loss).__name__} of head "
+                    f"{head.parameter.name!r} is for {head.loss.output_mode}: change output_mode "
+                    "or the loss."
+                )
+        return heads
+
+    def _criteria(self, names: list[str]) -> Mapping[str, nn.Module] | None:
+        """Return the losses that are given, by head."""
+        criteria = self.criteria
+        if self.criterion is not None:
+            if criteria is not None or len(names) != 1:
+                raise ValueError(
+                    f"criterion is for a single head; there are {len(names)} "
+                    f"({', '.join(names)}): give criteria, a dict by head."
+                )
+            criteria = {names[0]: self.criterion}
+        if criteria is not None and set(criteria) != set(names):
+            raise ValueError(
+                f"criteria are for {sorted(criteria)}, but the heads are {sorted(names)}."
+            )
+        return criteria
 
 
-def cross_entropy(parameter: Parameter) -> nn.Module:
-    """The loss of a head of which nothing but its classes is known."""
-    return nn.CrossEntropyLoss()
-
-
-def gives_logits(net: nn.Module) -> bool:
-    """Whether a network says that its heads give a logit a class."""
-    return isinstance(net, MultiheadNetwork) and net.output_mode == "classification"
-
-
-def check_criteria(
-    criterion: nn.Module | None,
-    criteria: Mapping[str, nn.Module] | None,
-    loss: LossOfParameter | None,
-) -> None:
-    """Refuses a module that has no way to a loss.
-
-    Raises:
-        ValueError: If all three are None.
-    """
-    if criterion is None and criteria is None and loss is None:
-        raise ValueError(
-            "Must provide either criterion (one head), criteria (a dict by head), or, with "
-            "auto_configure_from_dataset=True, loss or a network of src.models.components for "
-            "classes, whose heads then take cross-entropy."
-        )
-
-
-def criteria_by_head(
+def loss_weights(
     parameters: Sequence[Parameter],
-    criterion: nn.Module | None,
-    criteria: Mapping[str, nn.Module] | None,
-    loss: LossOfParameter | None,
-) -> Mapping[str, nn.Module]:
-    """A loss for each head, of the ways to say it; at least one of them is given.
+    given: Mapping[str, Real | None] | None,
+    key: str = "loss_weights",
+) -> dict[str, Real]:
+    """Complete the weights of the heads; see :func:`~src.models.losses.derive_loss_weights`.
 
     Args:
         parameters: Of the heads.
-        criterion: The loss of a single head.
-        criteria: A loss for each head by name.
-        loss: Makes the loss of a parameter's head.
+        given: Weights by head; None for a head derives its weight. A config lists the usual
+            parameters, so that null for a head that is not there is no mistake.
+        key: What ``given`` is called, for the message.
 
     Raises:
-        ValueError: If ``criterion`` stands beside ``criteria`` or there are several heads.
+        ConfigError: If there is a weight of a head that is not there.
     """
-    if criterion is not None:
-        if criteria is not None or len(parameters) != 1:
+    derived = derive_loss_weights(parameters)
+    numbers = {name: weight for name, weight in (given or {}).items() if weight is not None}
+    if unknown := sorted(numbers.keys() - derived.keys()):
+        raise ConfigError(f"{key} names {unknown}, but the heads are {sorted(derived)}.")
+    return derived | numbers
+
+
+def gives_units(net: nn.Module, name: str) -> bool:
+    """Return whether a network's output for a head comes in the parameter's unit."""
+    return isinstance(net, MultiheadNetwork) and name in net.parameter_ranges
+
+
+def check_fit(net: nn.Module, heads: Sequence[ParameterHead]) -> None:
+    """Check that heads are of one kind, and that a network has their outputs if it says so.
+
+    Raises:
+        ValueError: If the network lacks a head or has one of another width, or some heads are for
+            classes and others for numbers.
+    """
+    if len({head.loss.output_mode for head in heads}) > 1:
+        modes = ", ".join(f"{head.parameter.name}: {head.loss.output_mode}" for head in heads)
+        raise ValueError(f"All heads have to be of one output_mode; found {modes}.")
+    if not isinstance(net, MultiheadNetwork):
+        return
+    for head in heads:
+        name, expected = head.parameter.name, head.num_outputs
+        if net.heads.is_single:
+            (found,) = net.heads_config.values()
+        elif name in net.heads_config:
+            found = net.heads_config[name]
+        else:
             raise ValueError(
-                f"criterion is for a single head; there are {len(parameters)} "
-                f"({', '.join(p.name for p in parameters)}): give criteria, a dict by head."
+                f"The network has no head {name!r}; it has {', '.join(net.heads_config)}: build "
+                "it with heads_config of the parameters' names."
             )
-        return {parameters[0].name: criterion}
-    if criteria is not None:
-        return criteria
-    assert loss is not None
-    return {p.name: loss(p) for p in parameters}
+        if found != expected:
+            raise ValueError(
+                f"{type(head.loss).__name__} of head {name!r} takes {expected} outputs, but the "
+                f"network gives {found}: build it with heads_config {{{name!r}: {expected}}}, or "
+                "choose another loss."
+            )
 
 
-def parameters_of(net: nn.Module) -> list[Parameter]:
-    """The parameters of a network that was built without a data set.
+def _cross_entropy(parameter: Parameter) -> nn.Module:
+    return nn.CrossEntropyLoss()
+
+
+def _parameters_of(net: nn.Module) -> list[Parameter]:
+    """Return the parameters of a network that was built without a data set.
 
     Heads with a range of their own are values in it; the others are just classes, 0...K-1.
 
@@ -92,72 +188,3 @@ def parameters_of(net: nn.Module) -> list[Parameter]:
         else Parameter(name=name, min=0.0, max=float(max(size - 1, 1)), step=1.0)
         for name, size in net.heads_config.items()
     ]
-
-
-def build_heads(
-    net: nn.Module,
-    parameters: Sequence[Parameter],
-    criteria: Mapping[str, nn.Module],
-    weights: Mapping[str, float | int | None] | None,
-    margin: float | int,
-    output_mode: str,
-    target_width: float | int,
-) -> list[ParameterHead]:
-    """The heads, checked against one another and against the network.
-
-    Args:
-        net: The network.
-        parameters: Of the heads, in their order.
-        criteria: A loss for each head by name.
-        weights: The factor of each head's loss; what is None or missing is derived, see
-            :func:`~src.models.losses.derive_loss_weights`.
-        margin: Spread of sigmoid outputs; see :class:`ParameterHead`.
-        output_mode: "classification" or "regression".
-        target_width: Of soft targets, in classes.
-
-    Raises:
-        ValueError: If heads, losses, weights and network disagree; names the head.
-    """
-    names = [p.name for p in parameters]
-    if set(criteria) != set(names):
-        raise ValueError(f"criteria are for {sorted(criteria)}, but the heads are {sorted(names)}.")
-    given = {name: weight for name, weight in (weights or {}).items() if weight is not None}
-    if unknown := sorted(set(given) - set(names)):
-        raise ValueError(f"loss_weights names {unknown}, but the heads are {sorted(names)}.")
-    derived = derive_loss_weights(parameters)
-    in_units = net.parameter_ranges if isinstance(net, MultiheadNetwork) else {}
-    heads = []
-    for parameter in parameters:
-        loss = head_loss(criteria[parameter.name], parameter)
-        if loss.output_mode != output_mode:
-            raise ValueError(
-                f"output_mode is {output_mode!r}, but {type(loss).__name__} of head "
-                f"{parameter.name!r} is for {loss.output_mode}: change output_mode (null derives "
-                "it) or the loss."
-            )
-        if isinstance(net, MultiheadNetwork):
-            _check_outputs(net, parameter, loss)
-        weight = given.get(parameter.name, derived[parameter.name])
-        own = parameter.name in in_units
-        heads.append(ParameterHead(parameter, loss, weight, margin, own, target_width))
-    return heads
-
-
-def _check_outputs(net: MultiheadNetwork, parameter: Parameter, loss: HeadLoss) -> None:
-    """Refuses a network that has no such head, or one of another width."""
-    name, expected = parameter.name, loss.outputs(parameter)
-    if net.heads.is_single:
-        (found,) = net.heads_config.values()
-    elif name in net.heads_config:
-        found = net.heads_config[name]
-    else:
-        raise ValueError(
-            f"The network has no head {name!r}; it has {', '.join(net.heads_config)}: build it "
-            "with heads_config of the parameters' names."
-        )
-    if found != expected:
-        raise ValueError(
-            f"{type(loss).__name__} of head {name!r} takes {expected} outputs, but the network "
-            f"gives {found}: build it with heads_config {{{name!r}: {expected}}}, or choose "
-            "another loss."
-        )

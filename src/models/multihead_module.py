@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +15,7 @@ from src.inputs.batch import Batch, RawBatch
 from src.inputs.preparation import Preparation
 from src.inputs.targets import exact
 from src.models.components.network import MultiheadNetwork
-from src.models.head_building import (
-    build_heads,
-    check_criteria,
-    criteria_by_head,
-    cross_entropy,
-    gives_logits,
-    parameters_of,
-)
+from src.models.head_building import HeadArguments, check_fit
 from src.models.metrics import DIRECTIONS, Direction, ParameterMetrics
 from src.models.parameter_head import ParameterHead
 from src.models.stage_metrics import StageMetrics, StepOutputs, StepResult
@@ -41,12 +34,11 @@ BEST_METRICS: dict[str, tuple[str, type[MaxMetric] | type[MinMetric]]] = {
 
 
 class MultiheadLitModule(ResumableModule):
-    """Learns the parameters of a sound (or of anything else) from its image, one head each.
+    """Learn the parameters of a sound (or of anything else) from its image, one head each.
 
     The module only loops over its heads; what a head's output means is the business of the
-    head's loss. The data set decides the heads *before* the network is built: see
-    :func:`src.build.build`, which gives ``parameters`` and ``criteria``. By hand, for a single
-    head, a network, an optimiser and a criterion are enough::
+    head's loss. :func:`src.build.build` makes network and heads for a data set. By hand, a
+    network, an optimiser and a criterion are enough for a single head::
 
         MultiheadLitModule(
             net=SimpleCNN(output_size=10), optimizer=partial(Adam, lr=1e-3),
@@ -60,28 +52,31 @@ class MultiheadLitModule(ResumableModule):
         scheduler: Makes the learning-rate scheduler: ``scheduler(optimizer=...)``, or None.
         criterion: The loss of a single head.
         criteria: A loss for each head, by name.
-        loss: Makes the loss of a head from its parameter (needs ``parameters``).
+        loss: Makes the loss of a head from its parameter.
         loss_weights: The factor of each head's loss. None for a head, or None or an empty dict for
             all: proportional to its number of JND steps, the largest 1 (heads that are just
             classes of a network have no JND and count 1).
         compile: Whether to compile the network with ``torch.compile`` when training starts.
-        auto_configure_from_dataset: Whether losses and heads come from the data set
-            (``loss`` with ``parameters``), or, without a ``loss``, each head of a network for
-            classes takes cross-entropy. False: ``criterion`` or ``criteria`` is needed.
-        output_mode: "classification" or "regression": what the network was built for. It has to
-            agree with every head's loss.
+        auto_configure_from_dataset: Whether each head may take its loss from ``loss``, or, without
+            a ``loss``, cross-entropy where the network is for classes. False: ``criterion`` or
+            ``criteria`` is needed.
+        output_mode: "classification" or "regression"; has to agree with every head's loss.
+        heads: What :func:`src.build.build` gives in place of ``criterion``, ``criteria``,
+            ``loss``, ``loss_weights``, ``output_mode``, ``head_margin``, ``target_width`` and
+            ``parameters``, in the order of the values' columns.
         head_margin: Spread of sigmoid outputs; see :class:`ParameterHead`.
         target_width: Standard deviation of the soft targets that heads make, in classes; 0: none.
         parameters: The parameters of the heads. None: classes 0...K-1 as the network has them,
             or values in its ``parameter_ranges``.
-        preparation: Bytes to float images and auxiliary features, on the device
+        preparation: Bytes to float images and auxiliary features, on the device.
             None: batches come ready.
-        scheduler_monitor: The metric a plateau scheduler looks at.
+        scheduler_monitor: The metric that a plateau scheduler follows.
         provenance: Plain containers that say how the module was built; saved in checkpoints, so
             that prediction needs nothing else.
 
     Raises:
-        ValueError: If there is no way to a loss, or heads, losses and network disagree.
+        ValueError: If there is no way to a loss, ``heads`` stand beside what they replace, or
+            heads, losses and network disagree.
         ConfigError: If two heads would log metrics of one name.
     """
 
@@ -98,6 +93,7 @@ class MultiheadLitModule(ResumableModule):
         auto_configure_from_dataset: bool = True,
         output_mode: Annotated[str, OneOf(OUTPUT_MODES)] = "classification",
         *,
+        heads: Sequence[ParameterHead] | None = None,
         head_margin: Margin = 0.0,
         target_width: NonNegative = 0.0,
         parameters: Sequence[Parameter] | None = None,
@@ -117,43 +113,38 @@ class MultiheadLitModule(ResumableModule):
         self.preparation = preparation
         self.provenance = provenance or {}
 
-        if not auto_configure_from_dataset:
-            loss = None
-        elif loss is None and gives_logits(net):
-            loss = cross_entropy
-        check_criteria(criterion, criteria, loss)
-        if parameters is None:
-            parameters = parameters_of(net)
-            loss_weights = loss_weights or {p.name: 1.0 for p in parameters}
-        # A list, since a ModuleDict admits neither dots nor names of its own as keys.
-        self.head_list = nn.ModuleList(
-            build_heads(
-                net,
-                parameters,
-                criteria_by_head(parameters, criterion, criteria, loss),
-                loss_weights,
-                head_margin,
-                output_mode,
-                target_width,
-            )
+        spelled = HeadArguments(
+            criterion=criterion,
+            criteria=criteria,
+            loss=loss,
+            loss_weights=loss_weights,
+            auto_configure_from_dataset=auto_configure_from_dataset,
+            output_mode=output_mode,
+            head_margin=head_margin,
+            target_width=target_width,
+            parameters=parameters,
         )
-        metrics = ParameterMetrics(parameters, with_accuracy=output_mode == "classification")
-        self.metrics = nn.ModuleList(StageMetrics(metrics, self._decoded) for _ in STAGES)
-        self.best = nn.ModuleDict(
-            {
-                metric: kind()
-                for metric, (_, kind) in BEST_METRICS.items()
-                if metric in metrics.names
-            }
+        if heads is None:
+            heads = spelled.build_heads(net)
+        else:
+            spelled.refuse_any()
+        check_fit(net, heads)
+        # By name, in order. A list registers them: a ModuleDict takes neither dots nor names of
+        # its own as keys.
+        self.heads = {head.parameter.name: head for head in heads}
+        self.head_list = nn.ModuleList(heads)
+        metrics = ParameterMetrics(
+            [head.parameter for head in heads],
+            with_accuracy=any(head.loss.output_mode == "classification" for head in heads),
         )
-        for best in self.best.values():
-            cast(MaxMetric | MinMetric, best).persistent(True)
-
-    @property
-    def heads(self) -> dict[str, ParameterHead]:
-        """The heads by name, in order."""
-        heads = cast(Iterable[ParameterHead], self.head_list)
-        return {head.parameter.name: head for head in heads}
+        self._stages = {stage: StageMetrics(metrics, self._decoded) for stage in STAGES}
+        self.metrics = nn.ModuleList(self._stages.values())
+        self._best = {
+            metric: kind() for metric, (_, kind) in BEST_METRICS.items() if metric in metrics.names
+        }
+        for best in self._best.values():
+            best.persistent(True)
+        self.best = nn.ModuleDict(self._best)
 
     @property
     def parameters_by_head(self) -> dict[str, Parameter]:
@@ -175,9 +166,9 @@ class MultiheadLitModule(ResumableModule):
         of_stages = {
             f"{stage}/{name}": direction
             for stage in STAGES
-            for name, direction in self._stage(stage).directions.items()
+            for name, direction in self._stages[stage].directions.items()
         }
-        of_best = {BEST_METRICS[metric][0]: DIRECTIONS[metric] for metric in self.best}
+        of_best = {BEST_METRICS[metric][0]: DIRECTIONS[metric] for metric in self._best}
         return {"train/loss_step": "min", **of_stages, **of_best}
 
     @property
@@ -206,7 +197,7 @@ class MultiheadLitModule(ResumableModule):
 
     def num_measured(self, stage: str) -> int:
         """How many samples the last figures of "train", "val" or "test" are of, on all ranks."""
-        return self._stage(stage).num_samples
+        return self._stages[stage].num_samples
 
     def forward(self, images: Tensor, auxiliary: Tensor | None = None) -> dict[str, Tensor]:
         """The network's outputs by head, not yet decoded.
@@ -288,8 +279,7 @@ class MultiheadLitModule(ResumableModule):
         values = self._log_epoch("val")
         if self.trainer.sanity_checking:
             return
-        for metric, module in self.best.items():
-            best = cast(MaxMetric | MinMetric, module)
+        for metric, best in self._best.items():
             best.update(values[metric])
             self.log(BEST_METRICS[metric][0], best.compute())
 
@@ -369,14 +359,11 @@ class MultiheadLitModule(ResumableModule):
 
     def _step(self, batch: Sequence[Any], stage: str) -> Tensor:
         step = self._step_outputs(batch)
-        self._stage(stage).update(step)
+        self._stages[stage].update(step)
         return step.loss
 
-    def _stage(self, stage: str) -> StageMetrics:
-        return cast(StageMetrics, self.metrics[STAGES.index(stage)])
-
     def _log_epoch(self, stage: str) -> dict[str, Tensor]:
-        values = self._stage(stage).compute()
+        values = self._stages[stage].compute()
         on_bar = {"loss", "jnd", "mae_jnd", "acc"}
         for shown in (True, False):
             self.log_dict(

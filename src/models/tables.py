@@ -1,4 +1,4 @@
-"""The networks and losses that a file from elsewhere may name, by their import paths.
+"""The modules, networks and losses that a file from elsewhere may name, by their import paths.
 
 A checkpoint's config names classes. These tables, and nothing else, say which are built of it: a
 path that is not in them is refused without being imported.
@@ -15,6 +15,7 @@ from torch import nn
 from src.models import components, losses
 from src.models.components import MultiheadNetwork
 from src.models.losses import CrossEntropyHead, HeadLoss
+from src.models.multihead_module import MultiheadLitModule
 
 
 def _classes(room: ModuleType, base: type, more: Iterable[type] = ()) -> Mapping[str, type]:
@@ -33,3 +34,6 @@ def _classes(room: ModuleType, base: type, more: Iterable[type] = ()) -> Mapping
 
 NETWORKS = _classes(components, MultiheadNetwork)
 LOSSES = _classes(losses, HeadLoss, more=[nn.CrossEntropyLoss])
+MODULES: Mapping[str, type] = MappingProxyType(
+    {f"{MultiheadLitModule.__module__}.{MultiheadLitModule.__name__}": MultiheadLitModule}
+)

@@ -62,12 +62,9 @@ def network_of(
     )
     heads = list(metadata.parameters.values())
     loss = loss_spec(plain_node(cfg, "loss"))
-    criteria = {parameter.name: build_loss(loss, parameter) for parameter in heads}
-    mode = next(iter(criteria.values())).output_mode
+    losses = {parameter.name: build_loss(loss, parameter) for parameter in heads}
     preparation = Preparation(metadata, PreparationSettings(auxiliary_features=auxiliary_features))
-    return build_network(
-        network_spec(plain_node(cfg.model, "net")), heads, criteria, mode, preparation
-    )
+    return build_network(network_spec(plain_node(cfg.model, "net")), heads, losses, preparation)
 
 
 def count(network: MultiheadNetwork) -> int:

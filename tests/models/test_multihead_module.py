@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from src.models.components import SimpleCNN, SimpleDenseNet
-from src.models.losses import DirectParameterGradientLoss
+from src.models.losses import DirectParameterGradientLoss, head_loss
 from src.models.multihead_module import MultiheadLitModule
+from src.models.parameter_head import ParameterHead
 from src.utils.errors import ConfigError
 from src.vimh.parameters import Parameter
 
@@ -203,6 +204,53 @@ def test_every_head_needs_a_step_for_the_error_in_steps(other: Parameter, monito
 def test_criterion_is_for_one_head() -> None:
     with pytest.raises(ValueError, match="single head"):
         MultiheadLitModule(net=_cnn(heads_config={"a": 2, "b": 3}), criterion=nn.CrossEntropyLoss())
+
+
+def _heads() -> list[ParameterHead]:
+    losses = (DirectParameterGradientLoss(), DirectParameterGradientLoss())
+    return [
+        ParameterHead(p, loss, weight, margin=0.05)
+        for p, loss, weight in zip((VELOCITY, DECAY), losses, (0.25, 2.0), strict=True)
+    ]
+
+
+def test_heads_take_the_place_of_all_that_makes_them() -> None:
+    net = _cnn(output_mode="regression", parameter_names=[VELOCITY.name, DECAY.name])
+    given = MultiheadLitModule(net, heads=_heads())
+    weights = {"note_velocity": 0.25, "log10_decay_time": 2.0}
+    spelled = _regression(loss_weights=weights, head_margin=0.05)
+    spelled.load_state_dict(given.state_dict())
+    assert given.logged_names == spelled.logged_names
+    batch = (torch.rand(3, 1, 32, 32), dict(zip(weights, torch.rand(2, 3), strict=True)))
+    assert torch.equal(given.model_step(batch).loss, spelled.model_step(batch).loss)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        ({"criterion": nn.CrossEntropyLoss()}, "criterion"),
+        ({"parameters": [VELOCITY, DECAY], "head_margin": 0.1}, "head_margin, parameters"),
+        ({"output_mode": "regression"}, "output_mode"),
+        ({"loss_weights": {"note_velocity": 1.0}}, "loss_weights"),
+    ],
+)
+def test_heads_beside_what_they_replace_are_refused(arguments: dict, names: str) -> None:
+    net = _cnn(output_mode="regression", parameter_names=[VELOCITY.name, DECAY.name])
+    with pytest.raises(ValueError, match=f"heads and {names} are both given"):
+        MultiheadLitModule(net, heads=_heads(), **arguments)
+
+
+def test_heads_of_two_kinds_are_refused() -> None:
+    heads = [*_heads()[:1], ParameterHead(DECAY, head_loss(nn.CrossEntropyLoss(), DECAY))]
+    net = _cnn(heads_config={"note_velocity": 1, "log10_decay_time": 24})
+    with pytest.raises(ValueError, match="note_velocity: regression, log10_decay_time: classif"):
+        MultiheadLitModule(net, heads=heads)
+
+
+def test_a_network_lacks_one_of_the_heads() -> None:
+    net = _cnn(output_mode="regression", parameter_names=[VELOCITY.name])
+    with pytest.raises(ValueError, match="no head 'log10_decay_time'; it has note_velocity"):
+        MultiheadLitModule(net, heads=_heads())
 
 
 def test_loss_is_the_weighted_sum_and_values_are_the_true_ones() -> None:
