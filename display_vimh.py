@@ -95,8 +95,8 @@ def play(dataset: Any) -> None:
     import numpy as np
     import soundfile
 
-    from src.evaluation.dataset_picture import label_lines
-    from src.evaluation.player import find_player, play_file
+    from src.evaluation.prediction.player import find_player, play_file
+    from src.evaluation.presentation.dataset_picture import label_lines
     from src.synth.resynthesis import resynthesise, synthesizer_of
     from src.vimh.errors import VIMHError
 
@@ -119,7 +119,7 @@ def play(dataset: Any) -> None:
 
 def show(dataset: Any, directory: Path, save: Path | None) -> None:
     """Saves the picture, opens it, or prints the table."""
-    from src.evaluation.dataset_picture import dataset_figure, dataset_table
+    from src.evaluation.presentation.dataset_picture import dataset_figure, dataset_table
     from src.utils.rich_utils import plain_console
     from src.vimh.errors import VIMHError
 

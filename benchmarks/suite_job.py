@@ -22,9 +22,8 @@ ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True
 
 from benchmarks.suite_plan import Job  # noqa: E402
 from src.build import Built, build  # noqa: E402
-from src.evaluation.baselines import MAX_TRAINING_SAMPLES, baselines  # noqa: E402
-from src.evaluation.run_report import split_arrays  # noqa: E402
-from src.evaluation.split_predictions import predict_split  # noqa: E402
+from src.evaluation.scoring.baselines import MAX_TRAINING_SAMPLES, baselines  # noqa: E402
+from src.evaluation.scoring.split_predictions import predict_split, split_arrays  # noqa: E402
 from src.monitor import resolve_monitor  # noqa: E402
 from src.training.instantiators import instantiate_callbacks, instantiate_loggers  # noqa: E402
 from src.vimh.parameters import Parameter  # noqa: E402
@@ -191,7 +190,7 @@ def _baselines(built: Built) -> dict[str, Any]:
     test = split_arrays(built.model, built.datamodule, "test")
     return {
         "baselines": {
-            name: figures(predicted, test.values, parameters)
+            name: figures(predicted, test.true, parameters)
             for name, predicted in baselines(train, test, [p.is_categorical for p in parameters])
         }
     }

@@ -32,7 +32,7 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     # Here, so that --help, --cfg job and a config with a mistake do not wait for Lightning.
     from src.build import Built, build_evaluation_data, training_data
     from src.checkpoint import load_model, read_checkpoint
-    from src.evaluation.evaluation_report import report_evaluation
+    from src.evaluation.presentation.evaluation_page import report_evaluation
 
     seed_everything(cfg.seed)
     checkpoint = read_checkpoint(cfg.ckpt_path)

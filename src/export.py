@@ -15,23 +15,16 @@ from omegaconf import DictConfig, OmegaConf
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
-from src.checkpoint import load_model, read_checkpoint, write_safetensors  # noqa: E402
 from src.cli import entry_point, start  # noqa: E402
 from src.command_line import RIGHT, is_check, prepare  # noqa: E402
 from src.config_check import ExportConfig, check_config  # noqa: E402
-from src.evaluation.exported import description  # noqa: E402
-from src.evaluation.model_files import (  # noqa: E402
+from src.evaluation.export.model_files import (  # noqa: E402
     INSTALL,
     missing_packages,
-    write_checksums,
-    write_programs,
+    write_model_files,
 )
 from src.utils import extras, task_wrapper  # noqa: E402
 from src.utils.errors import ConfigError  # noqa: E402
-from src.utils.words import path_word  # noqa: E402
-
-OPSET = 18  # of ONNX
-TOLERANCE = 1e-5
 
 
 @task_wrapper
@@ -69,41 +62,6 @@ def check_packages() -> None:
     """
     if missing := missing_packages():
         raise ConfigError(f"Export needs {', '.join(missing)}: {INSTALL}")
-
-
-def write_model_files(
-    ckpt_path: str, path: Path, opset: int = OPSET, tolerance: float = TOLERANCE
-) -> tuple[list[Path], float | None]:
-    """Writes a checkpoint's model files and says so; those of ONNX only where it is installed.
-
-    Args:
-        ckpt_path: The checkpoint.
-        path: The ONNX file; the others are named after it.
-        opset: The version of ONNX's operators.
-        tolerance: The largest difference from PyTorch that passes, as a share of each range.
-
-    Returns:
-        The files, and the largest difference (None without ONNX).
-
-    Raises:
-        ConfigError: If the exported model computes something else.
-    """
-    checkpoint = read_checkpoint(ckpt_path)
-    model = load_model(checkpoint).cpu()
-    about = description(checkpoint.metadata, model)
-    files = [write_safetensors(checkpoint, path.with_suffix(".safetensors"), about)]
-    difference = None
-    if missing := missing_packages():
-        print(f"ONNX:        not written, since there is no {', '.join(missing)}: {INSTALL}")
-        print(f"  then:      python src/export.py {path_word('ckpt_path', ckpt_path)}")
-    else:
-        difference = write_programs(model, checkpoint.metadata, path, opset, tolerance)
-        files += [path, path.with_suffix(".pt2")]
-        print(f"Checked with onnxruntime: at most {difference:.1g} of a parameter's range apart")
-    files.append(write_checksums(files, path.with_suffix(".sha256")))
-    for file in files:
-        print(f"{file.stat().st_size:>9,} bytes  {file}")
-    return files, difference
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="export.yaml")

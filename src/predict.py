@@ -43,8 +43,8 @@ rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 from src import command_line  # noqa: E402
 from src.cli import entry_point, start  # noqa: E402
 from src.config_check import PredictConfig, check_config  # noqa: E402
-from src.evaluation.player import find_player, play_file  # noqa: E402
-from src.evaluation.sounds import sound_files  # noqa: E402
+from src.evaluation.prediction.player import find_player, play_file  # noqa: E402
+from src.evaluation.prediction.sounds import sound_files  # noqa: E402
 from src.overrides import choices  # noqa: E402
 from src.utils import extras, task_wrapper  # noqa: E402
 from src.utils.errors import ConfigError  # noqa: E402
@@ -58,7 +58,7 @@ from src.vimh.records import open_dataset  # noqa: E402
 CONFIG = Path(__file__).parents[1] / "configs" / "predict.yaml"
 
 if TYPE_CHECKING:
-    from src.evaluation.predictor import Prediction, Predictor
+    from src.evaluation.prediction.predictor import Prediction, Predictor
 
 
 @task_wrapper
@@ -77,13 +77,13 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     # Here, so that --help, --cfg job and a config with a mistake do not wait for Lightning.
     from src.checkpoint import load_model, read_checkpoint
-    from src.evaluation.prediction_report import (
+    from src.evaluation.prediction.predictor import Predictor
+    from src.evaluation.presentation.prediction_files import (
         file_stem,
         prediction_table,
         write_lines,
         write_resynthesis,
     )
-    from src.evaluation.predictor import Predictor
 
     check_given(cfg)
     check_possible(cfg)

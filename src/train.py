@@ -43,8 +43,8 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     from src.build import build
     from src.callbacks.last_checkpoint import saved_last
     from src.ending import Ending, why_ended
-    from src.evaluation.run_report import report_run
-    from src.export import write_model_files
+    from src.evaluation.export.model_files import write_model_files
+    from src.evaluation.presentation.run_summary import report_run
     from src.going_on import check_going_on
     from src.monitor import resolve_monitor
     from src.new_settings import new_settings

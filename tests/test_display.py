@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import display_vimh
-from src.evaluation.dataset_picture import dataset_figure, spread
-from src.evaluation.image_axes import ImageAxes
+from src.evaluation.presentation.dataset_picture import dataset_figure, spread
+from src.evaluation.presentation.image_axes import ImageAxes
 from src.synth.generate import generate_dataset
 from src.synth.resynthesis import synthesizer_of
 from src.vimh.errors import VIMHError

@@ -11,16 +11,16 @@ import torch
 
 from src.build import build
 from src.checkpoint import load_model, read_checkpoint
-from src.evaluation.exported import ExportedModel, description
-from src.evaluation.model_files import example_batch
-from src.evaluation.predictor import Predictor
-from src.export import export, write_model_files
+from src.evaluation.export.exported_model import ExportedModel, description
+from src.evaluation.export.model_files import example_batch, write_model_files
+from src.evaluation.prediction.predictor import Predictor
+from src.export import export
 from src.utils.errors import CheckpointError, ConfigError
 from src.vimh.records import open_dataset
 from tests.helpers import shrink
 
 ROOT = Path(__file__).resolve().parents[1]
-ONNX_PACKAGES = "src.evaluation.model_files.ONNX_PACKAGES"
+ONNX_PACKAGES = "src.evaluation.export.model_files.ONNX_PACKAGES"
 
 
 @pytest.fixture(scope="module")

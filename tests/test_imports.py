@@ -21,10 +21,18 @@ ALLOWED: dict[str, set[str]] = {
     "checkpoints": LOWEST,
     "data": {*LOWEST, "synth", "inputs"},
     "models": {*LOWEST, "inputs", "checkpoints"},
-    "evaluation": {*LOWEST, "synth", "inputs", "data", "models", "build"},
+    "evaluation": set(),
+    "evaluation.scoring": {*LOWEST, "synth", "inputs", "data", "models", "build"},
+    "evaluation.prediction": {*LOWEST, "synth", "data", "models"},
+    "evaluation.export": {*LOWEST, "data", "models", "checkpoint"},
+    "evaluation.presentation": {
+        *LOWEST,
+        *("synth", "models", "build", "data", "evaluation.scoring", "evaluation.prediction"),
+    },
     "callbacks": {
         *LOWEST,
-        *("synth", "inputs", "data", "checkpoints", "models", "evaluation", "loggers", "sweeps"),
+        *("synth", "inputs", "data", "checkpoints", "models", "loggers", "sweeps"),
+        *("evaluation.scoring", "evaluation.presentation"),
     },
     "loggers": LOWEST,
     "sweeps": LOWEST,
@@ -51,22 +59,25 @@ def imported_modules(source: str, package: str) -> set[str]:
     return found
 
 
+def room_of(module: str) -> str:
+    """The room of a module in `src`, a room within a room where there is one."""
+    parts = module.split(".")[1:3]
+    return ".".join(parts) if ".".join(parts) in ROOMS else parts[0]
+
+
 def forbidden_rooms(source: str, package: str) -> set[str]:
     """Rooms that a module of `package` imports and must not; `src` itself counts as a room."""
-    room = package.split(".")[1]
-    wrong = set()
-    for module in imported_modules(source, package):
-        parts = module.split(".")
-        if parts[0] != "src" or len(parts) == 1:
-            continue
-        target = parts[1]
-        if target not in {room, "utils"} | ALLOWED[room]:
-            wrong.add(target)
-    return wrong
+    room = room_of(package)
+    found = {m for m in imported_modules(source, package) if m.startswith("src.")}
+    if any("." in r and r.startswith(f"{room}.") for r in ROOMS):
+        return {room_of(module) for module in found}
+    within = room.partition(".")[0]  # `from src.evaluation import scoring` imports both
+    return {room_of(m) for m in found} - {room, within, "utils"} - ALLOWED[room]
 
 
 def room_files() -> list[Path]:
-    return sorted(path for room in ROOMS for path in (ROOT / "src" / room).rglob("*.py"))
+    folders = (ROOT / "src" / room.replace(".", "/") for room in ROOMS)
+    return sorted({path for folder in folders for path in folder.rglob("*.py")})
 
 
 @pytest.mark.parametrize("path", room_files(), ids=lambda path: str(path.relative_to(ROOT)))
@@ -96,10 +107,26 @@ def test_every_folder_of_src_is_a_known_room() -> None:
         ("src.models", "from ..data.batch import Batch", {"data"}),
         ("src.utils", "from src import vimh", {"vimh"}),
         ("src.data", "from src.build import build", {"build"}),
+        ("src.evaluation.scoring", "from src.evaluation.scoring import rows", set()),
+        (
+            "src.evaluation.scoring",
+            "from src.evaluation.presentation.pictures import head_picture",
+            {"evaluation.presentation"},
+        ),
+        ("src.evaluation.scoring", "from ..prediction import sounds", {"evaluation.prediction"}),
+        ("src.evaluation", "from src.vimh import codec", {"vimh"}),
+        ("src.evaluation.export", "from src.export import export", {"export"}),
     ],
 )
 def test_the_check_finds_what_it_is_for(package: str, source: str, wrong: set[str]) -> None:
     assert forbidden_rooms(source, package) == wrong
+
+
+def test_nothing_imports_a_command() -> None:
+    commands = {"src.train", "src.eval", "src.predict", "src.export"}
+    for path in (ROOT / "src").rglob("*.py"):
+        package = ".".join(path.relative_to(ROOT).parent.parts)
+        assert not imported_modules(path.read_text(), package) & commands, path
 
 
 def test_vimh_is_usable_without_torch_lightning_and_hydra() -> None:

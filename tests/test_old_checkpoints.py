@@ -9,7 +9,7 @@ from omegaconf import open_dict
 
 from src.checkpoint import load_model, read_checkpoint
 from src.eval import evaluate
-from src.export import write_model_files
+from src.evaluation.export.model_files import write_model_files
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "tests" / "checkpoints"

@@ -11,10 +11,10 @@ from omegaconf import OmegaConf, open_dict
 
 from src.build import build
 from src.checkpoint import load_model, read_checkpoint
-from src.evaluation.player import play_file
-from src.evaluation.prediction_report import file_stem
-from src.evaluation.predictor import Prediction, Predictor
-from src.evaluation.sounds import read_sound, windows
+from src.evaluation.prediction.player import play_file
+from src.evaluation.prediction.predictor import Prediction, Predictor
+from src.evaluation.prediction.sounds import read_sound, windows
+from src.evaluation.presentation.prediction_files import file_stem
 from src.inputs.preparation import Preparation
 from src.predict import predict
 from src.synth.generate import generate_dataset

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from src.checkpoint import load_model, read_checkpoint
-from src.evaluation.predictor import Predictor
+from src.evaluation.prediction.predictor import Predictor
 from src.synth.table import own_synthesizers
 from tests.pages import ROOT, blocks, clone, run
 

@@ -75,7 +75,7 @@ def test_a_run_can_leave_model_files_that_evaluate_like_its_checkpoint(
     run, evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Without ONNX: what checks shapes in tests would be traced into its program.
-    monkeypatch.setattr("src.evaluation.model_files.ONNX_PACKAGES", ("not_there",))
+    monkeypatch.setattr("src.evaluation.export.model_files.ONNX_PACKAGES", ("not_there",))
     metrics, objects = run("exported", 1, export=True)
     folder = Path(objects["cfg"].paths.output_dir)
     assert (folder / "model.sha256").read_text().split()[1:] == ["model.safetensors"]

@@ -11,7 +11,7 @@ from omegaconf import open_dict
 
 from benchmarks.measure import Budget, Row
 from src.build import build
-from src.evaluation.predictor import Predictor
+from src.evaluation.prediction.predictor import Predictor
 
 ROOT = Path(__file__).resolve().parents[2]
 AT_MOST = Budget("at most", 5.0, "ms of one core")

@@ -13,8 +13,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.tensorboard import SummaryWriter
 
 from src.data.vimh_datamodule import VIMHDataModule
-from src.evaluation.pictures import head_picture, worst_picture
-from src.evaluation.split_predictions import SplitPredictions, predict_split
+from src.evaluation.presentation.pictures import head_picture, worst_picture
+from src.evaluation.scoring.split_predictions import SplitPredictions, predict_split
 from src.models.multihead_module import MultiheadLitModule
 from src.schema.arguments import check_arguments
 from src.schema.bounds import PositiveCount

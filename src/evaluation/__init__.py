@@ -1,1 +1,1 @@
-"""What results mean: reports, baselines."""
+"""What becomes of a trained model: it is scored, predicts, is exported; and what shows that."""

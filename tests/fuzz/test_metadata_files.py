@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shuffle_vimh_dataset import shuffle_dataset
-from src.evaluation.dataset_picture import dataset_figure, dataset_table
+from src.evaluation.presentation.dataset_picture import dataset_figure, dataset_table
 from src.synth.images import ImageMaker
 from src.synth.resynthesis import synthesizer_of
 from src.vimh.errors import VIMHError

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jaxtyping import Float32, Float64
 
-from src.evaluation.image_axes import ImageAxes
+from src.evaluation.presentation.image_axes import ImageAxes
 from src.synth.errors import RecipeError
 from src.synth.front_end import FrontEnd
 from src.synth.generate import dataset_name, generate_dataset

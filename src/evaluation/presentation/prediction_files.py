@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from rich.text import Text
 
-from src.evaluation.dataset_picture import value_text
-from src.evaluation.image_axes import ImageAxes, plain_texts
-from src.evaluation.predictor import Prediction, Predictor
+from src.evaluation.prediction.predictor import Prediction, Predictor
+from src.evaluation.presentation.dataset_picture import value_text
+from src.evaluation.presentation.image_axes import ImageAxes, plain_texts
 from src.utils.strict_json import strict_json
 from src.vimh.parameters import Parameter
 

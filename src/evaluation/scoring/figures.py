@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Float64
 
-from src.evaluation.audio_metrics import AUDIO_METRICS
-from src.evaluation.intervals import Estimate, bootstrap_means, interval
+from src.evaluation.scoring.audio_metrics import AUDIO_METRICS
+from src.evaluation.scoring.intervals import Estimate, bootstrap_means, interval
 from src.vimh.parameters import Parameter
 
 # Names of shares within so many JND; that of one is the name training logs.

@@ -3,8 +3,13 @@ import warnings
 import numpy as np
 import pytest
 
-from src.evaluation.pictures import confusion_matrix, head_picture, sounds_picture, worst_picture
-from src.evaluation.split_predictions import SplitPredictions
+from src.evaluation.presentation.pictures import (
+    confusion_matrix,
+    head_picture,
+    sounds_picture,
+    worst_picture,
+)
+from src.evaluation.scoring.split_predictions import SplitPredictions
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import Parameter
 
@@ -33,7 +38,12 @@ def drawn(figure) -> None:
 
 def predictions(parameter: Parameter, true: list[float], predicted: list[float], channels: int = 1):
     images = np.zeros((len(true), channels, 2, 3), np.uint8)
-    return SplitPredictions(images, np.array(true)[:, None], np.array(predicted)[:, None])
+    return SplitPredictions(
+        inputs=images.reshape(len(true), -1) / np.float32(255),
+        true=np.array(true)[:, None],
+        images=images,
+        predicted=np.array(predicted)[:, None],
+    )
 
 
 def test_the_band_is_the_tolerance_that_is_counted() -> None:

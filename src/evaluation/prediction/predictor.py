@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64, UInt8
 
-from src.evaluation.levels import level_range_db
-from src.evaluation.sounds import STARTS, Sound, Windows, read_sound, windows
+from src.evaluation.prediction.levels import level_range_db
+from src.evaluation.prediction.sounds import STARTS, Sound, Windows, read_sound, windows
 from src.models.multihead_module import MultiheadLitModule
 from src.synth.images import ImageMaker
 from src.synth.resynthesis import resynthesise, synthesizer_of

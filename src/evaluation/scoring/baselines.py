@@ -7,32 +7,38 @@ A network that does not beat them has learnt nothing that is worth a network.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
+from src.evaluation.scoring.split_predictions import SplitArrays, first, split_arrays
+
+if TYPE_CHECKING:
+    from src.data.vimh_datamodule import VIMHDataModule
+    from src.models.multihead_module import MultiheadLitModule
+
 MAX_TRAINING_SAMPLES = 20_000  # brute-force neighbours in 1024 dimensions: a second, not a minute
 
 
-@dataclass(frozen=True)
-class SplitArrays:
-    """One split as arrays.
+def baseline_predictions(
+    model: MultiheadLitModule, trained_on: VIMHDataModule, tried: SplitArrays
+) -> dict[str, Float[np.ndarray, "N P"]]:
+    """What the baselines predict.
 
-    Attributes:
-        images: Pixels as the network sees them, one row a sample, float32 (N, C*H*W).
-        auxiliary: Standardised auxiliary features (N, A), or None.
-        values: True values in parameter units (N, P).
+    Args:
+        model: Prepares the samples; has the heads.
+        trained_on: The data whose training split they learn from.
+        tried: The samples to predict.
+
+    Returns:
+        By name; none where there is nothing to learn from.
     """
-
-    images: Float[np.ndarray, "N D"]
-    auxiliary: Float[np.ndarray, "N A"] | None
-    values: Float[np.ndarray, "N P"]
-
-    def first(self, count: int) -> SplitArrays:
-        """The first samples."""
-        auxiliary = None if self.auxiliary is None else self.auxiliary[:count]
-        return SplitArrays(self.images[:count], auxiliary, self.values[:count])
+    if trained_on.get_dataset_info()["split_sizes"]["train"] == 0:
+        return {}
+    categorical = [p.is_categorical for p in model.parameters_by_head.values()]
+    train = split_arrays(model, trained_on, "train", limit=MAX_TRAINING_SAMPLES)
+    return dict(baselines(train, tried, categorical))
 
 
 def baselines(
@@ -47,22 +53,18 @@ def baselines(
         test: What they are tried on.
         categorical: Whether each parameter is: then its most frequent class stands for the mean.
     """
-    train = SplitArrays(
-        train.images[:MAX_TRAINING_SAMPLES],
-        None if train.auxiliary is None else train.auxiliary[:MAX_TRAINING_SAMPLES],
-        train.values[:MAX_TRAINING_SAMPLES],
-    )
+    train = first(train, MAX_TRAINING_SAMPLES)
     name = "most frequent class" if all(categorical) else "always the mean"
-    yield name, constant(train.values, categorical, len(test.values))
-    yield "nearest image", nearest_neighbours(train.images, train.values, test.images, 1)
+    yield name, constant(train.true, categorical, len(test.true))
+    yield "nearest image", nearest_neighbours(train.inputs, train.true, test.inputs, 1)
     if train.auxiliary is not None and test.auxiliary is not None:
         yield (
             "least squares (aux)",
-            least_squares(train.auxiliary, train.values, test.auxiliary),
+            least_squares(train.auxiliary, train.true, test.auxiliary),
         )
         yield (
             "3 neighbours (aux)",
-            nearest_neighbours(train.auxiliary, train.values, test.auxiliary, 3),
+            nearest_neighbours(train.auxiliary, train.true, test.auxiliary, 3),
         )
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from src.evaluation.audio_metrics import audio_distances
-from src.evaluation.figures import (
+from src.evaluation.scoring.audio_metrics import audio_distances
+from src.evaluation.scoring.baselines import baseline_predictions
+from src.evaluation.scoring.figures import (
     Figure,
     Measured,
     figures_of,
@@ -19,8 +20,7 @@ from src.evaluation.figures import (
     sample_columns,
     sound_figures,
 )
-from src.evaluation.run_report import baseline_predictions, split_arrays
-from src.evaluation.split_predictions import SplitPredictions, predict_split
+from src.evaluation.scoring.split_predictions import SplitPredictions, first, predict_split
 from src.synth.resynthesis import resynthesise, synthesizer_of
 from src.synth.synthesizers import Synthesizer
 from src.utils.errors import ConfigError
@@ -113,10 +113,10 @@ def evaluate_split(
     found = predict_split(built.model.eval(), built.datamodule, split)
     assert found is not None, "an empty split"
     built.model.cpu()
-    tried = split_arrays(built.model, built.datamodule, split)
     if count is not None:
-        found, tried = found.first(count), tried.first(count)
-    predicted = {NETWORK: found.predicted, **baseline_predictions(built, tried, trained_on)}
+        found = first(found, count)
+    guessed = baseline_predictions(built.model, trained_on or built.datamodule, found)
+    predicted = {NETWORK: found.predicted, **guessed}
     columns = {m: sample_columns(own, found.true, parameters) for m, own in predicted.items()}
     measured = measure(columns, parameters, resamples, seed)
     distances = {}

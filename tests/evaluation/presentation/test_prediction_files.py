@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.evaluation.prediction_report import write_lines
-from src.evaluation.predictor import Prediction
+from src.evaluation.prediction.predictor import Prediction
+from src.evaluation.presentation.prediction_files import write_lines
 
 
 def test_lines_are_strict_json(tmp_path: Path) -> None:

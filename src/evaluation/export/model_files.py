@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import logging
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,12 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
-from src.evaluation.exported import ExportedModel, description
+from src.checkpoint import load_model, read_checkpoint, write_safetensors
+from src.evaluation.export.exported_model import ExportedModel, description
 from src.models.multihead_module import MultiheadLitModule
 from src.utils.errors import ConfigError
+from src.utils.rich_utils import plain_console
+from src.utils.words import path_word
 from src.vimh.codec import Codec
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import ParameterSpace
@@ -23,6 +27,8 @@ from src.vimh.parameters import ParameterSpace
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 INSTALL = 'pip install -e ".[export]"'
 CHATTY = ("onnx_ir", "onnxscript", "torch.onnx")  # loggers that report every pass of an optimiser
+OPSET = 18  # of ONNX
+TOLERANCE = 1e-5  # of a parameter's range
 NAMES_IN, NAME_OUT = ("images", "scale_factors"), "values"
 
 
@@ -31,14 +37,56 @@ def missing_packages() -> list[str]:
     return [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
 
 
+def write_model_files(
+    ckpt_path: str, path: Path, opset: int = OPSET, tolerance: float = TOLERANCE
+) -> tuple[list[Path], float | None]:
+    """Write a checkpoint's model files and say so; those of ONNX only where it is installed.
+
+    Args:
+        ckpt_path: The checkpoint.
+        path: The ONNX file; the others are named after it.
+        opset: The version of ONNX's operators.
+        tolerance: The largest difference from PyTorch that passes, as a share of each range.
+
+    Returns:
+        The files, and the largest difference (None without ONNX).
+
+    Raises:
+        ConfigError: If the exported model computes something else.
+    """
+    checkpoint = read_checkpoint(ckpt_path)
+    model = load_model(checkpoint).cpu()
+    about = description(checkpoint.metadata, model)
+    files = [write_safetensors(checkpoint, path.with_suffix(".safetensors"), about)]
+    difference = None
+    say = partial(plain_console().print, soft_wrap=True)
+    if missing := missing_packages():
+        say(f"ONNX:        not written, since there is no {', '.join(missing)}: {INSTALL}")
+        say(f"  then:      python src/export.py {path_word('ckpt_path', ckpt_path)}")
+    else:
+        difference = write_programs(model, checkpoint.metadata, about, path, opset, tolerance)
+        files += [path, path.with_suffix(".pt2")]
+        say(f"Checked with onnxruntime: at most {difference:.1g} of a parameter's range apart")
+    files.append(write_checksums(files, path.with_suffix(".sha256")))
+    for file in files:
+        say(f"{file.stat().st_size:>9,} bytes  {file}")
+    return files, difference
+
+
 def write_programs(
-    model: MultiheadLitModule, metadata: Metadata, path: Path, opset: int, tolerance: float
+    model: MultiheadLitModule,
+    metadata: Metadata,
+    about: dict[str, str],
+    path: Path,
+    opset: int,
+    tolerance: float,
 ) -> float:
-    """Writes a model as ONNX and, beside it, as a `torch.export` program (.pt2).
+    """Write a model as ONNX and, beside it, as a `torch.export` program (.pt2).
 
     Args:
         model: Loaded, on the CPU.
         metadata: Of the data set that it was trained on.
+        about: Texts that the files carry.
         path: The ONNX file.
         opset: The version of ONNX's operators.
         tolerance: The largest difference that passes, as a share of each parameter's range.
@@ -47,12 +95,10 @@ def write_programs(
         How far onnxruntime and PyTorch are apart at most, as a share of a parameter's range.
 
     Raises:
-        ConfigError: If a package is missing, or the ONNX file computes something else.
+        ConfigError: If the ONNX file computes something else.
     """
-    if missing := missing_packages():
-        raise ConfigError(f"ONNX needs {', '.join(missing)}: {INSTALL}")
     exported = ExportedModel(model)
-    _write_programs(exported, metadata, description(metadata, model), path, opset)
+    _write_programs(exported, metadata, about, path, opset)
     codec = ParameterSpace(model.parameters_by_head.values()).codec
     difference = _largest_difference(exported, metadata, codec, path)
     if difference > tolerance:

@@ -8,11 +8,11 @@ from jaxtyping import Float, Float64, Int64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from src.evaluation.audio_metrics import AUDIO_METRICS
-from src.evaluation.dataset_picture import value_text
-from src.evaluation.figures import shown_unit
-from src.evaluation.image_axes import ImageAxes, plain_texts
-from src.evaluation.split_predictions import SplitPredictions
+from src.evaluation.presentation.dataset_picture import value_text
+from src.evaluation.presentation.image_axes import ImageAxes, plain_texts
+from src.evaluation.scoring.audio_metrics import AUDIO_METRICS
+from src.evaluation.scoring.figures import shown_unit
+from src.evaluation.scoring.split_predictions import SplitPredictions
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import Parameter
 
@@ -196,8 +196,8 @@ def sounds_picture(distances: Mapping[str, Mapping[str, Float64[np.ndarray, "B"]
     """For each distance of sounds, the share of sounds that are at most so far, by method.
 
     Args:
-        distances: By method and metric, as :func:`~src.evaluation.audio_metrics.audio_distances`
-            gives them.
+        distances: By method and metric, as `audio_distances` of
+            :mod:`src.evaluation.scoring.audio_metrics` gives them.
     """
     figure = Figure(figsize=(13.5, 3.8), layout="constrained")
     panels = figure.subplots(1, len(AUDIO_METRICS), sharey=True)

@@ -12,7 +12,7 @@ from matplotlib.gridspec import GridSpecFromSubplotSpec
 from rich.table import Table
 from rich.text import Text
 
-from src.evaluation.image_axes import ImageAxes
+from src.evaluation.presentation.image_axes import ImageAxes
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import Parameter
 from src.vimh.records import OpenedDataset

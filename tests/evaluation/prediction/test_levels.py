@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from src.evaluation import levels
+from src.evaluation.prediction import levels
 from src.synth.recipe import Recipe
 from src.synth.samples import SampleMaker
 from tests.synth.conftest import MakeRecipe, make_recipe  # noqa: F401 - a fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from src.evaluation.audio_metrics import (
+from src.evaluation.scoring.audio_metrics import (
     AUDIO_METRICS,
     MEL_SCALES,
     Heard,
@@ -141,7 +141,7 @@ def test_blocks_do_not_change_a_sound(monkeypatch) -> None:
     target = np.stack([noise(k) for k in range(5)])
     predicted = {"a": target[::-1].copy(), "b": 0.5 * target}
     together = audio_distances(target, predicted, RATE)
-    monkeypatch.setattr("src.evaluation.audio_metrics._BLOCK_SAMPLES", 2 * RATE)
+    monkeypatch.setattr("src.evaluation.scoring.audio_metrics._BLOCK_SAMPLES", 2 * RATE)
     for method, found in audio_distances(target, predicted, RATE).items():
         for name, column in found.items():
             np.testing.assert_allclose(column, together[method][name], rtol=1e-12, atol=1e-12)

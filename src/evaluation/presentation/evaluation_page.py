@@ -15,23 +15,28 @@ from omegaconf import DictConfig
 from rich.table import Table
 from rich.text import Text
 
-from src.evaluation.evaluation import NETWORK, Evaluation, evaluate_split
-from src.evaluation.figures import Figure, figures_of, joint_figures, shown_unit, sound_figures
-from src.evaluation.intervals import CONFIDENCE, Estimate, least_share
-from src.evaluation.pictures import (
+from src.evaluation.presentation.metrics_file import save_metrics
+from src.evaluation.presentation.pictures import (
     confusion_matrix,
     head_picture,
     sounds_picture,
     worst_picture,
 )
-from src.evaluation.report import no_yardstick, row_of
-from src.evaluation.run_report import (
+from src.evaluation.presentation.run_summary import (
     measured_text,
-    network_row,
     print_comparison,
     print_loggers,
-    save_metrics,
 )
+from src.evaluation.scoring.evaluation import NETWORK, Evaluation, evaluate_split
+from src.evaluation.scoring.figures import (
+    Figure,
+    figures_of,
+    joint_figures,
+    shown_unit,
+    sound_figures,
+)
+from src.evaluation.scoring.intervals import CONFIDENCE, Estimate, least_share
+from src.evaluation.scoring.rows import network_row, no_yardstick, row_of
 from src.utils.rich_utils import plain_console
 from src.vimh.parameters import Parameter
 

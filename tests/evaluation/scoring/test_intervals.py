@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from src.evaluation.intervals import bootstrap_means, interval, least_share
+from src.evaluation.scoring.intervals import bootstrap_means, interval, least_share
 
 
 def test_a_share_has_the_interval_of_its_binomial() -> None:
@@ -30,7 +30,7 @@ def test_the_same_seed_draws_the_same_samples_for_all_columns(monkeypatch) -> No
     np.testing.assert_array_equal(found, bootstrap_means(columns, 300, seed=7))
     assert not np.array_equal(found, bootstrap_means(columns, 300, seed=8))
     # a part of the resamples at a time
-    monkeypatch.setattr("src.evaluation.intervals._DRAWS_AT_ONCE", 50 * 7)
+    monkeypatch.setattr("src.evaluation.scoring.intervals._DRAWS_AT_ONCE", 50 * 7)
     np.testing.assert_allclose(found, bootstrap_means(columns, 300, seed=7))
 
 

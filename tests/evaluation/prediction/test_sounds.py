@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from src.checkpoint import load_model, read_checkpoint
-from src.evaluation.predictor import Predictor
-from src.evaluation.sounds import SUFFIXES, read_sound, sound_files, windows
+from src.evaluation.prediction.predictor import Predictor
+from src.evaluation.prediction.sounds import SUFFIXES, read_sound, sound_files, windows
 from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
 

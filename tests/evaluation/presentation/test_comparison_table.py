@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from src.data.sources.images import class_parameter
-from src.evaluation.report import Row, comparison_table, row_of
+from src.evaluation.presentation.comparison_table import comparison_table
+from src.evaluation.scoring.rows import Row, row_of
 from src.vimh.parameters import Parameter
 
 DECAY = Parameter(name="decay", min=0.0, max=1.0, step=0.1, unit="s")

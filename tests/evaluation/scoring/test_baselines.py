@@ -1,13 +1,13 @@
 import numpy as np
 
-from src.evaluation.baselines import (
-    SplitArrays,
+from src.evaluation.scoring.baselines import (
     baselines,
     constant,
     least_squares,
     nearest_neighbours,
 )
-from src.evaluation.report import Row, remarks, row_of
+from src.evaluation.scoring.rows import Row, remarks, row_of
+from src.evaluation.scoring.split_predictions import SplitArrays
 from src.vimh.parameters import Parameter
 
 
@@ -15,23 +15,23 @@ def _split(n: int, seed: int) -> SplitArrays:
     rng = np.random.default_rng(seed)
     auxiliary = rng.normal(size=(n, 2)).astype(np.float32)
     values = auxiliary @ np.array([[1.0, 0.0], [2.0, -1.0]]) + 3
-    return SplitArrays(np.tile(auxiliary, 8), auxiliary, values)
+    return SplitArrays(np.tile(auxiliary, 8), values, auxiliary)
 
 
 def test_each_baseline_on_a_set_whose_answers_are_known() -> None:
     train, test = _split(200, 0), _split(50, 1)
     found = dict(baselines(train, test, [False, False]))
-    np.testing.assert_allclose(found["always the mean"][0], train.values.mean(axis=0))
+    np.testing.assert_allclose(found["always the mean"][0], train.true.mean(axis=0))
     exact = found["least squares (aux)"]
-    np.testing.assert_allclose(exact, test.values, atol=1e-5)
-    one = nearest_neighbours(train.images, train.values, train.images[:5], 1)
-    np.testing.assert_allclose(one, train.values[:5])
-    assert least_squares(train.auxiliary, train.values, test.auxiliary).shape == (50, 2)
+    np.testing.assert_allclose(exact, test.true, atol=1e-5)
+    one = nearest_neighbours(train.inputs, train.true, train.inputs[:5], 1)
+    np.testing.assert_allclose(one, train.true[:5])
+    assert least_squares(train.auxiliary, train.true, test.auxiliary).shape == (50, 2)
 
 
 def test_image_only_has_two_baselines() -> None:
     train, test = _split(20, 0), _split(5, 1)
-    only_images = [SplitArrays(s.images, None, s.values) for s in (train, test)]
+    only_images = [SplitArrays(s.inputs, s.true) for s in (train, test)]
     assert len(list(baselines(*only_images, [False, False]))) == 2
 
 

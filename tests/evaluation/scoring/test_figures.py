@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from src.evaluation.figures import (
+from src.evaluation.scoring.figures import (
     figures_of,
     joint_figures,
     measure,

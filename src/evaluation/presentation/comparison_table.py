@@ -1,0 +1,59 @@
+"""The table of a network beside its baselines."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from src.evaluation.scoring.rows import Row, percent_text
+from src.vimh.parameters import Parameter
+
+HEADINGS = ("MAE", "of range", "within 1 JND", "accuracy")
+
+
+def comparison_table(
+    rows: Iterable[Row], parameters: Sequence[Parameter], title: str, caption: str | None = None
+) -> Table:
+    """Rows of methods against, for each parameter, its errors and the share within one JND.
+
+    Args:
+        rows: The network first, then the baselines.
+        parameters: The parameters in the heads' order.
+        title: What the table shows, with the number of samples.
+        caption: A sentence below it.
+    """
+    rows = list(rows)
+    # With one parameter, all at once is the same again.
+    heads = [*(p.name for p in parameters), *([None] if len(parameters) > 1 else [])]
+    cells = {head: [_cells(row.metrics, head) for row in rows] for head in heads}
+    # Classes have no errors in units, and values no accuracy: what the network lacks is left out.
+    shown = [h for h in HEADINGS if any(lines[0][h] for lines in cells.values())]
+    table = Table(title=Text(title), caption=caption, title_justify="left", caption_justify="left")
+    for heading in ("parameter", "method"):
+        table.add_column(heading, no_wrap=True)
+    for heading in shown:
+        table.add_column(heading, justify="right", no_wrap=True)
+
+    for head, lines in cells.items():
+        unit = next((p.unit for p in parameters if p.name == head), "JND" if "MAE" in shown else "")
+        labels = [head or "all at once", f"[{unit}]" if unit else ""]
+        for position, (row, line) in enumerate(zip(rows, lines, strict=True)):
+            table.add_row(
+                Text(labels[position]) if position < len(labels) else "",
+                row.method,
+                *(line[heading] for heading in shown),
+                end_section=position == len(rows) - 1,
+            )
+    return table
+
+
+def _cells(metrics: Mapping[str, float], head: str | None) -> dict[str, str]:
+    """A method's figures for one parameter, or None: for all at once; by heading."""
+    prefix = "" if head is None else f"{head}_"
+    mae = metrics.get(f"{prefix}mae" if head else "mae_jnd")
+    return {
+        "MAE": "" if mae is None else f"{mae:.3g}",
+        "of range": percent_text(metrics.get(f"{prefix}mae_percent"), factor=1.0, digits=2),
+        "within 1 JND": percent_text(metrics.get(f"{prefix}jnd")),
+        "accuracy": percent_text(metrics.get(f"{prefix}acc")),
+    }

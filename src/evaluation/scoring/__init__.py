@@ -1,0 +1,1 @@
+"""What results are worth: predictions of a split, metrics, intervals, baselines."""

@@ -1,0 +1,125 @@
+"""The samples of a split as arrays, and what a network predicts of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, UInt8
+
+from src.inputs.targets import exact
+from src.vimh.parameters import ParameterSpace
+
+if TYPE_CHECKING:
+    from src.data.vimh_datamodule import VIMHDataModule
+    from src.models.multihead_module import MultiheadLitModule
+
+
+@dataclass(frozen=True)
+class SplitArrays:
+    """The samples of a split, the values' columns in the heads' order.
+
+    Attributes:
+        inputs: Pixels as the network sees them, one row a sample, float32.
+        true: True values in the parameters' units.
+        auxiliary: Standardised auxiliary features, or None.
+    """
+
+    inputs: Float[np.ndarray, "N D"]
+    true: Float64[np.ndarray, "N P"]
+    auxiliary: Float[np.ndarray, "N A"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.true)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitPredictions(SplitArrays):
+    """Samples and what a network predicts of them.
+
+    Attributes:
+        images: Stored pixels.
+        predicted: Predicted values in the parameters' units.
+    """
+
+    images: UInt8[np.ndarray, "N C H W"]
+    predicted: Float64[np.ndarray, "N P"]
+
+
+Arrays = TypeVar("Arrays", bound=SplitArrays)
+
+
+def first(samples: Arrays, count: int) -> Arrays:
+    """Return the first samples."""
+    columns = {field.name: getattr(samples, field.name) for field in fields(samples)}
+    return replace(samples, **{k: v[:count] for k, v in columns.items() if v is not None})
+
+
+def predict_split(
+    model: MultiheadLitModule, datamodule: VIMHDataModule, split: str, limit: int | None = None
+) -> SplitPredictions | None:
+    """Predict the samples of a split in its own order, without transforms.
+
+    Args:
+        model: On any device, in eval mode.
+        datamodule: Has the model's heads, in their order.
+        split: "train", "val" or "test".
+        limit: The most samples, chosen by the data's seed; None: all.
+
+    Returns:
+        The predictions; None where the split is empty.
+    """
+    batches = list(_batches(model, datamodule, split, limit, predict=True))
+    return SplitPredictions(**_joined(batches)) if batches else None
+
+
+def split_arrays(
+    model: MultiheadLitModule, datamodule: VIMHDataModule, split: str, limit: int | None = None
+) -> SplitArrays:
+    """Read the samples of a split as :func:`predict_split` does, without a prediction.
+
+    Args:
+        model: Its preparation is applied.
+        datamodule: Of the split, which is not empty.
+        split: "train", "val" or "test".
+        limit: The most samples, chosen by the data's seed; None: all.
+    """
+    return SplitArrays(**_joined(list(_batches(model, datamodule, split, limit, predict=False))))
+
+
+@torch.no_grad()
+def _batches(
+    model: MultiheadLitModule,
+    datamodule: VIMHDataModule,
+    split: str,
+    limit: int | None,
+    *,
+    predict: bool,
+) -> Iterator[dict[str, np.ndarray]]:
+    """The batches of a split, by the attributes of the classes above."""
+    preparation = model.required_preparation
+    preparation.eval()  # in eval mode images are not augmented
+    codec = ParameterSpace(model.parameters_by_head.values()).codec
+    for raw in datamodule.raw_batches(split, limit=limit):
+        inputs, auxiliary = preparation(
+            raw.images.to(model.device), raw.scale_factors.to(model.device)
+        )
+        arrays = {
+            "inputs": inputs.flatten(1).cpu().numpy(),
+            "true": codec.denormalise(exact(raw.values.cpu()).numpy()),
+        }
+        if auxiliary is not None:
+            arrays["auxiliary"] = auxiliary.cpu().numpy()
+        if predict:
+            values = model.predict(inputs, auxiliary)
+            arrays["images"] = raw.images.cpu().numpy()
+            arrays["predicted"] = torch.stack(list(values.values()), dim=1).cpu().double().numpy()
+        yield arrays
+
+
+def _joined(batches: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """All batches in one."""
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
