@@ -23,8 +23,8 @@ ALLOWED: dict[str, set[str]] = {
     "models": {*LOWEST, "inputs", "checkpoints"},
     "evaluation": set(),
     "evaluation.scoring": {*LOWEST, "synth", "inputs", "data", "models", "build"},
-    "evaluation.prediction": {*LOWEST, "synth", "data", "models"},
-    "evaluation.export": {*LOWEST, "data", "models", "checkpoint"},
+    "evaluation.prediction": {*LOWEST, "synth", "models"},
+    "evaluation.export": {*LOWEST, "models", "checkpoint"},
     "evaluation.presentation": {
         *LOWEST,
         *("synth", "models", "build", "data", "evaluation.scoring", "evaluation.prediction"),
