@@ -70,7 +70,7 @@ def pyplot_with_windows() -> Any:
 
 
 def checked(directory: Path) -> Any:
-    """Checks all of a data set and says what was checked."""
+    """Check all of a data set and say what was checked."""
     from src.vimh.records import check_dataset
 
     dataset = check_dataset(directory)
@@ -87,7 +87,7 @@ def checked(directory: Path) -> Any:
 
 
 def play(dataset: Any) -> None:
-    """Resynthesises the first sounds and plays them.
+    """Resynthesise the first sounds and play them.
 
     Raises:
         VIMHError: if the data set holds no sounds, or nothing here plays them.
@@ -118,7 +118,7 @@ def play(dataset: Any) -> None:
 
 
 def show(dataset: Any, directory: Path, save: Path | None) -> None:
-    """Saves the picture, opens it, or prints the table."""
+    """Save the picture, open it, or print the table."""
     from src.evaluation.presentation.dataset_picture import dataset_figure, dataset_table
     from src.utils.rich_utils import plain_console
     from src.vimh.errors import VIMHError

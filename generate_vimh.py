@@ -36,7 +36,6 @@ Example:
   python generate_vimh.py --avix --shuffle --temporal-envelope --spectral-envelope --normalize
 """
 
-import os
 import sys
 from pathlib import Path
 
@@ -59,6 +58,7 @@ HYDRA_OPTIONS = ("--config-name", "-cn", "--config-dir", "-cd", "--cfg", "-c")
 DEFAULT_CONFIG = "generate_simple"
 ROOT = Path(__file__).resolve().parent
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+ADVICE = " (--help explains, --cfg job shows all keys)"
 
 
 class UsageError(Exception):
@@ -107,15 +107,16 @@ def run(overrides: list[str], only_check: bool = False) -> None:
     from omegaconf import DictConfig
     from omegaconf.errors import OmegaConfBaseException
 
+    from src.cli import start
     from src.command_line import user_paths
     from src.overrides import choices
     from src.synth.errors import RecipeError
     from src.synth.generate import dataset_name
     from src.synth.parts import generate
     from src.utils.errors import ConfigError
-    from src.utils.hydra_errors import REFUSALS, refusal
+    from src.utils.hydra_errors import refusal
     from src.utils.terminal import take_any_text
-    from src.vimh.disk import in_words, is_of_a_folder
+    from src.vimh.disk import in_words
     from src.vimh.errors import VIMHError
 
     take_any_text()
@@ -130,26 +131,18 @@ def run(overrides: list[str], only_check: bool = False) -> None:
                 print(f"The recipe is right; it makes {name}. Nothing was started.")
             else:
                 print(generate(config, root=ROOT))
-        except RecipeError as error:
+        except (RecipeError, ConfigError) as error:
             stop(EXIT_USAGE, str(error))
         except (VIMHError, OSError) as error:
             stop(EXIT_FAILED, in_words(error))
         except OmegaConfBaseException as error:  # here: Hydra would print a line of its own first
             stop(EXIT_USAGE, f"{refusal(error, sys.argv[1:])}")
 
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of a printed trace
     try:
         sys.argv[1:] = choices(user_paths(overrides))
-        task()
     except ConfigError as error:
-        stop(EXIT_USAGE, f"{error} (--help explains, --cfg job shows all keys)")
-    except (OSError, *REFUSALS) as error:
-        if is_of_a_folder(error):  # a run's folder that Hydra cannot make
-            stop(EXIT_FAILED, in_words(error))
-        sentence = refusal(error, sys.argv[1:])
-        if sentence is None:
-            raise
-        stop(EXIT_USAGE, f"{sentence} (--help explains, --cfg job shows all keys)")
+        stop(EXIT_USAGE, f"{error}{ADVICE}")
+    start(task, name="generate_vimh.py", usage_code=EXIT_USAGE, advice=ADVICE)
 
 
 def main() -> None:

@@ -54,7 +54,7 @@ RECIPE = {
 
 
 def make_data(num_samples: int, folder: Path, batch_size: int = 128) -> VIMHDataModule:
-    """Synthesises the data set, unless it is there already, and splits it."""
+    """Synthesise the data set, unless it is there already, and split it."""
     recipe = RECIPE | {"dataset": {"name": "example", "size": num_samples}}
     source = GeneratorSource(recipe, folder)
     # Images are scaled one by one, so the level is not in them: `level` puts it beside them.
@@ -113,7 +113,7 @@ def load(checkpoint: Path, data: VIMHDataModule) -> MultiheadLitModule:
 
 
 def train(data: VIMHDataModule, model: MultiheadLitModule, max_epochs: int) -> pl.Trainer:
-    """Fits and returns the trainer; without a best checkpoint and logs, to stay short."""
+    """Fit and return the trainer; without a best checkpoint and logs, to stay short."""
     # A batch is one read here, so no worker is missing; the other two are Lightning's own affair.
     for advice in (".*does not have many workers", ".*LeafSpec", ".*on_after_batch_transfer"):
         warnings.filterwarnings("ignore", message=advice)
@@ -162,7 +162,7 @@ def measure(data: VIMHDataModule, pairs: dict[str, np.ndarray]) -> dict[str, dic
 
 
 def report(measured: dict[str, dict[str, Any]]) -> None:
-    """Prints the error of each parameter beside that of always saying the mean."""
+    """Print the error of each parameter beside that of always saying the mean."""
     for name, found in measured.items():
         within = found["within_one_jnd"]
         print(
@@ -241,7 +241,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Runs, and says a mistake in one sentence."""
+    """Run, and say a mistake in one sentence."""
     try:
         run(arguments())
     except (CheckpointError, ConfigError, VIMHError) as mistake:

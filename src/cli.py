@@ -32,10 +32,10 @@ Result = TypeVar("Result")
 
 
 def entry_point(main: Callable[[DictConfig], Result]) -> Callable[[DictConfig], Result]:
-    """Ends the process with one sentence where the user can mend the cause, or wants it to end.
+    """End the process with one sentence where the user can correct the cause or interrupts.
 
     Mistakes end with exit code 1, Ctrl-C with 130 and SIGTERM with 143. In a multirun errors are
-    raised on: what becomes of the other jobs is the sweeper's business.
+    raised on: the sweeper decides about the other jobs.
 
     Args:
         main: The function under ``hydra.main``.
@@ -69,11 +69,17 @@ def entry_point(main: Callable[[DictConfig], Result]) -> Callable[[DictConfig], 
     return wrapped
 
 
-def start(main: Callable[[], object]) -> None:
-    """Runs a command; what Hydra refuses before our function is called is one sentence, too.
+def start(
+    main: Callable[[], object], *, name: str = "error", usage_code: int = 1, advice: str = ""
+) -> None:
+    """Run a command; what Hydra refuses before our function is called is one sentence, too.
 
     Args:
         main: The function that ``hydra.main`` made.
+        name: What the sentence begins with.
+        usage_code: The exit code of a wrong command line; that of a folder that Hydra cannot make
+            is 1.
+        advice: What the sentence of a wrong command line ends with.
     """
     # Hydra prints a stack trace for what goes wrong before our function is called. With this it
     # raises instead; who has set it already wants to see the trace.
@@ -84,10 +90,13 @@ def start(main: Callable[[], object]) -> None:
     try:
         main()
     except (OSError, *REFUSALS) as error:
-        sentence = in_words(error) if is_of_a_folder(error) else refusal(error, sys.argv[1:])
+        if is_of_a_folder(error):
+            sys.exit(f"{name}: {in_words(error)}")
+        sentence = refusal(error, sys.argv[1:])
         if sentence is None:
             raise
-        sys.exit(f"error: {sentence}")
+        sys.stderr.write(f"{name}: {sentence}{advice}\n")
+        sys.exit(usage_code)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

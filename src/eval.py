@@ -21,7 +21,7 @@ from src.utils.seeding import seed_everything  # noqa: E402
 
 @task_wrapper
 def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Measures a checkpoint on the validation or test split of its data set, or of another.
+    """Measure a checkpoint on the validation or test split of its data set, or of another.
 
     Args:
         cfg: The composed config; ``ckpt_path``, ``split`` and ``data`` are read.

@@ -29,7 +29,7 @@ from src.utils.errors import ConfigError  # noqa: E402
 
 @task_wrapper
 def export(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Writes a checkpoint as files that need nothing of this project, and checks them.
+    """Write a checkpoint as files that need nothing of this project, and check them.
 
     Args:
         cfg: The composed config; ``ckpt_path`` is needed.
@@ -49,13 +49,13 @@ def export(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def check_given(cfg: DictConfig) -> None:
-    """Refuses a config without a checkpoint."""
+    """Refuse a config without a checkpoint."""
     if OmegaConf.is_missing(cfg, "ckpt_path"):
         raise ConfigError("ckpt_path is missing: python src/export.py ckpt_path=CHECKPOINT")
 
 
 def check_packages() -> None:
-    """Refuses to export where the packages for it are not installed.
+    """Refuse to export where the packages for it are not installed.
 
     Raises:
         ConfigError: Saying how to install them.

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
 @task_wrapper
 def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Predicts the parameters of sounds, and writes what they sound like.
+    """Predict the parameters of sounds, and write what they sound like.
 
     Args:
         cfg: The composed config; ``ckpt_path`` and ``input`` are needed.
@@ -115,7 +115,7 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def check_given(cfg: DictConfig) -> None:
-    """Refuses a config without model or input."""
+    """Refuse a config without model or input."""
     for key in ("ckpt_path", "input"):
         if OmegaConf.is_missing(cfg, key):
             raise ConfigError(
@@ -124,7 +124,7 @@ def check_given(cfg: DictConfig) -> None:
 
 
 def check_possible(cfg: DictConfig) -> None:
-    """Refuses what needs no model to be refused.
+    """Refuse wrong input that can be seen without the model.
 
     Raises:
         ConfigError: If a data set is one of several inputs.
@@ -156,7 +156,7 @@ def input_paths(given: str | Sequence[str]) -> list[Path]:
 def predict_input(
     predictor: Predictor, paths: Sequence[Path], split: str, limit: int | None
 ) -> tuple[list[Prediction], dict[str, str]]:
-    """Predicts files, folders or a data set.
+    """Predict files, folders or a data set.
 
     Args:
         predictor: What predicts.
@@ -167,10 +167,6 @@ def predict_input(
     Returns:
         The predictions, and of several files those that gave none, with the reasons.
     """
-    if split not in ("train", "test"):
-        raise ConfigError(f"split is {split!r}; it has to be train or test.")
-    if limit is not None and limit < 1:
-        raise ConfigError(f"limit is {limit}; it has to be 1 or more, or null for all.")
     if len(paths) == 1 and is_dataset(paths[0]):
         return list(predictor.predict_dataset(open_dataset(paths[0]), split, limit)), {}
     if len(paths) == 1 and not paths[0].is_dir():

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf, open_dict
 
 from src.build import build
 from src.checkpoint import load_model, read_checkpoint
+from src.config_check import PredictConfig, check_config
 from src.evaluation.prediction.player import play_file
 from src.evaluation.prediction.predictor import Prediction, Predictor
 from src.evaluation.prediction.sounds import read_sound, windows
@@ -70,6 +71,7 @@ def run(compose_config, checkpoint: Path, tmp_path: Path):
             cfg.update({"ckpt_path": str(checkpoint), "input": said, **more})
             cfg.paths.output_dir = str(tmp_path / "out")
         (tmp_path / "out").mkdir(exist_ok=True)
+        check_config(cfg, PredictConfig)  # as the command does
         return predict(cfg)[1], tmp_path / "out"
 
     return predicted

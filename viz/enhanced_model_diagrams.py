@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def diagram(name: str, data: str | None, folder: Path) -> list[Path]:
-    """Draws the network of a model config.
+    """Draw the network of a model config.
 
     Args:
         name: The model config.

@@ -80,7 +80,7 @@ class Picture:
 
 
 def arrange(traced: Trace) -> Picture:
-    """Arranges a network as columns, one for each part, with repeated blocks drawn once.
+    """Arrange a network as columns, one for each part, with repeated blocks drawn once.
 
     Args:
         traced: The network.
@@ -151,7 +151,7 @@ def _column(traced: Trace, index: int) -> str:
 def _without_repeats(
     traced: Trace,
 ) -> tuple[list[int], dict[str, tuple[int, int]], dict[int, int]]:
-    """Leaves of equal blocks in a row the first.
+    """Keep the first of equal blocks in a row.
 
     Returns:
         The steps that are kept; by block, the number of the picture's block and how many it

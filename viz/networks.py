@@ -76,7 +76,7 @@ def data_of(name: str) -> str:
 
 
 def build_configured(name: str, data: str | None = None) -> ConfiguredNetwork:
-    """Builds a model config's network, with the heads that its loss gives it.
+    """Build a model config's network, with the heads that its loss gives it.
 
     No data set is made or read: what a recipe makes is known beforehand.
 

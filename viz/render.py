@@ -58,7 +58,7 @@ class Place:
 
 
 def draw(picture: Picture, title: str, stem: Path) -> list[Path]:
-    """Draws a picture and writes it.
+    """Draw a picture and write it.
 
     Args:
         picture: The arranged network.

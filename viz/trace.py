@@ -92,7 +92,7 @@ class Trace:
 
 
 def trace(network: MultiheadNetwork) -> Trace:
-    """Exports a network and reads its steps.
+    """Export a network and read its steps.
 
     Args:
         network: Any of the project's networks; left in evaluation mode.
@@ -113,7 +113,7 @@ def trace(network: MultiheadNetwork) -> Trace:
 
 
 class _Reader:
-    """Groups an exported graph's operations into steps."""
+    """Group an exported graph's operations into steps."""
 
     def __init__(self, network: nn.Module, exported: torch.export.ExportedProgram) -> None:
         self.network = network
@@ -130,7 +130,7 @@ class _Reader:
             self.source[node] = -1 - number
 
     def read(self, node: fx.Node) -> None:
-        """Takes one operation."""
+        """Take one operation."""
         arguments = [a for a in node.all_input_nodes if a in self.source]
         module_stack = [path for path, _ in node.meta.get("nn_module_stack", {}).values()]
         layer = self._layer(module_stack)

@@ -146,7 +146,7 @@ def _write_programs(
 
 
 def write_checksums(files: list[Path], path: Path) -> Path:
-    """Writes the files' SHA-256 for ``sha256sum -c``.
+    """Write the files' SHA-256 for ``sha256sum -c``.
 
     Args:
         files: Beside `path`.

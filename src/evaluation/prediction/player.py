@@ -33,7 +33,7 @@ def find_player() -> tuple[str, ...]:
 
 
 def play_file(path: Path) -> None:
-    """Plays a sound file to its end.
+    """Play a sound file to its end.
 
     Args:
         path: of any format that the player reads.

@@ -58,7 +58,7 @@ class Prediction:
 
 
 class Predictor:
-    """Predicts with a loaded model.
+    """A loaded model and what it needs around it.
 
     Args:
         model: from :func:`src.checkpoint.load_model`; used on the CPU.
@@ -112,7 +112,7 @@ class Predictor:
         return max(round(duration_s * front_end.sample_rate_hz), front_end.num_samples)
 
     def predict_file(self, path: Path) -> list[Prediction]:
-        """Predicts a sound file, a prediction a window.
+        """Predict a sound file, a prediction a window.
 
         Raises:
             VIMHError: if there is nothing in it to predict from.
@@ -165,7 +165,7 @@ class Predictor:
     def predict_dataset(
         self, dataset: OpenedDataset, split: str, limit: int | None
     ) -> Iterator[Prediction]:
-        """Predicts the first records of a data set's train or test file.
+        """Predict the first records of a data set's train or test file.
 
         Args:
             dataset: opened.

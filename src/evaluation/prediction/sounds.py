@@ -252,7 +252,7 @@ def windows(
     quietest: float = 0.0,
     start: str = "file",
 ) -> Windows:
-    """Cuts a sound into windows, one after the other.
+    """Cut a sound into windows, one after the other.
 
     A sound shorter than a window is padded with silence at its end. A rest at the end counts
     from half a window on and is padded too. Windows with no sample above `quietest` are left out.

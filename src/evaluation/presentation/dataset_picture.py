@@ -12,7 +12,7 @@ from matplotlib.gridspec import GridSpecFromSubplotSpec
 from rich.table import Table
 from rich.text import Text
 
-from src.evaluation.presentation.image_axes import ImageAxes
+from src.evaluation.presentation.image_axes import ImageAxes, plain_texts, value_text
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import Parameter
 from src.vimh.records import OpenedDataset
@@ -73,18 +73,8 @@ def _few(texts: Sequence[str], most: int = 16) -> str:
     return ", ".join(texts[:most]) + more
 
 
-def literal(text: str) -> str:
-    r"""A text from a file for Matplotlib, which takes what is between two dollars for a formula.
-
-    Example:
-        >>> print(literal("$x$"))
-        \$x\$
-    """
-    return text.replace("$", r"\$")
-
-
 def dataset_figure(dataset: OpenedDataset, figure: Figure | None = None) -> Figure:
-    """Draws a data set.
+    """Draw a data set.
 
     Args:
         dataset: opened; at least one sample is needed for images.
@@ -123,18 +113,18 @@ def dataset_figure(dataset: OpenedDataset, figure: Figure | None = None) -> Figu
             image_rows, samples_a_row * len(axes.panels), subplot_spec=grid[2]
         )
         _draw_images(figure, cells, dataset, shown)
-    return figure
+    return plain_texts(figure)
 
 
 def _write_facts(axes: Axes, dataset: OpenedDataset) -> None:
     axes.set_axis_off()
-    name = literal(textwrap.shorten(dataset.metadata.dataset_name, 110))
+    name = textwrap.shorten(dataset.metadata.dataset_name, 110)
     axes.set_title(name, loc="left", fontsize=13, fontweight="bold")
     lines = facts(dataset)
     for line, (what, text) in enumerate(lines):
         place = 0.96 - line / len(lines)
         axes.text(0.0, place, what, va="top", fontweight="bold", transform=axes.transAxes)
-        axes.text(0.09, place, literal(text), va="top", transform=axes.transAxes)
+        axes.text(0.09, place, text, va="top", transform=axes.transAxes)
 
 
 def draw_histogram(axes: Axes, parameter: Parameter, q: UInt8[np.ndarray, "N"]) -> None:
@@ -151,8 +141,7 @@ def draw_histogram(axes: Axes, parameter: Parameter, q: UInt8[np.ndarray, "N"]) 
         axes.bar(places, counts, width=0.9)
         if parameter.num_classes <= 20:
             tilt = 45 if sum(map(len, parameter.class_names)) > 40 else 0
-            names = [literal(name) for name in parameter.class_names]
-            axes.set_xticks(places, names, rotation=tilt, fontsize=8)
+            axes.set_xticks(places, parameter.class_names, rotation=tilt, fontsize=8)
     else:
         few = parameter.step is not None and parameter.num_classes <= MAX_BARS
         bins = parameter.num_classes if few else MAX_BARS
@@ -161,7 +150,7 @@ def draw_histogram(axes: Axes, parameter: Parameter, q: UInt8[np.ndarray, "N"]) 
         axes.hist(parameter.dequantise(q), bins=edges.tolist(), rwidth=0.9)
     step = "" if parameter.step is None else f", step {parameter.step:g}"
     unit = f" [{parameter.unit}]" if parameter.unit else ""
-    axes.set_title(literal(f"{parameter.name}{unit}{step}"), fontsize=10)
+    axes.set_title(f"{parameter.name}{unit}{step}", fontsize=10)
     axes.set_ylabel("samples", fontsize=8)
     axes.tick_params(labelsize=8)
     axes.margins(x=0.01)
@@ -187,40 +176,21 @@ def _draw_images(
             if panel == 0:
                 lines = [f"{'train' if in_train else 'test'} {own}"]
                 lines += label_lines(dataset.metadata, labels[0])[:MAX_DRAWN]
-                target.set_title(literal("\n".join(lines)), fontsize=8, loc="left")
+                target.set_title("\n".join(lines), fontsize=8, loc="left")
             lowest = row == rows - 1 or place + samples_a_row >= shown
             below = ["time [s]"] if axes.is_sound and lowest else []
             below += [label] if panels > 1 or (column == 0 and lowest) else []
             if axes.is_sound and column == 0 and panel == 0:
                 target.set_ylabel("frequency [Hz]", fontsize=8)
-            target.set_xlabel(literal("\n".join(below)), fontsize=8)
+            target.set_xlabel("\n".join(below), fontsize=8)
 
 
 def label_lines(metadata: Metadata, q: UInt8[np.ndarray, "P"]) -> list[str]:
     """A line for each parameter of a sample: its name and its value, without the unit."""
     return [
-        f"{p.name} {value_text(p, value).removesuffix(f' {p.unit}')}"
-        for p, value in zip(metadata.parameters.values(), values_of(metadata, q), strict=True)
+        f"{p.name} {value_text(p, float(p.dequantise(byte)))}"
+        for p, byte in zip(metadata.parameters.values(), q, strict=True)
     ]
-
-
-def values_of(metadata: Metadata, q: UInt8[np.ndarray, "P"]) -> list[float]:
-    """The values of one sample in units."""
-    return [float(p.dequantise(v)) for p, v in zip(metadata.parameters.values(), q, strict=True)]
-
-
-def value_text(parameter: Parameter, value: float) -> str:
-    """A value for people: a class's name, or a number with its unit.
-
-    Example:
-        >>> value_text(Parameter("decay", 0.0, 2.0, unit="s"), 0.51234)
-        '0.5123 s'
-    """
-    if parameter.is_categorical:
-        index = int(parameter.class_of(value))
-        names = parameter.class_names
-        return names[index] if index < len(names) else str(index)
-    return f"{value:.4g} {parameter.unit}".rstrip()
 
 
 def dataset_table(dataset: OpenedDataset, directory: Path) -> tuple[Table, Table]:

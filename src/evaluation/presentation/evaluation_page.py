@@ -59,7 +59,7 @@ def report_evaluation(
     loggers: list[Logger],
     trained_on: VIMHDataModule | None = None,
 ) -> Path:
-    """Writes ``report.md``, ``pictures/`` and ``metrics.json``, and prints the gist.
+    """Write ``report.md``, ``pictures/`` and ``metrics.json``, and print the gist.
 
     Args:
         cfg: The composed config; ``split``, ``report``, ``seed`` and ``ckpt_path`` are read.
@@ -305,7 +305,7 @@ def sound_table(evaluation: Evaluation) -> Table:
 
 
 def write_pictures(evaluation: Evaluation, folder: Path) -> dict[str, str]:
-    """Draws everything into a folder.
+    """Draw everything into a folder.
 
     Returns:
         File names by what they show: a parameter's name, "sounds", "worst" (if there are any).

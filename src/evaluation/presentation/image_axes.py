@@ -12,6 +12,7 @@ from matplotlib.text import Text
 from src.synth.front_end import FrontEnd
 from src.synth.settings import axes_of
 from src.vimh.metadata import Metadata
+from src.vimh.parameters import Parameter
 
 MAX_PANELS = 12  # 65,535 channels are possible; a panel takes some 20 ms and 1 MB
 MAX_SIDE = 1024  # pixels drawn of a side: a larger image is thinned out
@@ -19,7 +20,7 @@ COLOUR = {("R", "G", "B"), ("R", "G", "B", "A")}
 
 
 def plain_texts(figure: Figure) -> Figure:
-    """Has a figure's texts drawn as they are: a ``$`` in a name begins no formula.
+    """Draw a figure's texts as they are: a ``$`` in a name begins no formula.
 
     Args:
         figure: Whose texts are there; not one with logarithmic axes, whose numbers are formulas.
@@ -29,9 +30,25 @@ def plain_texts(figure: Figure) -> Figure:
     return figure
 
 
+def value_text(parameter: Parameter, value: float, unit: str = "") -> str:
+    """Return a value for people: a class's name, or a number with the unit that is given.
+
+    Example:
+        >>> value_text(Parameter("decay", 0.0, 2.0), 0.51234, "s")
+        '0.5123 s'
+    """
+    if np.isnan(value):
+        return "NaN"
+    if parameter.is_categorical:
+        index = int(parameter.class_of(value))
+        names = parameter.class_names
+        return names[index] if index < len(names) else str(index)
+    return f"{value:.4g} {unit}".rstrip()
+
+
 @dataclass(frozen=True)
 class ImageAxes:
-    """Draws the images of one data set.
+    """The panels and axes that the images of one data set are drawn with.
 
     Attributes:
         metadata: what describes the data set.
@@ -60,7 +77,7 @@ class ImageAxes:
         return ("RGB",) if self.in_colour else self.metadata.channel_labels[:MAX_PANELS]
 
     def draw(self, axes: Axes, image: UInt8[np.ndarray, "C H W"], panel: int) -> None:
-        """Draws one panel of an image, 0 black to 255 white, with its axes.
+        """Draw one panel of an image, 0 black to 255 white, with its axes.
 
         Args:
             axes: where to.

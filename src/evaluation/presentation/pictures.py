@@ -8,8 +8,7 @@ from jaxtyping import Float, Float64, Int64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from src.evaluation.presentation.dataset_picture import value_text
-from src.evaluation.presentation.image_axes import ImageAxes, plain_texts
+from src.evaluation.presentation.image_axes import ImageAxes, plain_texts, value_text
 from src.evaluation.scoring.audio_metrics import AUDIO_METRICS
 from src.evaluation.scoring.figures import shown_unit
 from src.evaluation.scoring.split_predictions import SplitPredictions
@@ -178,18 +177,12 @@ def worst_picture(
             axes.set_xlabel("time [s]" if place + columns >= len(order) else "", fontsize=8)
             axes.set_ylabel("frequency [Hz]" if place % columns == 0 else "", fontsize=8)
         lines = (
-            f"{p.name} {_text(p, found.predicted[index, k])}, true {_text(p, found.true[index, k])}"
+            f"{p.name} {value_text(p, float(found.predicted[index, k]))}, "
+            f"true {value_text(p, float(found.true[index, k]))}"
             for k, p in enumerate(parameters)
         )
         axes.set_title("\n".join(lines), fontsize=7)
     return plain_texts(figure)
-
-
-def _text(parameter: Parameter, value: float) -> str:
-    """A value without its unit; a NaN, which is of no class, too."""
-    if np.isnan(value):
-        return "NaN"
-    return value_text(parameter, float(value)).removesuffix(f" {parameter.unit}")
 
 
 def sounds_picture(distances: Mapping[str, Mapping[str, Float64[np.ndarray, "B"]]]) -> Figure:

@@ -10,8 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from src.evaluation.prediction.predictor import Prediction, Predictor
-from src.evaluation.presentation.dataset_picture import value_text
-from src.evaluation.presentation.image_axes import ImageAxes, plain_texts
+from src.evaluation.presentation.image_axes import ImageAxes, plain_texts, value_text
 from src.utils.strict_json import strict_json
 from src.vimh.parameters import Parameter
 
@@ -34,17 +33,16 @@ def prediction_table(predictions: Sequence[Prediction], parameters: Sequence[Par
         cells: list[Text | str] = [Text(Path(prediction.source).name)]
         cells += [f"{prediction.start_s or 0.0:.3f}"] if with_start else []
         for p in parameters:
-            text = value_text(p, prediction.values[p.name]).removesuffix(f" {p.unit}")
+            text = value_text(p, prediction.values[p.name])
             if prediction.true is not None and p.name in prediction.true:
-                true = value_text(p, prediction.true[p.name]).removesuffix(f" {p.unit}")
-                text += f" ({true})"
+                text += f" ({value_text(p, prediction.true[p.name])})"
             cells.append(Text(text))
         table.add_row(*cells)
     return table
 
 
 def write_lines(path: Path, predictions: Sequence[Prediction], failed: dict[str, str]) -> None:
-    """Writes a JSON object a line: predictions, then the inputs that gave none, with the reason."""
+    """Write a JSON object a line: predictions, then the inputs that gave none, with the reason."""
     lines = [p.to_json() for p in predictions]
     lines += [{"input": source, "error": error} for source, error in failed.items()]
     path.write_text("".join(strict_json(line) + "\n" for line in lines), encoding="utf-8")
@@ -78,7 +76,7 @@ def file_stem(number: int, prediction: Prediction, count: int) -> str:
 
 
 def write_resynthesis(predictor: Predictor, prediction: Prediction, stem: Path) -> list[Path]:
-    """Writes the resynthesised sound as a float WAV, and both spectrograms as a picture.
+    """Write the resynthesised sound as a float WAV, and both spectrograms as a picture.
 
     Args:
         predictor: what predicted.
@@ -132,7 +130,7 @@ def comparison_figure(
     lines = []
     for p in predictor.model.parameters_by_head.values():
         true = prediction.true.get(p.name) if prediction.true is not None else None
-        known = "" if true is None else f" (true: {value_text(p, true)})"
-        lines.append(f"{p.name}: {value_text(p, prediction.values[p.name])}{known}")
+        known = "" if true is None else f" (true: {value_text(p, true, p.unit)})"
+        lines.append(f"{p.name}: {value_text(p, prediction.values[p.name], p.unit)}{known}")
     figure.suptitle("\n".join(lines), fontsize=9)
     return plain_texts(figure)

@@ -31,7 +31,7 @@ def report_run(
     last: str = "",
     ended: Mapping[str, Any] | None = None,
 ) -> None:
-    """Prints the table and the paths, and writes ``metrics.json`` into the run's folder.
+    """Print the table and the paths, and write ``metrics.json`` into the run's folder.
 
     Args:
         cfg: The composed config.
@@ -85,7 +85,7 @@ def evaluation_command(cfg: DictConfig, built: Built, checkpoint: str) -> str:
 
 
 def print_comparison(console: Console, built: Built, rows: list[Row], stage: str) -> None:
-    """Prints the table of the network and the baselines."""
+    """Print the table of the network and the baselines."""
     name = built.datamodule.metadata.dataset_name
     title = f"{measured_text(built, stage)} samples of {name}"
     parameters = list(built.model.parameters_by_head.values())
@@ -102,7 +102,7 @@ def measured_text(built: Built, stage: str) -> str:
 
 
 def print_loggers(console: Console, loggers: list[Logger]) -> None:
-    """Prints where TensorBoard's log lies, and how to look at it."""
+    """Print where TensorBoard's log lies, and how to look at it."""
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
             console.print(f"TensorBoard: {logger.log_dir}", soft_wrap=True)

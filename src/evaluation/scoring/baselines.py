@@ -44,7 +44,7 @@ def baseline_predictions(
 def baselines(
     train: SplitArrays, test: SplitArrays, categorical: Sequence[bool]
 ) -> Iterator[tuple[str, Float[np.ndarray, "N P"]]]:
-    """Yields the name and the predictions (N_test, P) of every baseline that applies.
+    """Yield the name and the predictions (N_test, P) of every baseline that applies.
 
     Those marked "(aux)" see the auxiliary features alone, the nearest neighbour the image alone.
 

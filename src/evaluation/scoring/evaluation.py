@@ -88,7 +88,7 @@ def evaluate_split(
     seed: int,
     count: int | None = None,
 ) -> Evaluation:
-    """Predicts a split, measures, and resynthesises.
+    """Predict a split, measure and resynthesise.
 
     Args:
         built: The data module and the module, on any device; it is left on the CPU.
@@ -135,7 +135,7 @@ def evaluate_split(
 
 
 def refuse_collisions(figures: Sequence[Figure]) -> None:
-    """Refuses figures of one name: one would overwrite the other.
+    """Refuse figures of one name: one would overwrite the other.
 
     Args:
         figures: All that are measured.
