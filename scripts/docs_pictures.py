@@ -1,4 +1,4 @@
-"""Makes the pictures of the documentation: ``python scripts/docs_pictures.py``.
+"""Make the pictures of the documentation: ``python scripts/docs_pictures.py``.
 
 Small files: few pixels and 128 colours.
 """
@@ -17,10 +17,10 @@ from matplotlib.figure import Figure  # noqa: E402
 from omegaconf import DictConfig, OmegaConf, open_dict  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from src.callbacks.prediction_plots import head_figure  # noqa: E402
 from src.checkpoint import load_model, read_checkpoint  # noqa: E402
 from src.evaluation.prediction.predictor import Prediction, Predictor  # noqa: E402
 from src.evaluation.presentation.dataset_picture import dataset_figure  # noqa: E402
+from src.evaluation.presentation.pictures import head_picture  # noqa: E402
 from src.evaluation.presentation.prediction_files import comparison_figure  # noqa: E402
 from src.synth.generate import generate_dataset  # noqa: E402
 from src.vimh.records import OpenedDataset, open_dataset  # noqa: E402
@@ -31,7 +31,7 @@ COLOURS = 128
 
 
 def save(figure: Figure, name: str, dpi: int) -> None:
-    """Writes a figure as a PNG with few colours.
+    """Write a figure as a PNG with few colours.
 
     Args:
         figure: Drawn.
@@ -46,12 +46,12 @@ def save(figure: Figure, name: str, dpi: int) -> None:
 
 
 def dataset(recipe: str, size: int, folder: Path) -> OpenedDataset:
-    """A small data set of a recipe.
+    """Generate a small data set of a recipe.
 
     Args:
         recipe: Its name in configs/recipe.
         size: Samples.
-        folder: Where to.
+        folder: The folder of data sets.
     """
     with initialize_config_dir(version_base="1.3", config_dir=str(ROOT / "configs")):
         cfg = compose(f"generate_{recipe}", [f"dataset.size={size}"])
@@ -64,7 +64,7 @@ def dataset(recipe: str, size: int, folder: Path) -> OpenedDataset:
 
 
 def main() -> None:
-    """Makes all pictures."""
+    """Make all pictures."""
     FOLDER.mkdir(exist_ok=True)
     read = read_checkpoint(MODEL / "simple_wide.safetensors")
     predictor = Predictor(load_model(read), read.metadata)
@@ -81,7 +81,7 @@ def main() -> None:
         np.array([(p.true or {})[decay.name] for p in predicted]),
         np.array([p.values[decay.name] for p in predicted]),
     )
-    save(head_figure(decay, true, values), "head", dpi=70)
+    save(head_picture(decay, true, values), "head", dpi=70)
 
 
 if __name__ == "__main__":

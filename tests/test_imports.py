@@ -90,6 +90,45 @@ def test_room_imports_point_one_way(path: Path) -> None:
     assert forbidden_rooms(path.read_text(), package) == set()
 
 
+SCRIPTS = sorted(
+    path
+    for folder in ("benchmarks", "examples", "hydra_plugins", "scripts", "viz")
+    for path in (ROOT / folder).rglob("*.py")
+)
+
+
+def has_name(module: str, name: str) -> bool:
+    """Whether a module of src, read and not imported, has this name or submodule."""
+    folder = ROOT.joinpath(*module.split("."))
+    file = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+    if not file.is_file():
+        return False
+    if (folder / name).is_dir() or (folder / f"{name}.py").is_file():
+        return True
+    for node in ast.walk(ast.parse(file.read_text())):
+        match node:
+            case ast.FunctionDef(name=found) | ast.ClassDef(name=found) | ast.Name(id=found):
+                if found == name:
+                    return True
+            case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+                if name in {alias.asname or alias.name for alias in aliases}:
+                    return True
+    return False
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_the_scripts_import_of_src_is_there(path: Path) -> None:
+    """mypy looks at src alone, and most scripts run rarely."""
+    wrong = [
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "src"
+        for alias in node.names
+        if not has_name(str(node.module), alias.name)
+    ]
+    assert wrong == []
+
+
 def test_every_folder_of_src_is_a_known_room() -> None:
     folders = {path.name for path in (ROOT / "src").iterdir() if path.is_dir()}
     assert folders - {"__pycache__"} <= ROOMS

@@ -1,1 +1,1 @@
-"""Where metrics go: TensorBoard, hyperparameters for every logger, metrics grouped by head."""
+"""Loggers of metrics: TensorBoard, hyperparameters for every logger, metrics grouped by head."""

@@ -1,4 +1,4 @@
-"""The hyperparameters of a run, handed to its loggers."""
+"""Log the hyperparameters of a run."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.utils.errors import ConfigError
 from src.utils.pylogger import rank_zero_only
 
-# What of the config is logged, where it is there. Not paths and hydra: they say where, not what.
+# The keys of the config to log. Not paths and hydra: they say where a run is, not what it is.
 CONFIG_KEYS = (
     "task_name", "tags", "seed", "ckpt_path", "monitor",
     "data", "model", "loss", "trainer", "callbacks", "extras",
@@ -17,15 +17,13 @@ CONFIG_KEYS = (
 
 @rank_zero_only
 def log_hyperparameters(objects: Mapping[str, Any], metric_names: Sequence[str] = ()) -> None:
-    """Logs what the run was made of, as plain containers, with every logger of the trainer.
-
-    Besides the config, the number of parameters of the network is logged.
+    """Log the config and the number of the network's parameters with every logger of the trainer.
 
     Args:
         objects: ``cfg`` (the composed config), ``model`` (the LightningModule) and ``trainer``.
-        metric_names: Every metric that will be logged. TensorBoard needs their names from the
-            start: its HParams tab shows those of the test beside the hyperparameters, its Custom
-            Scalars tab groups all of them by head.
+        metric_names: Names of all later metrics. TensorBoard needs them from the start: its HParams
+            tab shows those of the test beside the hyperparameters, its Custom Scalars tab groups
+            all of them by head.
 
     Raises:
         ConfigError: If ``objects`` lacks one of the three.
@@ -55,7 +53,7 @@ def log_hyperparameters(objects: Mapping[str, Any], metric_names: Sequence[str] 
 
 
 def plain_hyperparameters(cfg: DictConfig) -> dict[str, Any]:
-    """The part of a composed config that says what a run is, as plain resolved containers.
+    """Return the part of a composed config that says what a run is, as resolved containers.
 
     Example:
         >>> plain_hyperparameters(OmegaConf.create({"seed": 1, "data": {"n": "${seed}"}}))

@@ -1,14 +1,14 @@
-"""Metrics sorted by head, as text, for people who watch a run."""
+"""Group metrics by head, and write them as text for people who watch a run."""
 
 import re
 from collections.abc import Mapping
 
 OVERALL = "all"
 GRADIENTS = "gradients"
-# The names that models log: "{stage}/{metric}" or "{stage}/{head}_{metric}", some with "_best" or
-# "_step" behind.
+# The names that models log: "{stage}/{metric}" or "{stage}/{head}_{metric}", some with the ending
+# "_best" or "_step".
 _KIND = r"(?:loss|acc|mae|mae_percent|mae_jnd|jnd)(?:_best|_step|_epoch)?"
-# First without a head: else "mae_jnd" would be the "jnd" of a head called "mae".
+# Names without a head come first: otherwise "mae_jnd" would be the "jnd" of a head called "mae".
 _METRIC = re.compile(
     rf"(?:(?P<stage>train|val|test)/)?(?:(?P<metric>{_KIND})|(?P<head>.+?)_(?P<own>{_KIND}))"
 )
@@ -18,14 +18,14 @@ Groups = dict[str, dict[str, int | float]]
 
 
 def group_metrics(metrics: Mapping[str, int | float]) -> Groups:
-    """Sorts metrics by the head they belong to.
+    """Group metrics by head.
 
     Args:
         metrics: Values by logged name, such as ``"val/note_velocity_mae_jnd"``.
 
     Returns:
-        For each head, and first for all of them, ``{"val mae_jnd": value}``. What does not follow
-        the naming keeps its name, among the metrics of all.
+        For each head, and first for all of them, ``{"val mae_jnd": value}``. Other names stay as
+        they are, among the metrics of all heads.
 
     Example:
         >>> group_metrics({"val/level_mae_jnd": 0.4, "val/mae_jnd": 0.5, "lr": 0.1})
@@ -43,12 +43,12 @@ def group_metrics(metrics: Mapping[str, int | float]) -> Groups:
 
 
 def format_groups(groups: Groups, value_format: str = ".4g", max_heads: int = 8) -> dict[str, str]:
-    """One line of text for each group, training first.
+    """Write one line of text for each group, training first.
 
     Args:
-        groups: What :func:`group_metrics` returns.
+        groups: From :func:`group_metrics`.
         value_format: The format of a value.
-        max_heads: The most heads that are shown; a last line counts the others.
+        max_heads: The most heads with a line; a last line counts the others.
 
     Example:
         >>> format_groups({"all": {"val loss": 0.25, "train loss": 0.5}})

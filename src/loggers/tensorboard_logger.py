@@ -1,4 +1,4 @@
-"""TensorBoard with the network's graph and hyperparameters beside the metrics they led to."""
+"""TensorBoard with the network's graph, and with hyperparameters beside their metrics."""
 
 import re
 import time
@@ -32,10 +32,10 @@ Folder = Annotated[str, Len(1, 4096)] | Path
 
 
 class _BatchingWriter:
-    """Hands events to TensorBoard's writer many at a time, at most once a second.
+    """Hand events to TensorBoard's writer many at a time, at most once a second.
 
-    Each event handed over wakes that writer's thread, which then takes the interpreter away from
-    the training step: some 0.3 ms each, a tenth of a small network's step.
+    Each event wakes the writer's thread, which takes the interpreter away from the training step:
+    some 0.3 ms each, a tenth of a small network's step.
 
     Args:
         writer: ``tensorboard.summary.writer.event_file_writer.EventFileWriter``.
@@ -50,19 +50,19 @@ class _BatchingWriter:
         return getattr(self._writer, name)
 
     def add_event(self, event: Any) -> None:
-        """Takes an event; the first in a second goes on at once."""
+        """Take an event; hand over the first one in a second at once."""
         self._waiting.append(event)
         rested = time.monotonic() - self._handed_over >= _HAND_OVER_SECONDS
         if rested or len(self._waiting) >= _MAX_WAITING:
             self._hand_over()
 
     def flush(self) -> None:
-        """Has everything written."""
+        """Write everything."""
         self._hand_over()
         self._writer.flush()
 
     def close(self) -> None:
-        """Has everything written, and ends the writer's thread."""
+        """Write everything, and end the writer's thread."""
         self._hand_over()
         self._writer.close()
 
@@ -74,7 +74,7 @@ class _BatchingWriter:
 
 
 class WriterOptions(TypedDict, total=False):
-    """What goes on to ``torch.utils.tensorboard.SummaryWriter``."""
+    """Arguments for ``torch.utils.tensorboard.SummaryWriter``."""
 
     comment: str
     purge_step: Count | None
@@ -86,24 +86,24 @@ class WriterOptions(TypedDict, total=False):
 class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
     """Lightning's TensorBoard logger for networks that return a dict by head.
 
-    Lightning's own raises with ``log_graph=True`` when the network returns a dict, and sends its
-    example input through the hook that takes raw batches. This one traces the network itself
+    With ``log_graph=True``, Lightning's logger fails when the network returns a dict, and sends its
+    example input through the hook that takes raw batches. This logger traces the network itself
     (``module.net``), wrapped so that it returns a tuple, with zeros of the shape it was built for.
 
-    All scalars of a step are one event, events go to the writer's thread many at a time, and the
-    file is flushed every ``flush_secs`` by that thread; Lightning's own writes an event each and
-    waits for a flush at every logging step.
+    All scalars of a step are one event, events go to the writer's thread many at a time, and that
+    thread flushes the file every ``flush_secs``. Lightning's logger writes one event for each
+    scalar and waits for a flush at every logging step.
 
     Args:
         save_dir: The folder.
         name: A folder in it for the experiment; None or "": none.
         version: A folder in that for the run: a name, or the number of a ``version_<number>``;
             None: the next free number; "": none.
-        log_graph: Whether the network's graph is logged.
+        log_graph: Whether to log the network's graph.
         default_hp_metric: Whether the HParams tab has a metric called ``hp_metric``.
         prefix: Before every metric's name.
         sub_dir: A folder in the version's; None: none.
-        **writer: Of the writer.
+        **writer: See :class:`WriterOptions`.
     """
 
     _graph_logged = False
@@ -144,7 +144,7 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Writes scalars.
+        """Write scalars.
 
         Args:
             metrics: Values by name: numbers and tensors of one element.
@@ -158,21 +158,21 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Writes ``hparams.yaml``; Lightning calls this at every logging step."""
+        """Write ``hparams.yaml``; Lightning calls this at every logging step."""
         if not self._hyperparameters_saved:
-            # Lightning keeps a file that is there, also half of one that a kill left.
+            # Lightning would keep an existing file, also half of one that a kill left.
             Path(self.log_dir, self.NAME_HPARAMS_FILE).unlink(missing_ok=True)
             super().save()
             self._hyperparameters_saved = True
 
     @rank_zero_only
     def flush(self) -> None:
-        """Hands everything logged so far to the system, so that a kill does not lose it."""
+        """Hand everything logged so far to the system, so that a kill does not lose it."""
         self.experiment.flush()
 
     @rank_zero_only
     def forget_from(self, step: int) -> None:
-        """Has TensorBoard drop what an earlier process logged from this step on.
+        """Make TensorBoard drop what an earlier process logged from this step on.
 
         Args:
             step: The optimiser steps of the checkpoint that the run goes on from.
@@ -184,32 +184,31 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
     def log_graph(
         self, model: nn.Module, input_array: Tensor | tuple[Tensor, ...] | None = None
     ) -> None:
-        """Logs the graph of ``model.net``, once; Lightning calls this when a run starts.
+        """Log the graph of ``model.net``, once; Lightning calls this when a run starts.
 
         Args:
             model: The LightningModule; its ``net`` is a network of ``src.models.components``.
-            input_array: What the network is traced with; None: its own example.
+            input_array: The inputs of the trace; None: the network's own example.
         """
         if not self._log_graph or self._graph_logged:
             return
         self._graph_logged = True
         network: Any = model.net
-        if input_array is None:
-            input_array = network.example_inputs()
-        trace_graph(self.experiment, network, input_array)
+        inputs = network.example_inputs() if input_array is None else input_array
+        trace_graph(self.experiment, network, inputs)
 
     @rank_zero_only
     def declare_hyperparameters(
         self, params: Mapping[str, Any], metric_names: Sequence[str] = ()
     ) -> None:
-        """Logs hyperparameters and names the metrics that the HParams tab shows beside them.
+        """Log hyperparameters and name the metrics that the HParams tab shows beside them.
 
-        ``log_hyperparams(params, metrics)`` would write a value for each metric now, before there
-        is any; this only says their names, and the values come when they are logged.
+        ``log_hyperparams(params, metrics)`` would write a value for each metric before there is
+        any. This method writes the names only; the values follow when they are logged.
 
         Args:
-            params: Plain containers, nested as they like.
-            metric_names: Names that will be logged later, such as ``"test/loss"``.
+            params: Plain containers, at any depth.
+            metric_names: Names of later scalars, such as ``"test/loss"``.
         """
         self.hparams = {**self.hparams, **params}
         self._hyperparameters_saved = False
@@ -219,25 +218,25 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
 
     @rank_zero_only
     def group_scalars(self, metric_names: Sequence[str]) -> None:
-        """Lays out the Custom Scalars tab: a category for each head, its figures over all stages.
+        """Lay out the Custom Scalars tab: a category for each head, its figures over all stages.
 
-        The Scalars tab groups by what stands before the slash, which is the stage.
+        The Scalars tab groups by the stage, which stands before the slash.
 
         Args:
-            metric_names: Names that will be logged, such as ``"val/decay_mae"``.
+            metric_names: Names of later scalars, such as ``"val/decay_mae"``.
         """
         if layout := head_layout(metric_names):
             self.experiment.add_custom_scalars(layout)
 
 
 def head_layout(metric_names: Sequence[str]) -> dict[str, dict[str, list[Any]]]:
-    """Charts by head, in the form that ``SummaryWriter.add_custom_scalars`` takes.
+    """Group charts by head, in the form that ``SummaryWriter.add_custom_scalars`` takes.
 
     Args:
         metric_names: Logged names.
 
     Returns:
-        By head (first all of them) and figure the kind of chart and patterns for its scalars.
+        The kind of chart and the patterns for its scalars, by head (first all of them) and figure.
 
     Example:
         >>> head_layout(["train/decay_mae", "val/decay_mae", "val/jnd", "val/jnd_best"])
@@ -256,20 +255,19 @@ def head_layout(metric_names: Sequence[str]) -> dict[str, dict[str, list[Any]]]:
 
 
 def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
-    """Nested containers as ``{"model/net/dropout": 0.1}``; what is not a scalar as text."""
+    """Flatten containers to ``{"model/net/dropout": 0.1}``; write other values as text."""
     flat: dict[str, bool | int | float | str] = {}
     for key, value in params.items():
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{prefix}{key}/")
         else:
-            flat[f"{prefix}{key}"] = (
-                value if isinstance(value, bool | int | float | str) else str(value)
-            )
+            scalar = isinstance(value, bool | int | float | str)
+            flat[f"{prefix}{key}"] = value if scalar else str(value)
     return flat
 
 
 class _TupleOutput(nn.Module):
-    """A network whose dict of outputs becomes a tuple: the tracer takes no dict."""
+    """A network that returns its dict of outputs as a tuple, since the tracer takes no dict."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -281,20 +279,20 @@ class _TupleOutput(nn.Module):
 
 
 def trace_graph(writer: Any, network: nn.Module, inputs: Tensor | tuple[Tensor, ...]) -> None:
-    """Traces a network and writes its graph; network and random states stay as they were.
+    """Trace a network and write its graph; leave the network and the random states as they were.
 
     Args:
         writer: A ``torch.utils.tensorboard.SummaryWriter``.
         network: Returns a tensor, a tuple or a dict of tensors.
-        inputs: What it is called with.
+        inputs: The network's arguments.
     """
     training = {module: module.training for module in network.modules()}
-    # The tracer refuses a compiled network; this is where Module.compile() keeps it.
+    # The tracer refuses a compiled network; Module.compile() keeps it in this attribute.
     compiled, network._compiled_call_impl = network._compiled_call_impl, None
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         # add_graph still uses torch.jit.trace, which torch itself has deprecated.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
-        # The checks of shapes in forward() are constants in a trace, which is right here.
+        # A trace makes the checks of shapes in forward() constants, which is right here.
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
         writer.add_graph(_TupleOutput(network).eval(), inputs)
     network._compiled_call_impl = compiled

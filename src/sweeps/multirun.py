@@ -1,4 +1,4 @@
-"""What does not work in a Hydra multirun is refused before it starts."""
+"""Refuse what does not work in a Hydra multirun before it starts."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def refuse_subprocesses(trainer: Trainer) -> None:
-    """Refuses a strategy that starts this command again for each device, in a multirun.
+    """Refuse, in a multirun, a strategy that starts this command again for each device.
 
-    Each of them would sweep anew. Under SLURM the processes are there already, so that any
-    strategy works.
+    Each of these processes would begin the multirun again. SLURM starts the processes itself, so
+    that any strategy works there.
 
     Args:
         trainer: The trainer that is about to fit.

@@ -1,7 +1,7 @@
 """The jobs of a multirun as a table: ``python -m src.sweeps.multirun_table FOLDER``.
 
-A Hydra callback prints it at the end of a multirun with Hydra's basic sweeper; the command prints
-it for any multirun or study, also while it runs. Without a folder it takes the newest.
+A Hydra callback prints the table at the end of a multirun with Hydra's basic sweeper. The command
+prints it for any multirun or study, also while it runs; without a folder, for the newest.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 JOB_FILE = "job.json"
-# What is shown of the metrics, where it was logged and nothing else was asked for.
+# The metrics to show by default, where they were logged.
 METRICS = ("val/mae_best", "test/mae_jnd", "test/jnd", "test/acc", "test/loss")
 SEED = "seed"
 NUM_COLUMNS = 200  # of text, where there is no terminal
@@ -44,9 +44,9 @@ class Job:
     Attributes:
         name: Its folder, usually its number.
         overrides: Value by key.
-        metrics: Final values by logged name; empty where it has not finished.
-        num_weights: Of its network; None where it has not finished.
-        seconds: How long it took; None where it has not ended.
+        metrics: Final values by logged name; empty before the end.
+        num_weights: Of its network; None before the end.
+        seconds: Its duration; None before the end.
         status: "done", "failed", "pruned" or "not finished".
     """
 
@@ -59,31 +59,19 @@ class Job:
 
 
 class MultirunTable(Callback):
-    """Hydra's callback: notes how long each job took, and prints the table of all at the end."""
+    """A callback of Hydra: note the duration of each job, and print the table at the end."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
 
     def on_job_start(
-        self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any
+        self, config: DictConfig, *, task_function: TaskFunction, **kwargs: object
     ) -> None:
-        """Starts the clock, in the process of the job.
-
-        Args:
-            config: The config of the job.
-            task_function: What it runs.
-            kwargs: Whatever else Hydra passes.
-        """
+        """Start the clock, in the process of the job."""
         self._started = time.monotonic()
 
-    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Writes ``job.json`` into the folder of a job of a multirun.
-
-        Args:
-            config: The config of the job.
-            job_return: How it ended.
-            kwargs: Whatever else Hydra passes.
-        """
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: object) -> None:
+        """Write ``job.json`` into the folder of a multirun's job."""
         if config.hydra.mode is not RunMode.MULTIRUN:
             return
         status = "done"
@@ -96,19 +84,14 @@ class MultirunTable(Callback):
         path = Path(config.hydra.runtime.output_dir) / JOB_FILE
         path.write_text(strict_json(content) + "\n")
 
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Prints the table, but for sweepers that have a report of their own.
-
-        Args:
-            config: The config of the multirun.
-            kwargs: Whatever else Hydra passes.
-        """
+    def on_multirun_end(self, config: DictConfig, **kwargs: object) -> None:
+        """Print the table, unless the sweeper has a report of its own."""
         if config.hydra.sweeper._target_ == BASIC_SWEEPER:
             print_tables(Path(config.hydra.sweep.dir))
 
 
 def read_jobs(folder: Path) -> list[Job]:
-    """Reads the jobs of a multirun.
+    """Read the jobs of a multirun.
 
     Args:
         folder: ``logs/<task>/multiruns/<time>`` or ``logs/<task>/sweeps/<study>``.
@@ -131,12 +114,7 @@ def read_jobs(folder: Path) -> list[Job]:
 
 
 def job_table(jobs: Sequence[Job], metrics: Sequence[str]) -> Table:
-    """One row for each job: the overrides in which they differ, weights, time and metrics.
-
-    Args:
-        jobs: The jobs.
-        metrics: The metrics to show.
-    """
+    """Write a row for each job: the overrides in which jobs differ, weights, time and metrics."""
     keys = differing_keys(jobs)
     table = _table(["job", *keys, "weights", "time", "status", *metrics])
     for job in jobs:
@@ -152,11 +130,7 @@ def job_table(jobs: Sequence[Job], metrics: Sequence[str]) -> Table:
 
 
 def seed_table(jobs: Sequence[Job], metrics: Sequence[str]) -> Table | None:
-    """Means and standard deviations over jobs that differ in their seed only.
-
-    Args:
-        jobs: The jobs; those that failed are left out.
-        metrics: The metrics to show.
+    """Write means and standard deviations over the successful jobs that differ in their seed only.
 
     Returns:
         The table, or None where the jobs do not differ in their seeds.
@@ -177,21 +151,20 @@ def seed_table(jobs: Sequence[Job], metrics: Sequence[str]) -> Table | None:
 
 
 def differing_keys(jobs: Sequence[Job]) -> list[str]:
-    """The overridden keys whose values are not the same in all jobs, in their order.
-
-    Args:
-        jobs: The jobs.
-    """
+    """Return the overridden keys whose values are not the same in all jobs, in their order."""
     keys = dict.fromkeys(key for job in jobs for key in job.overrides)
     return [key for key in keys if len({job.overrides.get(key) for job in jobs}) > 1]
 
 
 def print_tables(folder: Path, metrics: Sequence[str] | None = None) -> None:
-    """Prints the table of the jobs, and the one over seeds where there is more than one.
+    """Print the table of the jobs, and the table over seeds where there is more than one.
 
     Args:
         folder: The multirun.
-        metrics: The metrics to show; None: the overall ones that were logged.
+        metrics: The metrics to show; None: the usual ones that were logged.
+
+    Raises:
+        ConfigError: If there are no jobs, or none logged one of the metrics.
     """
     from src.utils.rich_utils import plain_console
 
@@ -210,17 +183,13 @@ def print_tables(folder: Path, metrics: Sequence[str] | None = None) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line.
-
-    Args:
-        arguments: Its words; None: those of this process.
-    """
+    """Run the command line; None takes the arguments of this process."""
     take_any_text()
     parser = argparse.ArgumentParser(description="The jobs of a multirun as a table.")
     parser.add_argument(
-        "folder", type=Path, nargs="?", help="of the multirun or study; by default the newest"
+        "folder", type=Path, nargs="?", help="of the multirun or study; default: the newest"
     )
-    parser.add_argument("--metrics", help="names with commas between, such as test/jnd,test/loss")
+    parser.add_argument("--metrics", help="names separated by commas, such as test/jnd,test/loss")
     given = parser.parse_args(arguments)
     try:
         folder = given.folder or newest_multirun(Path("logs"))
@@ -230,10 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def newest_multirun(logs: Path) -> Path:
-    """The multirun or study that was last written to.
-
-    Args:
-        logs: The folder of all runs.
+    """Return the multirun or study under ``logs`` that was written last.
 
     Raises:
         ConfigError: If there is none.
@@ -249,7 +215,7 @@ def _read_job(folder: Path) -> Job:
     pairs = (str(override).partition("=") for override in overrides)
     metrics_file, job_file = folder / "metrics.json", folder / JOB_FILE
     result = json.loads(metrics_file.read_text()) if metrics_file.exists() else {}
-    # Multiruns of before this file was written have none; nor has a job that still runs.
+    # A job that still runs has no such file; nor have jobs of earlier versions.
     ended = json.loads(job_file.read_text()) if job_file.exists() else {}
     return Job(
         name=folder.name,
@@ -274,7 +240,7 @@ def _table(columns: Sequence[str]) -> Table:
 
 
 def _shortened(value: str) -> str:
-    """A suggested number without the digits that say nothing."""
+    """Shorten a suggested number to four digits."""
     try:
         return f"{float(value):.4g}" if len(value) > 8 else value
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a sweep and its trials share: the storage, and epochs as a share of the training."""
+"""The storage that a sweep and its trials share, and epochs as a share of a training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STALE_S = 120  # seconds without one after which a worker counts as dead
 
 
 def share_of_epochs(max_epochs: int | None, share: float) -> int:
-    """``${share_of_epochs:${trainer.max_epochs},0.25}``: pruners count in epochs, not in shares.
+    """Resolve ``${share_of_epochs:${trainer.max_epochs},0.25}``, since pruners count in epochs.
 
     Args:
         max_epochs: Of a training.
@@ -30,7 +30,7 @@ def share_of_epochs(max_epochs: int | None, share: float) -> int:
         At least 1.
 
     Raises:
-        ConfigError: If the training has no such number.
+        ConfigError: If ``max_epochs`` is no number of epochs.
 
     Example:
         >>> share_of_epochs(300, 0.25)
@@ -44,19 +44,19 @@ def share_of_epochs(max_epochs: int | None, share: float) -> int:
     return max(1, round(share * max_epochs))
 
 
-# Imported by the sweeper and by the callback: the two that read the pruner's settings.
+# The sweeper and the pruning callback import this module, and both read the pruner's settings.
 OmegaConf.register_new_resolver("share_of_epochs", share_of_epochs, replace=True)
 
 
 def open_storage(storage: str) -> BaseStorage:
-    """Opens the storage of a study.
+    """Open the storage of a study.
 
     Args:
-        storage: The path of a journal file, made where it is missing, or the URL of a database
-            that SQLAlchemy knows, such as ``sqlite:///sweeps.db`` or ``postgresql://...``.
+        storage: The path of a journal file, which need not exist, or the URL of a database that
+            SQLAlchemy knows, such as ``sqlite:///sweeps.db`` or ``postgresql://...``.
 
     Raises:
-        ConfigError: If the URL is none that Optuna can open.
+        ConfigError: If Optuna cannot open the URL.
 
     Example:
         >>> import tempfile
@@ -88,9 +88,9 @@ def open_storage(storage: str) -> BaseStorage:
 
 
 def _drop_torn_line(path: Path) -> None:
-    """Cuts off what a full disk or a power cut left of a last line; it would spoil the next one.
+    """Cut off a last line that a full disk or a power cut left unfinished; it would spoil the next.
 
-    Optuna writes its lines under the lock that is taken here.
+    Optuna writes its lines under the same lock.
     """
     from optuna.storages.journal import JournalFileSymlinkLock
 

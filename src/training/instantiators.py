@@ -1,4 +1,4 @@
-"""Callbacks, loggers and the trainer from their configs."""
+"""Build callbacks, loggers and the trainer from their configs."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ NEPTUNE_LOGGER = "lightning.pytorch.loggers.neptune.NeptuneLogger"
 
 
 def instantiate_callbacks(callbacks_cfg: DictConfig | ListConfig | None) -> list[Callback]:
-    """Instantiates every callback of ``cfg.callbacks``.
+    """Instantiate every callback of ``cfg.callbacks``.
 
     Args:
-        callbacks_cfg: Callbacks by name; an entry that is null is left out. None for no callbacks.
+        callbacks_cfg: Callbacks by name; a null entry is left out. None: no callbacks.
 
     Returns:
         The callbacks, in the config's order.
@@ -50,10 +50,10 @@ def instantiate_callbacks(callbacks_cfg: DictConfig | ListConfig | None) -> list
 
 
 def instantiate_loggers(logger_cfg: DictConfig | ListConfig | None) -> list[Logger]:
-    """Instantiates every logger of ``cfg.logger``.
+    """Instantiate every logger of ``cfg.logger``.
 
     Args:
-        logger_cfg: Loggers by name; an entry that is null is left out. None for no logger.
+        logger_cfg: Loggers by name; a null entry is left out. None: no logger.
 
     Returns:
         The loggers, in the config's order.
@@ -63,7 +63,7 @@ def instantiate_loggers(logger_cfg: DictConfig | ListConfig | None) -> list[Logg
             its class refuses it.
     """
     entries = _entries(logger_cfg, "logger")
-    # All are looked at before the first is made: some start a run on a server.
+    # Check all before making the first: some loggers start a run on a server.
     for name, entry in entries:
         check_installed(name, entry._target_)
     return [_instantiate(entry, f"logger.{name}") for name, entry in entries]
@@ -72,29 +72,26 @@ def instantiate_loggers(logger_cfg: DictConfig | ListConfig | None) -> list[Logg
 def instantiate_trainer(
     trainer_cfg: DictConfig, callbacks: Sequence[Callback] = (), loggers: Sequence[Logger] = ()
 ) -> Trainer:
-    """Instantiates the trainer; it saves checkpoints where one of the callbacks does.
+    """Instantiate the trainer; it saves checkpoints only if one of the callbacks does.
 
     Args:
         trainer_cfg: ``cfg.trainer``.
         callbacks: Its callbacks.
         loggers: Its loggers.
 
-    Returns:
-        Lightning's trainer.
-
     Raises:
-        ConfigError: If Lightning refuses it, for instance because there is no such device here.
+        ConfigError: If Lightning refuses it, for instance because this machine has no such device.
     """
     from lightning.pytorch.callbacks import Checkpoint
 
     from src.training.profiler import NoProfiler
 
-    # Lightning brings a handler of its own, beside which Hydra's would say everything again.
+    # Lightning has a handler of its own, and Hydra's would write every message again.
     if logging.getLogger().hasHandlers():
         logging.getLogger("lightning").handlers.clear()
     objects: dict[str, Any] = {"callbacks": list(callbacks), "logger": list(loggers)}
     if not any(isinstance(callback, Checkpoint) for callback in callbacks):
-        # Lightning would add one of its own, whose file names Hydra can not read (epoch=0-…).
+        # Lightning would add a callback whose file names Hydra cannot read (epoch=0-…).
         objects["enable_checkpointing"] = False
     if trainer_cfg.get("profiler") is None:
         objects["profiler"] = NoProfiler()
@@ -129,14 +126,14 @@ def _entries(cfg: Any, group: str) -> list[tuple[str, DictConfig]]:
 
 
 def check_installed(name: str, target: str) -> None:
-    """Refuses a logger whose package is not there.
+    """Refuse a logger whose package is not installed.
 
     Args:
         name: The entry's name in ``logger``.
         target: Its ``_target_``.
 
     Raises:
-        ConfigError: Saying how to install it.
+        ConfigError: The package is missing; the message says how to install it.
     """
     if target == NEPTUNE_LOGGER:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""What stands for a profiler where none is asked for."""
+"""The profiler of a run without one."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -8,18 +8,15 @@ _NOTHING = nullcontext()
 
 
 class NoProfiler(PassThroughProfiler):
-    """Lightning's own, without a generator for each of the hundred things it would time in a step.
+    """A profiler that costs nothing.
 
-    Lightning opens a context around every hook of every callback. Its pass-through profiler makes
-    a new one each time, which is a hundredth of a small network's training step.
+    Lightning opens a context around every hook of every callback, a hundred in a step. Its own
+    pass-through profiler makes a new one each time, which takes a hundredth of a small network's
+    training step.
     """
 
     def profile(  # type: ignore[override]  # it is only entered and left
         self, action_name: str
     ) -> AbstractContextManager[None]:
-        """A context that does nothing, always the same.
-
-        Args:
-            action_name: What a profiler would time.
-        """
+        """Return a context that does nothing, always the same."""
         return _NOTHING

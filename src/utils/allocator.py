@@ -1,4 +1,4 @@
-"""The C library's allocator, told to keep what a training step will want again."""
+"""Make the C library's allocator keep the memory that the next training step needs again."""
 
 import ctypes
 import sys
@@ -10,16 +10,16 @@ _KEPT_BYTES = 1 << 30
 
 
 def keep_freed_memory() -> bool:
-    """Keeps freed memory in the process, up to 1 GiB a block, for the next allocation.
+    """Keep freed memory in the process, up to 1 GiB a block, for the next allocation.
 
-    glibc gives large blocks back to the system as soon as they are freed, so a training step on
-    the CPU asks for its activations anew each time, and the system clears every page of them. The
-    same can be had by the environment: MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_.
-    Blocks that are there already stay as they are. (Generating needs less and
-    changes no settings of the process: `src.synth.parallel.reuse_freed_blocks`.)
+    glibc returns large blocks to the system as soon as they are freed, so a training step on the
+    CPU asks for its activations again each time, and the system clears every page of them. The
+    environment can set the same: MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_. Existing blocks
+    stay as they are. (Generating needs less and changes no settings of the process:
+    `src.synth.parallel.reuse_freed_blocks`.)
 
     Returns:
-        Whether it was done; False where the C library is another one (macOS, musl).
+        Whether the allocator took the settings; False for other C libraries (macOS, musl).
     """
     if not sys.platform.startswith("linux"):
         return False

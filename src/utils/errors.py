@@ -1,4 +1,4 @@
-"""The errors that a user can do something about, apart from those of data (``VIMHError``)."""
+"""Errors that a user can correct, apart from those of data (``VIMHError``)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ class ConfigError(ValueError):
 
 
 class DivergedError(ConfigError):
-    """A training's loss is NaN or infinite, so that what it has learnt is of no use."""
+    """A training's loss is NaN or infinite, so that its weights are of no use."""
 
 
 class CheckpointError(ValueError):
-    """A checkpoint can not be written or read; the message names the path and the reason."""
+    """A checkpoint cannot be written or read; the message names the path and the reason."""
 
 
 class Interrupted(BaseException):
-    """Ctrl-C or SIGTERM has ended the work; no error, so that nobody goes on after it.
+    """Ctrl-C or SIGTERM has ended the work; no ``Exception``, so that no handler goes on after it.
 
     Args:
         number: The signal.
-        checkpoint: What was saved because of it; None: nothing.
+        checkpoint: The checkpoint saved because of it; None: none.
         epoch: The epoch that the checkpoint goes on with, from 0.
         step: The optimiser steps in it.
     """

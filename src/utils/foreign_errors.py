@@ -1,7 +1,8 @@
-"""What Lightning and torch raise because of a config, as one sentence that names the key.
+"""Translate what Lightning and torch raise because of a config to a sentence that names the key.
 
-The one table of them. It is asked where an exception comes out of a task, before the task's log
-says that it has failed; one that is not in it is a fault of ours and keeps its traceback.
+This is the only table of such errors. It is used where an exception leaves a task, before the log
+says that the task failed. An exception that is not in it is a fault of the project and keeps its
+traceback.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ class Cause:
 
     Attributes:
         pattern: A regular expression that is searched for in the exception's text.
-        sentence: What is told; ``{key.of.the.config}`` stands for the config's value, and ``\1``
-            for the first group of the pattern.
+        sentence: The message; ``{key.of.the.config}`` stands for the config's value, and ``\1`` for
+            the first group of the pattern.
     """
 
     pattern: str
@@ -96,7 +97,7 @@ CAUSES = (
 
 @contextmanager
 def translated(cfg: DictConfig) -> Iterator[None]:
-    """Raises a :class:`ConfigError` for an exception that a config has caused.
+    """Raise a :class:`ConfigError` for an exception that a config has caused.
 
     Args:
         cfg: The composed config.
@@ -114,14 +115,11 @@ def translated(cfg: DictConfig) -> Iterator[None]:
 
 
 def sentence_of(error: BaseException, cfg: DictConfig) -> str | None:
-    """The sentence for an exception that a config has caused.
+    """Return the sentence for an exception that a config has caused; None for an unknown one.
 
     Args:
         error: From Lightning, torch, or a process that they have started.
-        cfg: The composed config, whose values are named.
-
-    Returns:
-        The sentence; None where the exception is not known.
+        cfg: The composed config, whose values the sentence names.
     """
     text = str(error)
     for cause in CAUSES:

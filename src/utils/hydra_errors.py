@@ -1,4 +1,4 @@
-"""What Hydra and OmegaConf say is wrong, in one sentence."""
+"""Say in one sentence what Hydra or OmegaConf refuse."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from collections.abc import Sequence
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-# Lines in which they speak of themselves.
+# Lines of advice that does not fit this project.
 ADVICE = ("To append", "Set the environment", "See https", "object_type=")
 # Hydra raises a plain ValueError where a group's choice is a number, true or null.
 NO_CHOICE = "Config group override must be a string or a list"
 
-# What :func:`refusal` looks at. Hydra's error of a config that is missing is an OSError too.
+# The exceptions for :func:`refusal`. Hydra's error of a missing config is an OSError too.
 REFUSALS = (HydraException, OmegaConfBaseException, ValueError)
 
 
 def refusal(error: Exception, words: Sequence[str] = ()) -> str | None:
-    """What Hydra or OmegaConf refuse, in one sentence.
+    """Say in one sentence what Hydra or OmegaConf refuse.
 
     Args:
-        error: What came out of composing or resolving.
-        words: The overrides of the command line: the one at fault is named.
+        error: An exception of composing or resolving.
+        words: The overrides of the command line; the sentence names the one at fault.
 
     Returns:
-        The sentence; None where the error is none of theirs.
+        The sentence; None for an error of another package.
 
     Example:
         >>> print(refusal(KeyError("a")))
@@ -50,7 +50,7 @@ def refusal(error: Exception, words: Sequence[str] = ()) -> str | None:
 
 
 def first_part(error: Exception) -> str:
-    r"""The message of an error without advice on appending and without the search path.
+    r"""Return an error's message without advice on appending and without the search path.
 
     Args:
         error: From Hydra or OmegaConf.
@@ -64,7 +64,7 @@ def first_part(error: Exception) -> str:
     if isinstance(error.__cause__, OmegaConfBaseException):
         lines.append(str(error.__cause__).partition("\n")[0])
     kept = " ".join(line for line in lines if line and not line.startswith(ADVICE))
-    # What a resolver of ours says is a sentence already.
+    # The message of a resolver of this project is a sentence already.
     return re.sub(
         r"^ConfigError raised while resolving interpolation: (.*?)( full_key:.*)?$", r"\1", kept
     )

@@ -7,17 +7,17 @@ from typing import Any
 
 from lightning_utilities.core.rank_zero import rank_prefixed_message, rank_zero_only
 
-# Where launchers say which process this is; the same, in the same order, as Lightning looks at.
+# Launchers number the processes here; the names and their order are Lightning's.
 _RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 
 
 def rank_of_process() -> int:
-    """The rank, 0 where there is only one process."""
+    """Return the rank, 0 where there is only one process."""
     rank: int | None = getattr(rank_zero_only, "rank", None)
     if rank is None:
         found = [os.environ[name] for name in _RANK_VARIABLES if name in os.environ]
         rank = int(found[0]) if found else 0
-        # Lightning does this when it is imported, which may be later; rank_zero_only needs it.
+        # rank_zero_only needs it; Lightning sets it too, but only when it is imported.
         vars(rank_zero_only)["rank"] = rank
     return rank
 
@@ -30,7 +30,7 @@ class RankedLogger(logging.LoggerAdapter):
 
     Args:
         name: The logger's name, usually ``__name__``.
-        rank_zero_only: Whether messages of other processes than the first are dropped.
+        rank_zero_only: Whether to drop messages of all processes but the first.
         extra: Passed on to :class:`logging.LoggerAdapter`.
 
     Example:
@@ -50,7 +50,7 @@ class RankedLogger(logging.LoggerAdapter):
     def log(  # type: ignore[override]  # narrower than the stub's list of keywords
         self, level: int, msg: object, *args: Any, rank: int | None = None, **kwargs: Any
     ) -> None:
-        """Logs a message.
+        """Log a message.
 
         Args:
             level: The level, such as ``logging.INFO``.
@@ -77,7 +77,7 @@ class _TipFilter(logging.Filter):
 
 
 def silence_lightning_tips() -> None:
-    """Drops Lightning's advertisements ("Tip: ... try installing litlogger") from its log."""
+    """Drop Lightning's advertisements ("Tip: ... try installing litlogger") from its log."""
     log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     if not any(isinstance(known, _TipFilter) for known in log.filters):
         log.addFilter(_TipFilter())

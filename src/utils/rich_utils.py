@@ -1,4 +1,4 @@
-"""The composed config as a tree, and the tags that help to find a run again."""
+"""Print the composed config as a tree; ask for the tags that help to find a run again."""
 
 import sys
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ PRINT_ORDER = ("data", "model", "loss", "callbacks", "logger", "trainer", "paths
 
 
 def plain_console(width: int | None = None) -> Console:
-    """A terminal that shows texts as they are.
+    """Make a console that shows texts as they are.
 
     Rich would read ``[a]`` in the name of a file as markup, and ``:x:`` as an emoji.
 
@@ -37,19 +37,19 @@ def print_config_tree(
     resolve: bool = False,
     save_to_file: bool = False,
 ) -> None:
-    """Prints the config as a tree.
+    """Print the config as a tree.
 
     Args:
         cfg: The composed config.
         print_order: The keys that come first; the others follow in the config's order.
-        resolve: Whether interpolations are shown by their values.
-        save_to_file: Whether the tree is also written to ``config_tree.log`` in
+        resolve: Whether to show interpolations by their values.
+        save_to_file: Whether to write the tree also to ``config_tree.log`` in
             ``paths.output_dir``.
     """
     first = [key for key in print_order if key in cfg]
     tree = Tree("CONFIG", style="dim", guide_style="dim")
     for key in [*first, *(str(key) for key in cfg if key not in first)]:
-        # Not cfg[key]: a missing value (???) is to be shown, not an error.
+        # Not cfg[key], which raises for a missing value (???).
         node = OmegaConf.masked_copy(cfg, key)
         text = OmegaConf.to_yaml({key: _resolved(cfg, key)} if resolve else node)
         tree.add(Syntax(text.rstrip(), "yaml", background_color="default"))
@@ -71,14 +71,14 @@ def _resolved(cfg: DictConfig, key: str) -> object:
 
 @rank_zero_only
 def enforce_tags(cfg: DictConfig, save_to_file: bool = False) -> None:
-    """Asks for tags where the config has none, so that every run can be found again.
+    """Ask for tags where the config has none, so that every run can be found again.
 
     Args:
-        cfg: The composed config; ``tags`` is filled in.
-        save_to_file: Whether the tags are also written to ``tags.log`` in ``paths.output_dir``.
+        cfg: The composed config; the answer becomes its ``tags``.
+        save_to_file: Whether to write the tags also to ``tags.log`` in ``paths.output_dir``.
 
     Raises:
-        ConfigError: If there are no tags and nobody to ask: in a multirun, or with no terminal.
+        ConfigError: If there are no tags and nobody to ask: in a multirun, or without a terminal.
     """
     if not cfg.get("tags"):
         if _is_multirun():

@@ -1,4 +1,4 @@
-"""JSON as the standard has it: numbers that are none are null."""
+"""JSON as the standard has it: null in the place of NaN and infinity."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def strict_json(content: Any, indent: int | None = None) -> str:
-    """JSON without ``NaN`` and ``Infinity``, which Python writes and few others read.
+    """Write JSON without ``NaN`` and ``Infinity``, which few programs but Python read.
 
     Args:
         content: Plain containers.

@@ -1,4 +1,4 @@
-"""What ``configs/trainer`` builds."""
+"""Build the trainer of ``configs/trainer``."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
-# None is a value of its own for these, and not their default: validations are counted in batches
-# over all epochs. The config's own value is another one, so that only a user says null.
+# None is no default for these, but a value of its own: count validations in batches over all
+# epochs. The config sets another value, so that None comes from a user.
 NONE_IS_A_VALUE = frozenset({"check_val_every_n_epoch"})
 
 
 def make_trainer(**arguments: Any) -> Trainer:
-    """Build Lightning's trainer; an argument that is None takes Lightning's own default.
+    """Build Lightning's trainer; None takes Lightning's own default, but for `NONE_IS_A_VALUE`.
 
-    The exceptions are :data:`NONE_IS_A_VALUE`.
-
-    The config has a key for every argument, so that people can set it with or without ``+``, and
-    Hydra takes ``+key=value`` only where the key is missing or null. Lightning refuses None for
-    some arguments (``max_steps``, ``overfit_batches``, ``strategy``).
+    The config has a key for every argument, so that people can set it with or without ``+``; Hydra
+    takes ``+key=value`` only where the key is missing or null. Lightning refuses None for some
+    arguments (``max_steps``, ``overfit_batches``, ``strategy``).
 
     Args:
         arguments: Of :class:`lightning.pytorch.Trainer`.

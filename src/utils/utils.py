@@ -1,4 +1,4 @@
-"""What surrounds a task: optional extras before it, order after it, and its metric at the end."""
+"""The frame of a task: optional extras before it, cleaning up after it, and its metric."""
 
 import logging
 import os
@@ -17,33 +17,33 @@ from src.utils.foreign_errors import translated
 
 log = pylogger.RankedLogger(__name__, rank_zero_only=True)
 
-PORT = "MASTER_PORT"  # where DDP's processes meet; Lightning sets it where nobody has
+PORT = "MASTER_PORT"  # where DDP's processes meet; Lightning sets it if it is not set
 Task = Callable[[DictConfig], tuple[dict[str, Any], dict[str, Any]]]
 
-# Lightning's advice about loaders. A batch here is one gather from a memory map: there is nothing
-# for a process to do; and bytes become images in the module, since it has the preparation.
+# Lightning's advice about loaders, which does not fit here: a batch is one gather from a memory
+# map, which needs no worker processes, and the module prepares images from bytes.
 DATALOADER_WARNINGS = (
     "The '.*_dataloader' does not have many workers",
     "Consider setting `persistent_workers=True`",
     "You have overridden `on_after_batch_transfer` in `LightningModule` but have passed in a",
 )
 KNOWN_WARNINGS = (
-    # Lightning 2.6 asks torch's pytree for an old class; nobody here can change that.
+    # Lightning 2.6 asks torch's pytree for an old class.
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
-    # On a machine with SLURM not every process is meant for it.
+    # Not every process on a machine with SLURM is for SLURM.
     "The `srun` command is available on your system but is not used",
-    # Said in our own words: a run in a folder of its own has its own best epoch.
+    # The project logs this itself: a run in a new folder has its own best epoch.
     "The dirpath has changed from",
-    # A config may leave out a callback that the run before had.
+    # A config may leave out a callback of the run before.
     "Be aware that when using `ckpt_path`, callbacks used to create the checkpoint",
 )
 
 
 def extras(cfg: DictConfig) -> None:
-    """Does what ``configs/extras`` asks for, before the task starts.
+    """Apply the settings of ``configs/extras`` before the task starts.
 
     Args:
-        cfg: The composed config; without ``extras`` nothing is done.
+        cfg: The composed config, with or without ``extras``.
 
     Raises:
         ConfigError: If tags are enforced, missing, and nobody can be asked.
@@ -69,18 +69,15 @@ def extras(cfg: DictConfig) -> None:
 
 
 def task_wrapper(task: Task) -> Task:
-    """Wraps a task so that its end is in order, however it ends.
+    """Wrap a task so that it cleans up, however it ends.
 
-    An exception is written to the log file and raised again; the output folder is logged; a
-    Weights & Biases run is closed (otherwise a multirun would go on in the run that failed); a
-    port that Lightning chose for DDP is forgotten (the next run of a multirun would take it again,
-    also where another program has it by then).
+    The wrapper logs an exception to the log file and raises it again, and logs the output folder.
+    It closes a Weights & Biases run, because a multirun would go on in the run that failed. It
+    forgets a port that Lightning chose for DDP, because the next run of a multirun would take it
+    even if another program has it by then.
 
     Args:
-        task: The task: the composed config in, metrics and objects out.
-
-    Returns:
-        The wrapped task.
+        task: Takes the composed config; returns metrics and objects.
     """
 
     @wraps(task)
@@ -93,8 +90,8 @@ def task_wrapper(task: Task) -> Task:
             log.warning("The task was %s.", interruption)
             raise
         except Exception as error:
-            # What a user did wrong is told in one sentence by the entry point, without a trace.
-            # An OSError that names a file or folder tells of the disk, and not of our code.
+            # The entry point tells a user's mistake in one sentence, without a traceback. An
+            # OSError that names a file or folder is about the disk, not about the code.
             of_disk = isinstance(error, OSError) and error.filename is not None
             quiet = isinstance(error, ValueError) or of_disk or was_pruned(error)
             level = logging.DEBUG if quiet else logging.ERROR
@@ -110,7 +107,7 @@ def task_wrapper(task: Task) -> Task:
 
 
 def _close_wandb() -> None:
-    # Not imported here: where nobody has imported it, there is no run to close.
+    # Not imported here: if nobody has imported it, there is no run to close.
     wandb = sys.modules.get("wandb")
     if wandb is not None and wandb.run is not None:
         log.info("Closing the Weights & Biases run.")
@@ -118,14 +115,11 @@ def _close_wandb() -> None:
 
 
 def get_metric_value(metrics: Mapping[str, Any], name: str | None) -> float | None:
-    """Picks the metric that a sweep optimises.
+    """Return the metric that a sweep optimises; None without a name.
 
     Args:
         metrics: Every metric by its logged name.
-        name: The name of the wanted one, or None for none.
-
-    Returns:
-        The metric's value, or None without a name.
+        name: Of the wanted one, or None.
 
     Raises:
         ConfigError: If no metric has this name.

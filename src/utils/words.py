@@ -1,4 +1,4 @@
-"""Words of a command line, quoted for Hydra's grammar and for a shell: to be copied."""
+"""Quote words for Hydra's grammar and for a shell, so that users can copy command lines."""
 
 from __future__ import annotations
 
@@ -12,15 +12,11 @@ from hydra.errors import HydraException
 
 
 class Unreadable:
-    """What Hydra's grammar makes nothing of."""
+    """A value that does not fit Hydra's grammar."""
 
 
 def parsed(value: str) -> object:
-    """What Hydra reads in the value of an override: a text, null, a number, a list, a sweep ...
-
-    Args:
-        value: What stands behind ``key=``.
-    """
+    """Parse an override's value, behind ``key=``: a text, null, a number, a list, a sweep ..."""
     try:
         found: object = OverridesParser.create().parse_override(f"key={value}").value()
     except HydraException:
@@ -29,7 +25,7 @@ def parsed(value: str) -> object:
 
 
 def in_quotes(value: str) -> str:
-    r"""A value in single quotes, with what Hydra's grammar wants escaped in them.
+    r"""Put a value in single quotes, escaped for Hydra's grammar.
 
     Example:
         >>> in_quotes("it's")
@@ -39,18 +35,18 @@ def in_quotes(value: str) -> str:
 
 
 def quoted(value: str) -> str:
-    """A text as Hydra reads it: as it is where that will do, else in quotes.
+    """Write a text so that Hydra reads it: as it is where Hydra can read that, else in quotes.
 
     Example:
         >>> quoted("logs/runs/epoch_3.ckpt"), quoted("saw (1).wav")
         ('logs/runs/epoch_3.ckpt', "'saw (1).wav'")
     """
-    value = value.replace("${", r"\${")  # else OmegaConf would look for a key of this name
+    value = value.replace("${", r"\${")  # otherwise OmegaConf looks for a key of this name
     return value if value and parsed(value) == value else in_quotes(value)
 
 
 def shell_word(text: str) -> str:
-    """A word as a shell reads it; in double quotes, where these are easier to read.
+    """Quote a word for a shell; in double quotes where these are easier to read.
 
     Example:
         >>> print(shell_word("input='saw (1).wav'"))
@@ -63,18 +59,14 @@ def shell_word(text: str) -> str:
 
 
 def shown_path(path: str | Path) -> str:
-    """A path for copying: relative where it is under the working directory.
-
-    Args:
-        path: Absolute, or from the working directory.
-    """
+    """Write a path for copying: relative if it is under the working directory."""
     whole = Path(os.path.abspath(path))
     here = Path.cwd()
     return str(whole.relative_to(here)) if whole.is_relative_to(here) else str(whole)
 
 
 def path_word(key: str, path: str | Path) -> str:
-    """``key=path`` for copying into a shell.
+    """Write ``key=path`` for copying into a shell.
 
     Example:
         >>> print(path_word("ckpt_path", "epoch=3.ckpt"))
