@@ -16,7 +16,7 @@ from src.data.stores import DiskStore
 from src.inputs.batch import RawBatch, Sample
 from src.inputs.preparation import Preparation
 from src.inputs.preparation_settings import FeatureConfig, PreparationSettings
-from src.inputs.targets import TargetKind, target_kind, targets
+from src.inputs.targets import Target, TargetMaker, target_kind
 from src.utils.errors import ConfigError
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import MAX_BYTE, ParameterSpace
@@ -77,7 +77,8 @@ class VIMHDataset(Dataset[Sample]):
         self.metadata = Metadata.load(self.data_path)
         self.records = Records.open(self._file(), self.metadata, check=validate)
         self.target_width = float(target_width)
-        self.target_kinds = self._kinds(target_kinds or {})
+        self.targets = self._wanted(target_kinds or {})
+        self._make_targets = TargetMaker(self.targets)
         self._store = DiskStore((self.records,))
         settings = PreparationSettings(
             feature_types, feature_config, auxiliary_features, channel_selection
@@ -86,16 +87,17 @@ class VIMHDataset(Dataset[Sample]):
         if self.preparation.needs_fit and len(self):
             fit_preparation(self.preparation, self._store, np.arange(len(self)), FIT_SEED)
 
-    def _kinds(self, asked: Mapping[str, str]) -> dict[str, TargetKind]:
+    def _wanted(self, asked: Mapping[str, str]) -> list[Target]:
         if unknown := sorted(asked.keys() - self.parameters.keys()):
             raise ConfigError(
                 f"target_kinds names {', '.join(unknown)}, but the data set's parameters are "
                 f"{', '.join(self.parameters)}"
             )
-        return {
-            name: target_kind(parameter, asked.get(name, "index"), self.target_width)
-            for name, parameter in self.parameters.items()
-        }
+        width = self.target_width
+        return [
+            Target(p, target_kind(p, asked.get(name, "index"), width), width)
+            for name, p in self.parameters.items()
+        ]
 
     def _file(self) -> Path:
         """The binary file; the pickled one where there is no other."""
@@ -119,13 +121,12 @@ class VIMHDataset(Dataset[Sample]):
         )
 
     def _labels(self, values: Float[Tensor, " P"]) -> dict[str, Any]:
-        """The labels of one sample, numbers where they are numbers."""
-        labels = {}
-        for (name, parameter), value in zip(self.parameters.items(), values, strict=True):
-            kind = self.target_kinds[name]
-            (label,) = targets(value[None], parameter, kind, self.target_width)
-            labels[name] = label if kind == "distribution" else label.item()
-        return labels
+        """Make the labels of one sample, numbers where they are numbers."""
+        made = zip(self.targets, self._make_targets(values[None]), strict=True)
+        return {
+            target.parameter.name: label[0] if target.kind == "distribution" else label.item()
+            for target, label in made
+        }
 
     def _target(self, place: int) -> Any:
         """What `target_transform` makes of a sample's bytes, with the bytes in it as labels.

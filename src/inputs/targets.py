@@ -1,12 +1,15 @@
 """From a normalised value to what a head's loss wants of it: a class, a distribution, itself."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from src.utils.errors import ConfigError
+from src.vimh.codec import Codec
 from src.vimh.parameters import MAX_BYTE, Parameter
 
 TargetKind = Literal["index", "distribution", "value"]
@@ -15,6 +18,7 @@ TARGET_KINDS: tuple[TargetKind, ...] = ("index", "distribution", "value")
 WITHOUT_FLOAT64 = {"mps"}
 # How far, in bytes, float32 may take a stored byte from a whole number (255 · 2⁻²⁴, with room).
 _NEAR = 1e-4
+_FLOAT32_ROUNDING = 2.0**-22  # relative, with room for a device that multiplies by 1/255
 
 
 def widest_float(device: torch.device) -> torch.dtype:
@@ -41,19 +45,6 @@ def exact(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return torch.where((wide - whole).abs() < _NEAR / MAX_BYTE, whole, wide)
 
 
-def class_indices(values: Float[Tensor, " B"], parameter: Parameter) -> Int64[Tensor, " B"]:
-    """The class of each normalised value, as :meth:`Parameter.class_of` has it.
-
-    Example:
-        >>> half = Parameter("note_velocity", min=126.0, max=127.0, step=0.5)
-        >>> class_indices(torch.tensor([0.0, 128 / 255]), half)
-        tensor([0, 1])
-    """
-    codec = parameter.codec
-    index: Tensor = codec.class_of(codec.denormalise(exact(values)))
-    return index.long()
-
-
 def soft_targets(
     own: Int64[Tensor, " B"], num_classes: int, width: float
 ) -> Float[Tensor, "B {num_classes}"]:
@@ -75,27 +66,84 @@ def soft_targets(
     return torch.softmax(-(far**2) / (2 * width**2), dim=1).float()
 
 
-def targets(
-    values: Float[Tensor, " B"], parameter: Parameter, kind: TargetKind, width: float = 0.0
-) -> Tensor:
-    """What a loss wants of the values.
+class Target(NamedTuple):
+    """What a loss wants of a parameter's values.
 
-    Args:
-        values: normalised to 0…1.
-        parameter: what they are of.
+    Attributes:
+        parameter: what the values are of.
         kind: as :func:`target_kind` gives it.
         width: standard deviation of distributions, in classes.
-
-    Returns:
-        int64 (B,) classes, float32 (B, K) distributions, or the values.
     """
-    match kind:
-        case "value":
-            return values
-        case "index":
-            return class_indices(values, parameter)
-        case "distribution":
-            return soft_targets(class_indices(values, parameter), parameter.num_classes, width)
+
+    parameter: Parameter
+    kind: TargetKind
+    width: float = 0.0
+
+
+class TargetMaker:
+    """Makes the targets of several losses, the classes of all parameters at once.
+
+    Args:
+        targets: one for each column of the values.
+
+    Example:
+        >>> decay = Parameter("log10_decay_time", min=-2.0, max=0.0, step=0.1)
+        >>> make = TargetMaker([Target(decay, "index"), Target(decay, "value")])
+        >>> make(torch.tensor([[0.5, 0.5], [1.0, 1.0]]))
+        [tensor([10, 20]), tensor([0.5000, 1.0000])]
+    """
+
+    def __init__(self, targets: Sequence[Target]) -> None:
+        self._targets = tuple(targets)
+        self._coded = [k for k, target in enumerate(targets) if target.kind != "value"]
+        codecs = [targets[k].parameter.codec for k in self._coded]
+        self._codec = Codec._make(np.array(codecs).reshape(-1, len(Codec._fields)).T)
+        self._codecs: dict[torch.device, Codec] = {}
+        # Six of the sixteen tensor operations are left out where rounding decides no byte's class.
+        self._rounding_matters = _decides_a_class(self._codec)
+
+    def __call__(self, values: Float[Tensor, "B P"]) -> list[Tensor]:
+        """Make the targets of a batch.
+
+        Args:
+            values: normalised to 0…1.
+
+        Returns:
+            For each column int64 (B,) classes, float32 (B, K) distributions, or the values (B,).
+        """
+        made = list(values.unbind(1))
+        if not self._coded:
+            return made
+        rows = torch.stack([made[k] for k in self._coded])
+        wide = exact(rows) if self._rounding_matters else rows.to(widest_float(rows.device))
+        codec = self._codec_on(rows.device)
+        classes = codec.class_of(codec.denormalise(wide)).long()
+        for k, own in zip(self._coded, classes, strict=True):
+            parameter, kind, width = self._targets[k]
+            soft = kind == "distribution"
+            made[k] = soft_targets(own, parameter.num_classes, width) if soft else own
+        return made
+
+    def _codec_on(self, device: torch.device) -> Codec:
+        """Return the codec of the rows of classes, as tensors (P, 1) on a device."""
+        if device not in self._codecs:
+            with torch.inference_mode(False):  # training goes on with what validation made
+                self._codecs[device] = Codec._make(
+                    torch.as_tensor(column, dtype=widest_float(device), device=device)[:, None]
+                    for column in self._codec
+                )
+        return self._codecs[device]
+
+
+def _decides_a_class(codec: Codec) -> bool:
+    """Return whether the rounding of float32 moves a stored byte into another class.
+
+    The class rises with the value, so that looking a little below and above each byte is enough.
+    """
+    exactly = np.arange(MAX_BYTE + 1)[:, None] / MAX_BYTE
+    near = (exactly * factor for factor in (1 - _FLOAT32_ROUNDING, 1, 1 + _FLOAT32_ROUNDING))
+    below, there, above = (codec.class_of(codec.denormalise(x)) for x in near)
+    return bool((below != there).any() or (above != there).any())
 
 
 def target_kind(parameter: Parameter, asked: str, width: float | int) -> TargetKind:

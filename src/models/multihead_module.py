@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Annotated, Any
 
 import torch
@@ -13,7 +14,7 @@ from torchmetrics import MaxMetric, MinMetric
 from src.checkpoints.resumable import ResumableModule
 from src.inputs.batch import Batch, RawBatch
 from src.inputs.preparation import Preparation
-from src.inputs.targets import exact
+from src.inputs.targets import TargetMaker, exact
 from src.models.components.network import MultiheadNetwork
 from src.models.head_building import HeadArguments, check_fit
 from src.models.metrics import DIRECTIONS, Direction, ParameterMetrics
@@ -318,8 +319,7 @@ class MultiheadLitModule(ResumableModule):
     def _step_outputs(self, batch: Sequence[Any]) -> StepOutputs:
         if isinstance(batch, Batch):
             images, values, auxiliary = batch
-            columns = zip(self.heads.items(), values.unbind(1), strict=True)
-            labels = {name: head.target(column) for (name, head), column in columns}
+            labels = dict(zip(self.heads, self._make_targets(values), strict=True))
         else:
             images, labels, auxiliary, values = (*batch, None, None)[:4]
             labels = self._by_head(labels, "labels")
@@ -327,6 +327,10 @@ class MultiheadLitModule(ResumableModule):
         losses = [head(outputs[name], labels[name]) for name, head in self.heads.items()]
         loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
         return StepOutputs(loss, outputs, labels, values)
+
+    @cached_property
+    def _make_targets(self) -> TargetMaker:
+        return TargetMaker([head.wanted for head in self.heads.values()])
 
     def _by_head(self, tensors: Tensor | Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
         """A dict by head that lacks none, of a dict, or of a tensor where there is one head."""
@@ -352,7 +356,7 @@ class MultiheadLitModule(ResumableModule):
         else:
             columns = exact(step.values).unbind(1)
             targets = {
-                name: head.parameter.codec.denormalise(column)
+                name: head.codec.denormalise(column)
                 for (name, head), column in zip(self.heads.items(), columns, strict=True)
             }
         return StepResult(step.loss, predictions, targets)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from src.inputs.targets import target_kind, targets
+from src.inputs.targets import Target, TargetMaker, target_kind
 from src.models.losses import HeadLoss
 from src.vimh.parameters import Parameter
 
@@ -56,6 +58,7 @@ class ParameterHead(nn.Module):
         self.margin = float(margin) if loss.activation == "sigmoid" else 0.0
         self.in_units = in_units
         self.target_width = float(target_width)
+        self.codec = parameter.codec
 
     @property
     def num_outputs(self) -> int:
@@ -73,14 +76,24 @@ class ParameterHead(nn.Module):
         loss = self.loss(self._for_loss(outputs), target)
         return loss if self.weight == 1.0 else self.weight * loss
 
-    def target(self, values: Float[Tensor, " B"]) -> Tensor:
-        """What the loss wants of values normalised to 0...1.
+    @cached_property
+    def wanted(self) -> Target:
+        """What the loss wants of the parameter's values.
 
         Raises:
             ConfigError: If it wants distributions, and there are none of this parameter.
         """
         kind = target_kind(self.parameter, self.loss.target, self.target_width)
-        return targets(values, self.parameter, kind, self.target_width)
+        return Target(self.parameter, kind, self.target_width)
+
+    def target(self, values: Float[Tensor, " B"]) -> Tensor:
+        """Make what the loss wants of values normalised to 0...1.
+
+        Raises:
+            ConfigError: As :attr:`wanted`.
+        """
+        (made,) = TargetMaker([self.wanted])(values[:, None])
+        return made
 
     @torch.no_grad()
     def decode(self, outputs: Float[Tensor, "B K"]) -> Float[Tensor, " B"]:
@@ -98,9 +111,9 @@ class ParameterHead(nn.Module):
         """
         if labels.ndim == 2:
             labels = labels.argmax(dim=1)
-        codec = self.parameter.codec
         is_value = labels.is_floating_point()
-        values: Tensor = (codec.denormalise if is_value else codec.value_of_class)(labels.float())
+        decode = self.codec.denormalise if is_value else self.codec.value_of_class
+        values: Tensor = decode(labels.float())
         return values
 
     def extra_repr(self) -> str:
@@ -110,7 +123,7 @@ class ParameterHead(nn.Module):
     def _for_loss(self, outputs: Tensor) -> Tensor:
         """The outputs normalised to 0...1 and spread, as the loss takes them."""
         if self.in_units:
-            outputs = self.parameter.codec.normalise(outputs)
+            outputs = self.codec.normalise(outputs)
         if self.margin == 0.0:
             return outputs
         return outputs * (1 + 2 * self.margin) - self.margin

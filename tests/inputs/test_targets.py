@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from src.inputs.targets import class_indices, exact, soft_targets, target_kind, targets
+from src.inputs.targets import (
+    Target,
+    TargetMaker,
+    exact,
+    soft_targets,
+    target_kind,
+)
 from src.utils.errors import ConfigError
 from src.vimh.parameters import Parameter
 
@@ -14,12 +20,27 @@ KIND = Parameter("kind", min=0.0, max=255.0, kind="categorical", class_names=("a
 VALUES = torch.arange(256, dtype=torch.uint8) / 255.0
 
 
+def made(target: Target) -> torch.Tensor:
+    """The target of every byte."""
+    (found,) = TargetMaker([target])(VALUES[:, None])
+    return found
+
+
 @pytest.mark.parametrize("parameter", [VELOCITY, DECAY, PLAIN, KIND], ids=lambda p: p.name)
 def test_indices_are_those_of_the_format_for_every_byte(parameter: Parameter) -> None:
-    found = targets(VALUES, parameter, "index")
+    found = made(Target(parameter, "index"))
     assert found.dtype == torch.int64
     assert found.is_contiguous()
     np.testing.assert_array_equal(found, parameter.class_table())
+
+
+def test_rounding_decides_no_class_of_a_byte_between_two() -> None:
+    """Every odd byte lies between two classes; a device may round to the next float32."""
+    between = Parameter("between", min=0.0, max=255.0, step=2.0)
+    for end in (-torch.inf, torch.inf):
+        rounded = torch.nextafter(VALUES, torch.tensor(end))
+        (found,) = TargetMaker([Target(between, "index")])(rounded[:, None])
+        np.testing.assert_array_equal(found, between.class_table())
 
 
 def test_indices_are_float64s_for_any_range_and_step() -> None:
@@ -31,7 +52,29 @@ def test_indices_are_float64s_for_any_range_and_step() -> None:
         strict=True,
     ):
         parameter = Parameter("p", low, low + span, span / steps)
-        np.testing.assert_array_equal(class_indices(VALUES, parameter), parameter.class_table())
+        np.testing.assert_array_equal(made(Target(parameter, "index")), parameter.class_table())
+
+
+def test_columns_are_made_as_each_by_itself() -> None:
+    """Whatever stands beside it: classes, a distribution, a value."""
+    targets = [
+        Target(DECAY, "value"),
+        Target(VELOCITY, "index"),
+        Target(DECAY, "distribution", 1.5),
+        Target(KIND, "index"),
+    ]
+    columns = torch.stack([VALUES.roll(17 * k) for k in range(4)], dim=1)
+    for k, found in enumerate(TargetMaker(targets)(columns)):
+        (alone,) = TargetMaker([targets[k]])(columns[:, k : k + 1])
+        assert torch.equal(found, alone)
+
+
+def test_what_validation_made_is_good_for_training() -> None:
+    make = TargetMaker([Target(DECAY, "index")])
+    with torch.inference_mode():
+        make(VALUES[:, None])
+    (codec,) = make._codecs.values()
+    assert not any(column.is_inference() for column in codec)
 
 
 def test_a_byte_is_exact_and_what_is_none_stays() -> None:
@@ -41,11 +84,13 @@ def test_a_byte_is_exact_and_what_is_none_stays() -> None:
 
 
 def test_a_value_is_itself() -> None:
-    assert targets(VALUES, DECAY, "value") is VALUES
+    found = made(Target(DECAY, "value"))
+    assert torch.equal(found, VALUES)
+    assert found.data_ptr() == VALUES.data_ptr()
 
 
 def test_soft_targets_are_gaussians_around_the_class() -> None:
-    table = targets(VALUES, DECAY, "distribution", width=1.5)
+    table = made(Target(DECAY, "distribution", width=1.5))
     own = DECAY.class_table()
     for byte in (0, 100, 255):
         expected = np.exp(-((np.arange(24) - own[byte].item()) ** 2) / (2 * 1.5**2))
@@ -55,7 +100,7 @@ def test_soft_targets_are_gaussians_around_the_class() -> None:
 
 
 def test_extremely_narrow_targets_are_one_hot_and_finite() -> None:
-    own = class_indices(VALUES, DECAY)
+    own = made(Target(DECAY, "index"))
     table = soft_targets(own, 24, width=1e-3)
     assert torch.isfinite(table).all()
     assert (table.argmax(dim=1) == own).all()
