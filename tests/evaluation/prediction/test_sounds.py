@@ -14,7 +14,7 @@ from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
 
 RATE = 8000
-MODEL = Path(__file__).parents[2] / "examples" / "model"
+MODEL = Path(__file__).parents[3] / "examples" / "model"
 SAW, _ = soundfile.read(MODEL / "saw.wav", dtype="float32")
 
 
