@@ -1,9 +1,10 @@
 """Checkpoints as files from elsewhere: read without running any code, then built from.
 
 A checkpoint says what the network and the losses are. What it says is plain data, checked once as
-a whole; the classes are looked up in the tables of :mod:`src.models.tables`, and they are built
-from the values that were checked. Trainer, callbacks, loggers and optimiser come from our own
-configs, and no path in a checkpoint is followed.
+a whole. The classes are looked up in the tables of :mod:`src.models.tables`, or imported from the
+modules that the user trusts (:mod:`src.utils.trust`), and built from the values that were checked.
+Trainer, callbacks, loggers and optimiser come from our own configs, and no path in a checkpoint is
+followed.
 """
 
 from __future__ import annotations
@@ -35,8 +36,13 @@ from src.models.tables import LOSSES, MODULES, NETWORKS
 from src.schema.arguments import check_arguments, shown, signature_of, unknown_key
 from src.schema.plain import as_plain, check_plain
 from src.schema.specs import HYDRA_KEYS, TARGET, listed
+from src.synth.table import own_synthesizers
 from src.utils.errors import CheckpointError, ConfigError
+from src.utils.pylogger import RankedLogger
+from src.utils.trust import KEY, current_trust
 from src.vimh.metadata import Metadata
+
+log = RankedLogger(__name__, rank_zero_only=True)
 
 SAFETENSORS = ".safetensors"
 MAX_TEXT_BYTES = 4 * 2**20  # of the descriptions in a safetensors file; 0.02 MB is usual
@@ -163,6 +169,36 @@ def _checked_config(
         **heads,
     )
     return kept, preparation, settings
+
+
+def warn_of_untrusted(model: MultiheadLitModule) -> None:
+    """Warn before a training of the classes that no later command would load.
+
+    Args:
+        model: As built from the user's own config.
+    """
+    config, metadata = model.provenance["config"], model.provenance["metadata"]
+    synth = (metadata.get("recipe") or {}).get("synth") or {}
+    named = {
+        f"model.{TARGET}": (config["model"].get(TARGET), MODULES),
+        "model.net": (config["model"]["net"][TARGET], NETWORKS),
+        "loss": (config["loss"][TARGET], LOSSES),
+        "the data set's synthesiser": (synth.get(TARGET), own_synthesizers()),
+    }
+    found = {
+        key: target
+        for key, (target, table) in named.items()
+        if target is not None and target not in table and not current_trust().covers(target)
+    }
+    if found:
+        modules = dict.fromkeys(target.rpartition(".")[0] for target in found.values())
+        log.warning(
+            "%s: no other command will import this from a checkpoint or data set, unless you trust "
+            "its module. Say %s=[%s] in your own config, or on each command line: docs/own_code.md",
+            ", ".join(f"{key} is {target}" for key, target in found.items()),
+            KEY,
+            ",".join(modules),
+        )
 
 
 def _checked_tensors(state: Any, path: Path) -> dict[str, Tensor]:

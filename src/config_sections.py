@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Interval, Len, Predicate, doc
 
-from src.schema.bounds import Count, Name, PositiveCount, Seed, Share, Text
+from src.schema.bounds import Count, Name, PositiveCount, Seed, Share, Text, TrustedModules
 
 
 def _is_own_file(text: str) -> bool:
@@ -64,6 +64,7 @@ class Extras:
     enforce_tags: bool = False
     print_config: bool = False
     keep_freed_memory: bool = False
+    trusted_modules: TrustedModules = ()
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     from src.build import Built, build_evaluation_data, training_data
     from src.checkpoint import load_model, read_checkpoint
     from src.evaluation.presentation.evaluation_page import report_evaluation
+    from src.synth.resynthesis import synthesizer_of
 
     seed_everything(cfg.seed)
     checkpoint = read_checkpoint(cfg.ckpt_path)
@@ -43,6 +44,8 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
             f"split={cfg.split} has no samples: give it a share in data.train_val_test_split, "
             "or name the other split."
         )
+    if cfg.report.sounds:
+        synthesizer_of(datamodule.metadata)  # refused before anything is measured
     trained_on = training_data(cfg, checkpoint.data, model)
     loggers = instantiate_loggers(cfg.get("logger"))
     trainer = instantiate_trainer(cfg.trainer, loggers=loggers)

@@ -89,6 +89,7 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     check_possible(cfg)
     checkpoint = read_checkpoint(cfg.ckpt_path)
     predictor = Predictor(load_model(checkpoint), checkpoint.metadata, cfg.batch_size, cfg.start)
+    is_silent = predictor.synthesizer is None  # one that is refused is refused here
     paths = input_paths(cfg.input)
     predictions, failed = predict_input(predictor, paths, cfg.split, cfg.limit)
     console, folder = plain_console(), Path(cfg.paths.output_dir)
@@ -105,7 +106,7 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
             console.print(f"{source}: {'; '.join(notes)}.", soft_wrap=True)
     for reason in failed.values():
         console.print(f"left out: {reason}", soft_wrap=True)
-    if predictor.synthesizer is None:
+    if is_silent:
         console.print("No resynthesis: the model's data set was not synthesised.")
     for sound in sounds if cfg.play else []:
         console.print(f"playing {sound.name}", soft_wrap=True)

@@ -42,6 +42,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     # Here, so that --help, --cfg job and a config with a mistake do not wait for Lightning.
     from src.build import build
     from src.callbacks.last_checkpoint import saved_last
+    from src.checkpoint import warn_of_untrusted
     from src.ending import Ending, why_ended
     from src.evaluation.export.model_files import write_model_files
     from src.evaluation.presentation.run_summary import report_run
@@ -52,6 +53,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
 
     seed_everything(cfg.seed)
     built = build(cfg)
+    warn_of_untrusted(built.model)
     resolve_monitor(cfg, built.model)
     former = check_going_on(cfg, built) if cfg.train else None
     callbacks = instantiate_callbacks(cfg.get("callbacks"))

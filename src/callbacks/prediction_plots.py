@@ -73,6 +73,20 @@ class PredictionPlots(Callback):
         self._validations = state_dict["validations"]
         self._targets_logged = state_dict["targets_logged"]
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Build the data set's synthesiser once, so that one that is refused is refused now.
+
+        Args:
+            trainer: Its data module is read.
+            pl_module: Unused.
+
+        Raises:
+            VIMHError: As :func:`~src.synth.resynthesis.synthesizer_of`.
+        """
+        datamodule = trainer.datamodule  # type: ignore[attr-defined]
+        if self.sounds and isinstance(datamodule, VIMHDataModule):
+            synthesizer_of(datamodule.metadata)
+
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log at every ``every_n_epochs``-th validation of a training."""
         if trainer.sanity_checking or trainer.state.fn is not TrainerFn.FITTING:

@@ -20,13 +20,14 @@ from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
-from src.checkpoints.resume_trust import check_config, check_overrides, load_yaml, trusted_targets
+from src.checkpoints.resume_trust import check_config, check_overrides, load_yaml, trust_of_user
 from src.schema.arguments import check_value, shown
-from src.schema.bounds import Name
+from src.schema.bounds import Name, TrustedModules
 from src.utils.errors import ConfigError
 from src.utils.pylogger import RankedLogger, rank_of_process
+from src.utils.trust import KEY
 from src.vimh.atomic import whole_file
 
 log = RankedLogger(__name__, rank_zero_only=True)
@@ -188,7 +189,7 @@ def resumed_config(name: str, saved_dir: Path, said_now: list[str]) -> tuple[Dic
 
     Raises:
         ConfigError: If the files are not as Hydra wrote them, or name a class or a value from
-            elsewhere that neither the user's configs nor the present command line name.
+            elsewhere that neither the user's configs nor the present command line name or trust.
     """
     said = _overrides_in(saved_dir)
     check_overrides(said, saved_dir)
@@ -196,8 +197,9 @@ def resumed_config(name: str, saved_dir: Path, said_now: list[str]) -> tuple[Dic
     both = merge_overrides(said, now)
     # What the command line changes is the difference between composing without and with it. So
     # the run keeps its config even where the files of the groups have been edited since.
+    mine = compose(name, now)
     without, with_it, own = (
-        OmegaConf.to_container(compose(name, overrides)) for overrides in (said, both, now)
+        OmegaConf.to_container(cfg) for cfg in (compose(name, said), compose(name, both), mine)
     )
     assert isinstance(without, dict)
     assert isinstance(with_it, dict)
@@ -205,8 +207,16 @@ def resumed_config(name: str, saved_dir: Path, said_now: list[str]) -> tuple[Dic
     if not isinstance(saved, dict):
         raise ConfigError(f"{saved_dir}/config.yaml is {shown(saved)}; expected a mapping")
     changed = apply_changes(saved, without, with_it)
-    check_config(changed, with_it, trusted_targets(own), saved_dir)
+    modules = check_value(TrustedModules, _plain_list(OmegaConf.select(mine, KEY)), KEY)
+    check_config(changed, with_it, trust_of_user(own, modules), saved_dir)
+    # What the run's folder trusts does not count.
+    extras = changed.get("extras")
+    changed["extras"] = {**(extras if isinstance(extras, dict) else {}), "trusted_modules": modules}
     return OmegaConf.create(changed), both
+
+
+def _plain_list(node: Any) -> Any:
+    return OmegaConf.to_container(node) if isinstance(node, ListConfig) else node or []
 
 
 def _newest_hydra_dir(folder: Path) -> Path:

@@ -1,8 +1,9 @@
 """What a run's folder may decide when it goes on: everything but which code runs.
 
-``ckpt_path=last`` reads ``.hydra/config.yaml`` and ``overrides.yaml`` of the newest run. They are
-the user's own, or somebody else put them there. So what they say is admitted as data. What would be
-imported, or looked up elsewhere, has to stand in the user's own configs or command line.
+``ckpt_path=last`` reads ``.hydra/config.yaml`` and ``overrides.yaml`` of the newest run. The user
+wrote them, or somebody else put them there. So what they say is admitted as data. What would be
+imported, or looked up elsewhere, has to stand in the user's own configs or command line, or lie in
+a module that these trust.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import inspect
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from src.schema.arguments import shown
 from src.schema.plain import MAX_DEPTH, MAX_NODES
 from src.schema.specs import TARGET
 from src.utils.errors import ConfigError
+from src.utils.trust import Trust, targets_in
 
 MAX_BYTES = 4 * 2**20  # of a config's file
 FORMER_TRAINER = "lightning.pytorch.trainer.Trainer"  # of runs from before src.utils.trainer
@@ -91,14 +93,14 @@ def check_overrides(lines: list[str], where: Path) -> None:
             )
 
 
-def check_config(config: Any, own: Any, trusted: frozenset[str], where: Path) -> None:
+def check_config(config: Any, own: Any, trust: Trust, where: Path) -> None:
     """Refuses a saved config that names classes or resolvers of its own.
 
     Args:
         config: As it will run: the saved one with what the command line changes, unresolved.
         own: What the user's files say for the same overrides, unresolved. An interpolation that
             stands at the same place there is the user's, since the overrides have none.
-        trusted: Import paths that a ``_target_`` may have.
+        trust: Which import paths a ``_target_`` may have.
         where: The run's folder, for messages.
 
     Raises:
@@ -107,10 +109,10 @@ def check_config(config: Any, own: Any, trusted: frozenset[str], where: Path) ->
     for key, name, value, in_own in _leaves(config, own):
         # Null imports nothing: model.criterion has it until somebody names a class.
         named = name == TARGET and value is not None
-        if named and (not isinstance(value, str) or value not in trusted):
+        if named and not (isinstance(value, str) and trust.admits(value)):
             raise ConfigError(
                 f"{where}: {key} is {shown(value, 200)}, which neither your configs nor your "
-                f"command line name; {AGAIN}"
+                f"command line name or trust; {AGAIN}"
             )
         text = value if isinstance(value, str) else ""
         if "${" in str(name) or (text != in_own and "${" in _REFERENCE.sub("", text)):
@@ -149,24 +151,12 @@ def _at(node: Any, name: Any) -> Any:
     return None
 
 
-def targets_in(node: Any) -> Iterator[str]:
-    """Every ``_target_`` of plain containers."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if key == TARGET and isinstance(value, str):
-                yield value
-            else:
-                yield from targets_in(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from targets_in(value)
-
-
-def trusted_targets(own: Any) -> frozenset[str]:
-    """The import paths that stand in the user's own configs, and PyTorch's optimisers.
+def trust_of_user(own: Any, modules: Sequence[str]) -> Trust:
+    """Collect what the user's own configs name or trust, and PyTorch's optimisers.
 
     Args:
         own: The config composed from the present command line alone.
+        modules: Its ``extras.trusted_modules``.
     """
     import torch  # here: --help does not wait for it
 
@@ -181,4 +171,4 @@ def trusted_targets(own: Any) -> frozenset[str]:
     for module in (torch.optim, torch.optim.lr_scheduler):
         classes = inspect.getmembers(module, inspect.isclass)
         found |= {f"{module.__name__}.{name}" for name, cls in classes if issubclass(cls, bases)}
-    return frozenset(found)
+    return Trust(tuple(modules), frozenset(found))

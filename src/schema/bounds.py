@@ -84,3 +84,16 @@ def _is_folder_name(text: str) -> bool:
 Name = Annotated[
     str, Predicate(bool), Predicate(_is_folder_name), doc("the name of a folder, without a slash")
 ]
+
+
+def _is_module(text: str) -> bool:
+    return all(part.isidentifier() for part in text.split("."))
+
+
+ModuleName = Annotated[
+    str,
+    Len(1, 200),
+    Predicate(_is_module),
+    doc("the name of a module or package, such as my_synths or my_synths.nets"),
+]
+TrustedModules = Annotated[Sequence[ModuleName], Len(0, 100)]

@@ -1,8 +1,8 @@
 """A class and its checked arguments, out of a config's node with a ``_target_``.
 
-Where the class comes from is the caller's word: a table of names to classes for what a file says,
-an import for what the user's own config says. All else is the same for both, so that what trains
-also loads.
+The caller says where the class comes from: for a file, a table of this project's classes and the
+modules that the user trusts; for the user's own config, an import. All else is the same for both,
+so that what trains also loads.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from src.schema.arguments import check_arguments, shown
 from src.schema.foreign import bounds_of
 from src.utils.errors import ConfigError
+from src.utils.trust import current_trust, how_to_trust
 
 TARGET = "_target_"
 # What Hydra reads in a node beside its target.
@@ -94,7 +95,9 @@ def imported(target: str, key: str) -> type:
 
 
 def listed(table: Mapping[str, type], what: str) -> Lookup:
-    """A lookup that knows the classes of a table only, and imports nothing.
+    """Return a lookup for what a file names.
+
+    It knows the classes of a table. It imports others only if the user trusts their module.
 
     Args:
         table: Import paths to classes.
@@ -102,13 +105,15 @@ def listed(table: Mapping[str, type], what: str) -> Lookup:
     """
 
     def look_up(target: str, key: str) -> type:
-        found = table.get(target)
-        if found is None:
-            names = sorted({cls.__name__ for cls in table.values()})
-            raise ConfigError(
-                f"{key} is {shown(target)}; {what} of this project: {', '.join(names)}. Not loaded."
-            )
-        return found
+        if target in table:
+            return table[target]
+        if current_trust().admits(target):
+            return imported(target, key)
+        names = sorted({cls.__name__ for cls in table.values()})
+        raise ConfigError(
+            f"{key} is {shown(target)}, which was not imported: {what} of this project "
+            f"({', '.join(names)}) and of modules that you trust; {how_to_trust(target)}"
+        )
 
     return look_up
 

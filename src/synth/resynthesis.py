@@ -13,16 +13,17 @@ from src.synth.rendering import check_finite, render
 from src.synth.synthesizers import Synthesizer
 from src.synth.table import own_synthesizers
 from src.utils.errors import ConfigError
+from src.utils.trust import current_trust, how_to_trust
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import Parameter, Values
 
 
 def synthesizer_of(metadata: Metadata) -> Synthesizer | None:
-    """The synthesiser that made a data set, from the recipe in its metadata.
+    """Build the synthesiser that made a data set, from the recipe in its metadata.
 
-    The metadata may come from a file of anybody's, so only classes of `src.synth` are built, from
-    plain data.
+    Anybody may have written the metadata. So it is read as plain data, and names a class of
+    `src.synth` or of a module that the user trusts.
 
     Args:
         metadata: what describes the data set.
@@ -44,10 +45,13 @@ def synthesizer_of(metadata: Metadata) -> Synthesizer | None:
     except ConfigError as error:
         raise VIMHError(str(error)) from error
     target = recipe["synth"].get("_target_")
-    if not isinstance(target, str) or target not in own_synthesizers():
+    if not isinstance(target, str):
+        raise VIMHError(f"{where}.synth._target_ is {shown(target)}; expected an import path")
+    if target not in own_synthesizers() and not current_trust().admits(target):
         raise VIMHError(
-            f"{where}.synth._target_ is {shown(target)}; a file may name only synthesisers of "
-            f"{__package__}: {', '.join(own_synthesizers())}. Not built."
+            f"{where}.synth._target_ is {shown(target)}, which was not imported: a file may name "
+            f"only synthesisers of {__package__} ({', '.join(own_synthesizers())}) and of modules "
+            f"that you trust; {how_to_trust(target)}"
         )
     with recipe_errors(f"{where}."):
         return Recipe.from_mapping(recipe).build_synthesizer()

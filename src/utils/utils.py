@@ -14,6 +14,7 @@ from src.utils import pylogger, rich_utils
 from src.utils.allocator import keep_freed_memory
 from src.utils.errors import ConfigError, Interrupted, was_pruned
 from src.utils.foreign_errors import translated
+from src.utils.trust import trusting_config
 
 log = pylogger.RankedLogger(__name__, rank_zero_only=True)
 
@@ -71,6 +72,7 @@ def extras(cfg: DictConfig) -> None:
 def task_wrapper(task: Task) -> Task:
     """Wrap a task so that it cleans up, however it ends.
 
+    While the task runs, files may name classes of the modules that its config trusts.
     The wrapper logs an exception to the log file and raises it again, and logs the output folder.
     It closes a Weights & Biases run, because a multirun would go on in the run that failed. It
     forgets a port that Lightning chose for DDP, because the next run of a multirun would take it
@@ -84,7 +86,7 @@ def task_wrapper(task: Task) -> Task:
     def wrapped(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         port = os.environ.get(PORT)
         try:
-            with translated(cfg):
+            with trusting_config(cfg), translated(cfg):
                 return task(cfg)
         except Interrupted as interruption:
             log.warning("The task was %s.", interruption)
