@@ -46,7 +46,8 @@ class Trust:
         return is_path and any(target.startswith(f"{module}.") for module in self.modules)
 
 
-_trust: ContextVar[Trust] = ContextVar("trust", default=Trust())
+_NOTHING = Trust()
+_trust: ContextVar[Trust] = ContextVar("trust", default=_NOTHING)
 
 
 def current_trust() -> Trust:

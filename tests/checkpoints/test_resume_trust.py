@@ -186,3 +186,33 @@ def test_what_the_command_line_says_itself_is_trusted(plant: Plant) -> None:
     assert target in refusal(folder)
     cfg, _ = resumed_config("train", folder, [f"+callbacks.mine._target_={target}"])
     assert cfg.callbacks.mine._target_ == target
+
+
+def test_a_module_that_is_trusted_now_may_be_named(plant: Plant) -> None:
+    loss = {"_target_": "my_synths.CubicLoss"}
+    folder = plant(lambda config: config.update(loss=loss))
+    assert "my_synths.CubicLoss" in refusal(folder)
+    assert "my_synths.CubicLoss" in refusal(folder, "extras.trusted_modules=[my]")
+    now = ["ckpt_path=last", "extras.trusted_modules=[my_synths]"]
+    cfg, _ = resumed_config("train", folder, now)
+    assert (cfg.loss, cfg.extras.trusted_modules) == (loss, ["my_synths"])
+
+
+@pytest.mark.parametrize("in_config", [True, False])
+def test_a_folder_trusts_no_module(plant: Plant, in_config: bool) -> None:
+    trusted = {"trusted_modules": ["logging"]}
+    folder = plant(
+        lambda config: config.update(extras=trusted) if in_config else None,
+        [] if in_config else ["extras.trusted_modules=[logging]"],
+    )
+    cfg, _ = resumed_config("train", folder, ["ckpt_path=last"])
+    assert cfg.extras.trusted_modules == []
+    saved = yaml.safe_load((folder / "config.yaml").read_text())
+    hostile = {**saved, "loss": marker(folder / "marker"), "extras": trusted}
+    (folder / "config.yaml").write_text(yaml.safe_dump(hostile))
+    assert "logging.FileHandler" in refusal(folder)
+
+
+@pytest.mark.parametrize("value", ["[a b]", "[1]", "[../x]", "a", "[.]"])
+def test_what_is_trusted_is_a_list_of_modules(plant: Plant, value: str) -> None:
+    assert "extras.trusted_modules is" in refusal(plant(), f"extras.trusted_modules={value}")
