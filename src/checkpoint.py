@@ -36,7 +36,8 @@ from src.models.tables import LOSSES, MODULES, NETWORKS
 from src.schema.arguments import check_arguments, shown, signature_of, unknown_key
 from src.schema.plain import as_plain, check_plain
 from src.schema.specs import HYDRA_KEYS, TARGET, listed
-from src.synth.table import own_synthesizers
+from src.synth.front_end import FrontEnd
+from src.synth.table import own_classes, own_synthesizers
 from src.utils.errors import CheckpointError, ConfigError
 from src.utils.pylogger import RankedLogger
 from src.utils.trust import KEY, current_trust
@@ -179,11 +180,13 @@ def warn_of_untrusted(model: MultiheadLitModule) -> None:
     """
     config, metadata = model.provenance["config"], model.provenance["metadata"]
     synth = (metadata.get("recipe") or {}).get("synth") or {}
+    front_end = metadata.get("spectrogram_config") or {}
     named = {
         f"model.{TARGET}": (config["model"].get(TARGET), MODULES),
         "model.net": (config["model"]["net"][TARGET], NETWORKS),
         "loss": (config["loss"][TARGET], LOSSES),
         "the data set's synthesiser": (synth.get(TARGET), own_synthesizers()),
+        "the data set's front end": (front_end.get(TARGET), own_classes(FrontEnd)),
     }
     found = {
         key: target

@@ -14,7 +14,7 @@ import torch
 from src.build import build
 from src.checkpoint import load_model, read_checkpoint, warn_of_untrusted
 from src.eval import evaluate
-from src.evaluation.model_files import missing_packages
+from src.evaluation.export.model_files import missing_packages
 from src.export import write_model_files
 from src.predict import predict
 from src.synth.resynthesis import synthesizer_of
@@ -138,7 +138,7 @@ def test_a_trusted_name_has_to_be_of_the_right_kind(
 
 
 def test_a_data_set_names_only_synthesisers_that_are_trusted(own) -> None:
-    cfg, built = own
+    _, built = own
     raw = built.datamodule.metadata.to_json()
     hostile = json.loads(json.dumps(raw))
     hostile["recipe"]["synth"]["_target_"] = "hostile_room.Net"
@@ -146,7 +146,7 @@ def test_a_data_set_names_only_synthesisers_that_are_trusted(own) -> None:
     with pytest.raises(VIMHError, match=r"extras\.trusted_modules=\[hostile_room\]"):
         synthesizer_of(Metadata.from_json(hostile, where="test"))
     assert "hostile_room" not in sys.modules
-    with pytest.raises(VIMHError, match="'my_synths.Chirp', which was not imported"):
+    with pytest.raises(VIMHError, match=r"'my_synths\.Chirp', which was not imported"):
         synthesizer_of(built.datamodule.metadata)
     with trusting(["my_synths"]):
         synthesizer = synthesizer_of(built.datamodule.metadata)
@@ -155,12 +155,12 @@ def test_a_data_set_names_only_synthesisers_that_are_trusted(own) -> None:
 
 
 def test_training_says_what_will_not_load(own, caplog: pytest.LogCaptureFixture) -> None:
-    cfg, built = own
+    _, built = own
     with caplog.at_level(logging.WARNING):
         warn_of_untrusted(built.model)
     (said,) = caplog.messages
-    for part in ("model.net is my_synths.OneLayer", "loss is my_synths.CubicLoss",
-                 "synthesiser is my_synths.Chirp", "extras.trusted_modules=[my_synths]"):  # fmt: skip
+    parts = ("model.net is my_synths.OneLayer", "loss is my_synths.CubicLoss")
+    for part in (*parts, "synthesiser is my_synths.Chirp", "extras.trusted_modules=[my_synths]"):
         assert part in said
     caplog.clear()
     with trusting(["my_synths"]):

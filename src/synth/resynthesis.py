@@ -7,13 +7,13 @@ from jaxtyping import Float32, Float64
 
 from src.schema.arguments import shown
 from src.schema.plain import check_plain
+from src.schema.specs import listed
 from src.synth.errors import recipe_errors
 from src.synth.recipe import Recipe
 from src.synth.rendering import check_finite, render
 from src.synth.synthesizers import Synthesizer
 from src.synth.table import own_synthesizers
 from src.utils.errors import ConfigError
-from src.utils.trust import current_trust, how_to_trust
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import Parameter, Values
@@ -47,13 +47,8 @@ def synthesizer_of(metadata: Metadata) -> Synthesizer | None:
     target = recipe["synth"].get("_target_")
     if not isinstance(target, str):
         raise VIMHError(f"{where}.synth._target_ is {shown(target)}; expected an import path")
-    if target not in own_synthesizers() and not current_trust().admits(target):
-        raise VIMHError(
-            f"{where}.synth._target_ is {shown(target)}, which was not imported: a file may name "
-            f"only synthesisers of {__package__} ({', '.join(own_synthesizers())}) and of modules "
-            f"that you trust; {how_to_trust(target)}"
-        )
     with recipe_errors(f"{where}."):
+        listed(own_synthesizers(), "a file may name only synthesisers")(target, "synth._target_")
         return Recipe.from_mapping(recipe).build_synthesizer()
 
 

@@ -9,7 +9,7 @@ from annotated_types import Interval
 from src.schema.arguments import check_arguments, check_value, section, shown
 from src.schema.bounds import Whole
 from src.schema.plain import plain_values
-from src.schema.specs import TARGET, imported
+from src.schema.specs import TARGET, Lookup, imported, listed
 from src.synth.errors import RecipeError, class_errors, recipe_errors
 from src.synth.front_end import DEFAULT_FLOOR_DB, OF_THE_RECIPE, FrontEnd
 from src.synth.spectrogram import (
@@ -22,6 +22,7 @@ from src.synth.spectrogram import (
     Stft,
 )
 from src.synth.table import own_classes
+from src.utils.trust import current_trust
 from src.vimh.errors import VIMHError
 from src.vimh.fields import MOST_SOUND
 from src.vimh.metadata import Metadata
@@ -107,7 +108,7 @@ def front_end_of(metadata: Metadata) -> FrontEnd:
 
     Raises:
         VIMHError: if the metadata do not say how the images were made, or name a class that is
-            not one of this project.
+            neither of this project nor trusted.
     """
     stft = metadata.spectrogram_config
     missing = [key for key in _NEEDED if key not in stft and TARGET not in stft]
@@ -128,15 +129,19 @@ def axes_of(metadata: Metadata) -> FrontEnd | None:
     It need not be able to make images: what only those need may be missing.
 
     Returns:
-        The front end; None where the images are of no sounds, or of a class that is not one of
-        this project.
+        The front end; None where the images are of no sounds, or of a class that is neither of
+        this project nor trusted.
 
     Raises:
         VIMHError: if a setting has no sense.
     """
     stft = metadata.spectrogram_config
     if TARGET in stft:
-        return _described(metadata, stft) if _is_own(stft[TARGET]) else None
+        target = stft[TARGET]
+        if not isinstance(target, str):
+            return None
+        is_known = target in own_classes(FrontEnd) or current_trust().admits(target)
+        return _described(metadata, stft) if is_known else None
     needed = ("n_fft", "hop_length")
     if metadata.sample_rate is None or any(stft.get(key) is None for key in needed):
         return None
@@ -147,7 +152,7 @@ def axes_of(metadata: Metadata) -> FrontEnd | None:
 
 
 def _described(metadata: Metadata, stft: Mapping[str, Any]) -> FrontEnd:
-    """The front end of a config out of a file; nothing that it names is imported."""
+    """The front end of a config out of a file."""
     rate = stft.get("sample_rate", metadata.sample_rate)
     assert rate is not None
     with recipe_errors(f"data set {metadata.dataset_name}: "):
@@ -159,13 +164,9 @@ def _described(metadata: Metadata, stft: Mapping[str, Any]) -> FrontEnd:
             key: check_value(PreEmphasis, metadata.raw.get(key) or 0.0, key),
         }
         if TARGET in stft:
-            target, own = stft[TARGET], own_classes(FrontEnd)
-            if not _is_own(target):
-                raise RecipeError(
-                    f"spectrogram_config.{TARGET} is {shown(target)}; a file may name only front "
-                    f"ends of {__package__}: {', '.join(own)}. Not built."
-                )
-            return _built(own[target], {k: v for k, v in stft.items() if k != "sample_rate"}, image)
+            look_up = listed(own_classes(FrontEnd), "a file may name only front ends")
+            cls = _front_end_class(stft[TARGET], "spectrogram_config", look_up)
+            return _built(cls, {k: v for k, v in stft.items() if k != "sample_rate"}, image)
         known = {f.name for f in (*fields(StftSection), *fields(MelSection))}
         given, mel = (
             {key: value for key, value in config.items() if key in known}
@@ -178,19 +179,16 @@ def _described(metadata: Metadata, stft: Mapping[str, Any]) -> FrontEnd:
         )
 
 
-def _is_own(target: object) -> bool:
-    return isinstance(target, str) and target in own_classes(FrontEnd)
-
-
-def _front_end_class(target: Any) -> type[FrontEnd]:
-    """The class that a user's own config names."""
-    key = f"stft.{TARGET}"
+def _front_end_class(
+    target: Any, where: str = "stft", look_up: Lookup = imported
+) -> type[FrontEnd]:
+    key = f"{where}.{TARGET}"
     if not isinstance(target, str) or "." not in target:
         raise RecipeError(
             f"{key} is {shown(target)}; expected the import path of a FrontEnd, such as "
             "src.synth.spectrogram.Stft"
         )
-    cls = imported(target, key)
+    cls = look_up(target, key)
     if not issubclass(cls, FrontEnd) or cls is FrontEnd:
         raise RecipeError(f"{key} is {target}, not a subclass of {FrontEnd.__name__}")
     return cls
