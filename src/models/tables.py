@@ -1,12 +1,14 @@
-"""The modules, networks and losses that a file from elsewhere may name, by their import paths.
+"""The modules, networks and losses of this project that a file may name, by their import paths.
 
-A checkpoint's config names classes. These tables, and nothing else, say which are built of it: a
-path that is not in them is refused without being imported.
+A checkpoint's config names classes. A path that is not in these tables is imported only if the user
+trusts its module: :mod:`src.utils.trust`.
 """
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType, ModuleType
 
@@ -19,13 +21,21 @@ from src.models.multihead_module import MultiheadLitModule
 
 
 def _classes(room: ModuleType, base: type, more: Iterable[type] = ()) -> Mapping[str, type]:
-    """The room's concrete classes of a base, under the room's path and under their own file's."""
-    found = [getattr(room, name) for name in room.__all__]
-    concrete = [c for c in found if isinstance(c, type) and issubclass(c, base)]
+    """Collect the room's concrete classes of a base.
+
+    A class stands under its own file's path, and under the room's if the room exports it.
+    """
     table: dict[str, type] = {}
-    # The adapter takes a loss and a parameter, which no config can say.
-    for cls in (c for c in concrete if not inspect.isabstract(c) and c is not CrossEntropyHead):
-        table |= {f"{room.__name__}.{cls.__name__}": cls, f"{cls.__module__}.{cls.__name__}": cls}
+    for info in pkgutil.iter_modules(room.__path__):
+        module = importlib.import_module(f"{room.__name__}.{info.name}")
+        for name, cls in inspect.getmembers(module, inspect.isclass):
+            is_own = issubclass(cls, base) and cls.__module__ == module.__name__
+            # The adapter takes a loss and a parameter, which no config can say.
+            if not is_own or inspect.isabstract(cls) or cls is CrossEntropyHead:
+                continue
+            table[f"{module.__name__}.{name}"] = cls
+            if name in room.__all__:
+                table[f"{room.__name__}.{name}"] = cls
     table |= {
         f"{path}.{cls.__name__}": cls for cls in more for path in ("torch.nn", cls.__module__)
     }
