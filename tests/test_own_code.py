@@ -211,6 +211,7 @@ def test_the_page_works_as_it_is_written(tmp_path: Path) -> None:
     assert list(where.glob("logs/eval/runs/*/report.md"))
     assert len(list(where.glob("logs/predict/runs/*/*_resynthesised.wav"))) == 2
     assert list(where.glob("logs/*/runs/*/model.safetensors"))
-    again = commands.splitlines()[0] + "\npython src/train.py ckpt_path=last trainer.max_epochs=2"
-    run(f"{again} --config-dir {outside}/configs extras.trusted_modules=[my_synths]", where)
+    path = commands.splitlines()[0]
+    again = f"python src/train.py --config-dir {outside}/configs ckpt_path=last trainer.max_epochs=2"
+    run(f"{path}\n{again} extras.trusted_modules=[my_synths]", where)
     assert "epoch=001" in "".join(map(str, where.glob("logs/train/runs/*/checkpoints/*")))
