@@ -212,6 +212,8 @@ def test_the_page_works_as_it_is_written(tmp_path: Path) -> None:
     assert len(list(where.glob("logs/predict/runs/*/*_resynthesised.wav"))) == 2
     assert list(where.glob("logs/*/runs/*/model.safetensors"))
     path = commands.splitlines()[0]
-    again = f"python src/train.py --config-dir {outside}/configs ckpt_path=last trainer.max_epochs=2"
+    again = (
+        f"python src/train.py --config-dir {outside}/configs ckpt_path=last trainer.max_epochs=2"
+    )
     run(f"{path}\n{again} extras.trusted_modules=[my_synths]", where)
     assert "epoch=001" in "".join(map(str, where.glob("logs/train/runs/*/checkpoints/*")))
