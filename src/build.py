@@ -303,7 +303,7 @@ def build_evaluation_data(
         if data.get(key) is None:
             data[key] = trained_with.get(key)
     if data.get("data_dir") is None and data.get("source") is None:
-        data["data_dir"] = str(_own_data_dir(cfg, model))
+        data["data_dir"] = str(own_data_dir(cfg, model))
     datamodule = called(partial(hydra.utils.instantiate, data), "data")
     datamodule.prepare_data()
     fit_data_to_model(datamodule, model)
@@ -323,7 +323,7 @@ def training_data(
     Returns:
         The data module; None where the set is not on this machine.
     """
-    directory = _own_data_dir(cfg, model)
+    directory = own_data_dir(cfg, model)
     if not directory.is_dir():
         return None
     own: dict[str, Any] = {key: trained_with.get(key) for key in CHECKPOINT_DATA_KEYS}
@@ -332,12 +332,16 @@ def training_data(
     return datamodule
 
 
-def _own_data_dir(cfg: DictConfig, model: MultiheadLitModule) -> Path:
-    """Where the set of a loaded checkpoint lies, by its name: no path in a file is followed."""
+def own_data_dir(cfg: DictConfig, model: MultiheadLitModule) -> Path:
+    """Return the folder of a loaded checkpoint's data set, by its name alone, never a path.
+
+    Raises:
+        ConfigError: The checkpoint names no data set.
+    """
     name = Path(model.provenance["metadata"]["dataset_name"]).name
     if name in ("", ".."):
         raise ConfigError(
-            f"The checkpoint's data set is called {name!r}, which names none: say data.data_dir=..."
+            f"The checkpoint's data set is called {name!r}, which names none: set data.data_dir=..."
         )
     return Path(cfg.paths.vimh_dir) / name
 

@@ -90,11 +90,20 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     raw = _load_safetensors(path) if path.suffix == SAFETENSORS else load_checkpoint(path)
-    return _checked(raw, path)
+    return check_content(raw, path)
 
 
-def _checked(raw: Any, path: Path) -> Checkpoint:
-    """What a checkpoint's content says, checked as a whole before any part is used."""
+def check_content(raw: Any, path: Path) -> Checkpoint:
+    """Check the content of a checkpoint as a whole, before any part is used.
+
+    Args:
+        raw: From a file.
+        path: The file, for messages.
+
+    Raises:
+        ConfigError: If it is not a checkpoint of this project, or its config is none.
+        VIMHError: If its metadata are none.
+    """
     if not isinstance(raw, Mapping) or any(key not in raw for key in NEEDED):
         raise ConfigError(
             f"{path} is not a checkpoint of this project: it needs the keys {', '.join(NEEDED)}."

@@ -8,7 +8,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from src.build import _own_data_dir
+from src.build import own_data_dir
 from src.checkpoint import read_checkpoint
 from src.data.sources.cifar import CIFAR10, CIFAR100, CIFARSource
 from src.data.sources.downloads import RemoteFile
@@ -30,17 +30,17 @@ def test_names_of_recipes_stay_in_their_folder(name: str, compose_config) -> Non
         Recipe.from_mapping(cfg).dataset_name()
 
 
-def own_data_dir(name: str, folder: Path) -> Path:
+def data_dir_of(name: str, folder: Path) -> Path:
     model = MultiheadLitModule.__new__(MultiheadLitModule)
     model.provenance = {"metadata": {"dataset_name": name}}
-    return _own_data_dir(OmegaConf.create({"paths": {"vimh_dir": str(folder)}}), model)
+    return own_data_dir(OmegaConf.create({"paths": {"vimh_dir": str(folder)}}), model)
 
 
 def test_data_sets_of_checkpoints_are_looked_for_by_their_last_name(tmp_path: Path) -> None:
-    assert own_data_dir("../../etc/secret", tmp_path) == tmp_path / "secret"
+    assert data_dir_of("../../etc/secret", tmp_path) == tmp_path / "secret"
     for name in ("..", "a/..", "", "/"):
         with pytest.raises(ConfigError, match="names none"):
-            own_data_dir(name, tmp_path)
+            data_dir_of(name, tmp_path)
 
 
 def test_members_of_an_archive_are_read_and_never_unpacked(tmp_path: Path) -> None:

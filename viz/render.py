@@ -68,7 +68,7 @@ def draw(picture: Picture, title: str, stem: Path) -> list[Path]:
     Returns:
         The SVG and the PNG.
     """
-    places = _places(picture)
+    places = places_of(picture)
     right = (len(picture.columns) + 1) * (WIDTH + GUTTER)
     lowest = min(place.bottom for place in places.values()) - 0.55
     top = LANE + 0.75
@@ -139,7 +139,8 @@ def shape_text(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape))
 
 
-def _places(picture: Picture) -> dict[int, Place]:
+def places_of(picture: Picture) -> dict[int, Place]:
+    """Lay out the boxes and inputs of a picture, without overlaps."""
     places = {}
     for number, name in enumerate(_inputs(picture)):
         places[name] = Place(WIDTH / 2, -number * 1.0, 2 * LINE + 2 * PAD, WIDTH / 2)

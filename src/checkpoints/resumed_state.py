@@ -131,11 +131,15 @@ def _check_callbacks(checkpoint: dict[str, Any], trainer: Any) -> None:
     for callback in trainer.callbacks:
         state = states.get(callback.state_key)
         if state is not None:
-            states[callback.state_key] = _checked_state(callback, state)
+            states[callback.state_key] = checked_state(callback, state)
 
 
-def _checked_state(callback: Callback, state: dict[str, Any]) -> dict[str, Any]:
-    """A callback's state; of the classes that are not known here their own load says no."""
+def checked_state(callback: Callback, state: dict[str, Any]) -> dict[str, Any]:
+    """Check a callback's state and return it; unknown classes check theirs when they load it.
+
+    Raises:
+        CheckpointError: A value does not fit; the message names its key.
+    """
     key = f"callbacks.{type(callback).__name__}"
     if isinstance(callback, EarlyStopping):
         own = {**callback.state_dict(), "best_score": torch.zeros(())}
@@ -145,11 +149,15 @@ def _checked_state(callback: Callback, state: dict[str, Any]) -> dict[str, Any]:
         if found["stopping_reason"] not in reasons:
             raise CheckpointError(f"{key}.stopping_reason is none of {sorted(reasons)}")
         return found
-    return _checked_files(callback, state, key) if isinstance(callback, ModelCheckpoint) else state
+    return checked_files(callback, state, key) if isinstance(callback, ModelCheckpoint) else state
 
 
-def _checked_files(callback: ModelCheckpoint, state: dict[str, Any], key: str) -> dict[str, Any]:
-    """The state of what keeps the best checkpoints, with paths to those of this run alone."""
+def checked_files(callback: ModelCheckpoint, state: dict[str, Any], key: str) -> dict[str, Any]:
+    """Check a ``ModelCheckpoint``'s state; return it with paths into this run's folder only.
+
+    Raises:
+        CheckpointError: A value does not fit; the message names its key.
+    """
     for name in _SCORES:
         if not _is_score(state.get(name)):
             raise CheckpointError(f"{key}.{name} is {_kind(state.get(name))}; expected a number")
@@ -163,9 +171,9 @@ def _checked_files(callback: ModelCheckpoint, state: dict[str, Any], key: str) -
     folder = str(callback.dirpath)
     is_own = kept["dirpath"] == folder
     for name in _PATHS:
-        kept[name] = kept[name] if is_own and _lies_in(kept[name], folder) else ""
+        kept[name] = kept[name] if is_own and lies_in(kept[name], folder) else ""
     # Without its file a score is of no use, and would keep new files from being written.
-    if not kept["best_model_path"] or not all(_lies_in(path, folder) for path in best):
+    if not kept["best_model_path"] or not all(lies_in(path, folder) for path in best):
         scores = {**dict.fromkeys(_SCORES), "kth_value": callback.kth_value}
         return {"monitor": callback.monitor, **kept, **scores, "best_k_models": {}}
     if kept["kth_best_model_path"] not in best and 0 < callback.save_top_k <= len(best):
@@ -180,7 +188,7 @@ def _is_score(value: Any) -> bool:
     return value is None or (type(value) in _NUMBERS and not math.isnan(value))
 
 
-def _lies_in(path: str, folder: str) -> bool:
+def lies_in(path: str, folder: str) -> bool:
     """Whether a path leads into a folder, with no ``..`` on the way."""
     file = Path(path)
     return ".." not in file.parts and Path(folder) in file.parents

@@ -113,7 +113,12 @@ def test_a_display_that_is_live_around_training(
     with Progress(console=global_terminal) as generating:
         generating.add_task("generating")
         fit(tmp_path, GroupedProgressBar())
-    assert not global_terminal._live_stack
+    # Both displays have ended: the cursor is back, and another display can begin.
+    screen = global_terminal.file.getvalue()
+    assert screen.endswith("\x1b[?25h")
+    with Progress(console=global_terminal) as again:
+        again.add_task("another one")
+    assert "another one" in global_terminal.file.getvalue()[len(screen) :]
 
 
 def test_a_display_that_starts_and_ends_during_training(

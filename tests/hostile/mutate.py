@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from src.checkpoint import _checked, load_model, read_checkpoint
+from src.checkpoint import check_content, load_model, read_checkpoint
 from tests.hostile.attacks import CANARY, FOLDER, NAMES, SECRET, Mutations, write
 from tests.hostile.conftest import OURS
 
@@ -48,7 +48,7 @@ def main(seed: int, cases: int, folder: Path) -> None:
                 start = time.monotonic()
                 checkpoint = read_checkpoint(path)
             else:
-                checkpoint = _checked(content, FOLDER / "simple_cnn.ckpt")
+                checkpoint = check_content(content, FOLDER / "simple_cnn.ckpt")
             model = load_model(checkpoint)
             assert SECRET not in json.dumps(model.provenance)
             counts["loaded"] += 1

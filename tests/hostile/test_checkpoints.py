@@ -9,7 +9,7 @@ import pytest
 import torch
 from omegaconf import open_dict
 
-from src.checkpoint import _checked, load_model, read_checkpoint, write_safetensors
+from src.checkpoint import check_content, load_model, read_checkpoint, write_safetensors
 from src.eval import evaluate
 from src.export import export
 from src.predict import predict
@@ -53,7 +53,7 @@ def test_nothing_is_looked_up(place: str, file: Path, refused, built) -> None:
         if number < 2:  # one way through the file is like another, and takes ten times as long
             message = refused(loaded, write(content, file))
         else:
-            message = refused(_checked, content, file)
+            message = refused(check_content, content, file)
         assert place.rpartition(".")[2].partition("[")[0] in message or place in message, message
     assert built.calls == []
 
@@ -63,7 +63,7 @@ def test_nothing_is_looked_up_in_keys_and_lists(place: str, file: Path, refused,
     for text in LOOKED_UP[:2]:
         for value in ({text: 1}, [text], [[1, [text]]], {"a": [{"b": text}]}):
             content = put(honest(whole=False), f"{place}.more", value)
-            assert "more" in refused(_checked, content, file)
+            assert "more" in refused(check_content, content, file)
         write(put(honest(whole=False), f"{place}.{text.replace('.', '')}", 1), file)
         refused(loaded, file)
     assert built.calls == []

@@ -12,7 +12,7 @@ from omegaconf import open_dict
 
 from src.checkpoints.checkpoint_io import AtomicCheckpointIO, load_checkpoint
 from src.checkpoints.random_states import checked_random_states, random_states
-from src.checkpoints.resumed_state import _checked_files, _checked_state, _lies_in, check_like
+from src.checkpoints.resumed_state import check_like, checked_files, checked_state, lies_in
 from src.train import train
 from src.utils.errors import CheckpointError, ConfigError
 from tests.helpers import shrink
@@ -158,9 +158,9 @@ def test_paths_in_the_own_folder(tmp_path: Path) -> None:
             "current_score": score, "kth_value": score, "monitor": "val/loss",
         }  # fmt: skip
 
-    assert _checked_files(keeper, state(inside), "c") == state(inside)
+    assert checked_files(keeper, state(inside), "c") == state(inside)
     for hostile in (state(outside), state(f"{folder}/../x.ckpt"), state(inside, tmp_path)):
-        checked = _checked_files(keeper, hostile, "c")
+        checked = checked_files(keeper, hostile, "c")
         assert checked["best_model_path"] == checked["kth_best_model_path"] == ""
         assert checked["best_k_models"] == {}
         assert checked["best_model_score"] is None
@@ -170,13 +170,13 @@ def test_paths_in_the_own_folder(tmp_path: Path) -> None:
         ("best_k_models", {inside: "x"}), ("dirpath", "a\nb"), ("kth_best_model_path", ""),
     ]:  # fmt: skip
         with pytest.raises(CheckpointError, match=r"c\."):
-            _checked_files(keeper, {**state(inside), key: value}, "c")
+            checked_files(keeper, {**state(inside), key: value}, "c")
 
 
 def test_ways_out_of_a_folder() -> None:
-    assert _lies_in("/a/b/c.ckpt", "/a/b")
+    assert lies_in("/a/b/c.ckpt", "/a/b")
     for path in ("/a/c.ckpt", "/a/b/../c.ckpt", "/a/b", "", "..", "c.ckpt", "s3://a/b", "/a/bb/c"):
-        assert not _lies_in(path, "/a/b")
+        assert not lies_in(path, "/a/b")
 
 
 def test_states_of_random_generators() -> None:
@@ -222,13 +222,13 @@ def test_values_of_the_same_kind() -> None:
 def test_early_stopping_takes_numbers_only(content) -> None:
     stopping = EarlyStopping("val/mae_jnd")
     state = content["callbacks"][state_key(content, "EarlyStopping")]
-    assert _checked_state(stopping, state) == state
+    assert checked_state(stopping, state) == state
     for key, value in [
         ("wait_count", "x"), ("patience", -1), ("best_score", [1]), ("stopping_reason", 99),
         ("stopped_epoch", 1.5), ("more", 1), ("best_score", torch.zeros(2)), ("wait_count", True),
     ]:  # fmt: skip
         with pytest.raises(CheckpointError, match=key):
-            _checked_state(stopping, {**state, key: value})
+            checked_state(stopping, {**state, key: value})
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from torch import Tensor, nn
 
 from src.loggers.hyperparameters import log_hyperparameters
@@ -161,9 +163,14 @@ def test_events_are_handed_over_together(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("src.loggers.tensorboard_logger.time.monotonic", lambda: now_s[0])
     board = logger(tmp_path)
     handed_over = []
-    writer = board.experiment._get_file_writer().event_writer
-    write = writer._writer.add_event
-    writer._writer.add_event = lambda event: handed_over.append(event.step) or write(event)
+    write = EventFileWriter.add_event
+
+    def noted(writer: EventFileWriter, event: Event) -> None:
+        if event.HasField("summary"):
+            handed_over.append(event.step)
+        write(writer, event)
+
+    monkeypatch.setattr(EventFileWriter, "add_event", noted)
     board.log_metrics({"a": 0.5}, 0)
     assert handed_over == [0]  # a training that logs seldom is seen at once
     for step in range(1, 4):

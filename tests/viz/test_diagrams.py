@@ -9,7 +9,7 @@ from tests.configs.test_model_sizes import DATA, NAMES
 from viz import enhanced_model_diagrams, simple_model_diagram
 from viz.layout import Picture, arrange
 from viz.networks import IMPORTED, build_configured, data_of, model_names
-from viz.render import _places, lines_of
+from viz.render import lines_of, places_of
 from viz.trace import trace
 
 HEADS = {"heads_config": {"a": 3, "b": 24}}
@@ -121,7 +121,7 @@ def test_no_step_is_lost_but_those_of_repeated_blocks(name, pictures):
 @pytest.mark.parametrize("name", ["vit", "convnext", "efficientnet"])
 def test_boxes_do_not_overlap(name, pictures):
     picture = pictures[name]
-    places = _places(picture)
+    places = places_of(picture)
     for column in picture.columns:
         for above, below in zip(column.boxes[:-1], column.boxes[1:], strict=True):
             assert places[below].top < places[above].bottom

@@ -123,7 +123,7 @@ def evaluate_split(
     synthesizer = synthesizer_of(metadata) if sounds else None
     if synthesizer is not None:
         chosen = _choice(len(found), sounds, seed)
-        distances = _sound_distances(
+        distances = sound_distances(
             synthesizer,
             parameters,
             found.true[chosen],
@@ -159,13 +159,13 @@ def _choice(count: int, wanted: int, seed: int) -> np.ndarray:
     return np.sort(order.choice(count, min(count, wanted), replace=False))
 
 
-def _sound_distances(
+def sound_distances(
     synthesizer: Synthesizer,
     parameters: list[Parameter],
     true: Float64[np.ndarray, "S P"],
     predicted: Mapping[str, Float64[np.ndarray, "S P"]],
 ) -> dict[str, dict[str, Float64[np.ndarray, "S"]]]:
-    """Distances of the sounds of predicted values to those of the true ones.
+    """Compute the distances of the sounds of predicted values to those of the true ones.
 
     Noise that a recipe adds to its sounds is on neither side: it is no parameter, and the same
     noise on both would hide differences. Noise that a synthesiser is excited by is part of it.

@@ -91,7 +91,7 @@ class MultiheadNetwork(nn.Module, ABC):
         Raises:
             ValueError: The images or the auxiliary features are not of the expected shape.
         """
-        self._check(images)
+        self.check_images(images)
         return self.heads(self.features(images), auxiliary)
 
     def _use_channels_last(self) -> None:
@@ -102,7 +102,12 @@ class MultiheadNetwork(nn.Module, ABC):
         """
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub
 
-    def _check(self, images: Tensor) -> None:
+    def check_images(self, images: Tensor) -> None:
+        """Check the shape of images.
+
+        Raises:
+            ValueError: It is not the shape that the network is built for.
+        """
         # While tracing, sizes are tensors, and comparing them would be a warning and no check.
         if torch.jit.is_tracing():
             return

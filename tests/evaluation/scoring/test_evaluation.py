@@ -13,7 +13,11 @@ from omegaconf import open_dict
 
 from src.build import build
 from src.eval import evaluate
-from src.evaluation.scoring.evaluation import evaluate_split, refuse_collisions
+from src.evaluation.scoring.evaluation import (
+    evaluate_split,
+    refuse_collisions,
+    sound_distances,
+)
 from src.evaluation.scoring.figures import figures_of, joint_figures
 from src.utils.errors import ConfigError
 from src.vimh.parameters import Parameter
@@ -198,11 +202,10 @@ def test_noise_of_a_recipe_is_on_neither_side(built, compose_config, data_root: 
     assert found.metadata.recipe["noise"]["snr_min_db"] == 20
     decay = [p.name for p in found.parameters].index("log10_decay_time")
     assert found.found.true[:, decay].std() > 0.1
-    from src.evaluation.scoring.evaluation import _sound_distances
     from src.synth.resynthesis import synthesizer_of
 
     synthesizer = synthesizer_of(found.metadata)
-    same = _sound_distances(
+    same = sound_distances(
         synthesizer, found.parameters, found.found.true[:2], {"x": found.found.true[:2]}
     )
     assert same["x"]["sound_mss"].tolist() == [0.0, 0.0]

@@ -79,7 +79,7 @@ def test_wrong_image_shapes_say_what_was_expected(cls):
     network = build(cls)
     for shape in [(5, 1, 16, 12), (5, 2, 12, 16), (2, 16, 12), (5, 2, 16, 12, 1)]:
         with pytest.raises((ValueError, TypeError)) as error:  # TypeError: jaxtyping, in tests only
-            network._check(torch.zeros(shape))
+            network.check_images(torch.zeros(shape))
         assert "(B, 2, 16, 12)" in str(error.value)
         assert str(shape) in str(error.value)
 
