@@ -1,4 +1,4 @@
-"""A data set's directory: made where it is missing, opened once."""
+"""A data set's directory, made if it is missing and opened once."""
 
 from pathlib import Path
 
@@ -20,8 +20,8 @@ class DatasetFiles:
 
     Args:
         data_dir: the directory; None: the one that `source` makes.
-        source: makes the data set where it is missing; None: nothing does.
-        validate: how it is checked when it is opened.
+        source: makes a missing data set; None: a missing one is an error.
+        validate: how opening checks it.
 
     Raises:
         ConfigError: Neither a directory nor a source is given.
@@ -44,12 +44,12 @@ class DatasetFiles:
 
     @property
     def is_there(self) -> bool:
-        """Whether the directory holds a data set; what is there is whole, as it was renamed."""
+        """Whether the directory holds a data set, which is complete: a rename made it."""
         return (self.data_dir / METADATA_FILE).is_file()
 
     @property
     def opened(self) -> OpenedDataset:
-        """The opened data set, made first where it is missing."""
+        """The opened data set; if it is missing, it is made first."""
         if self._opened is None:
             if not self.is_there:
                 self.make_if_missing()
@@ -59,12 +59,12 @@ class DatasetFiles:
     def make_if_missing(self) -> None:
         """Let the source make the data set: one process, under a file lock; the others wait.
 
-        What is there under the source's own name is shown to the source, which refuses it if it
-        was made from another recipe. A directory that was named is taken as it is.
+        The source refuses a data set under its own name that another recipe made. A directory that
+        the config names is used as it is.
 
         Raises:
             ConfigError: There is no source, or it makes another data set.
-            VIMHError: The data set that is there is not what the source makes.
+            VIMHError: The existing data set is not what the source makes.
         """
         if self.is_there:
             if self.named_by_source:
@@ -88,7 +88,7 @@ class DatasetFiles:
                 self.source.make()
 
     def _lock_file(self) -> Path:
-        """The lock's file, made here: a lock waits for one that can never be made (in /proc)."""
+        """Make the lock's file; a lock would wait forever for one that cannot be made (/proc)."""
         lock = self.data_dir.parent / f".{self.data_dir.name}.lock"
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
-"""A loader whose place in an epoch can be saved, over an order that anyone can recompute.
+"""A loader whose place in an epoch can be saved, over a reproducible order.
 
 Lightning saves the state of loaders that have ``state_dict``, never of samplers, and creates the
-iterator of a resumed epoch before it tells the sampler which epoch it is. So the order of samples
-is a function of (seed, epoch, rank), the state is where the training loop is in it, and both are
-looked at when the first batch is asked for. Torch's global random state is never drawn from.
+iterator of a resumed epoch before it sets the sampler's epoch. Therefore the order of samples is a
+function of (seed, epoch, rank), the state is the training loop's place in it, and the loader reads
+both when the first batch is requested. It draws nothing from torch's global random state.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +13,6 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 from jaxtyping import Int64
-from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from src.inputs.batch import IndexBatch, RawBatch
@@ -24,32 +23,32 @@ WINDOW_BLOCKS = 64  # of a block shuffle: batches are drawn from so many blocks 
 
 @runtime_checkable
 class BatchDataset(Protocol):
-    """What the loader reads from: whole batches at once."""
+    """A data set that gives whole batches at once."""
 
     def __len__(self) -> int:
-        """The number of samples."""
+        """Return the number of samples."""
         ...
 
     def __getitems__(self, indices: Int64[np.ndarray, "B"]) -> RawBatch | IndexBatch:
-        """The batch of these samples."""
+        """Read the batch of these samples."""
         ...
 
 
 class EpochOrder(Sampler[int]):
     """The order of one rank's samples in an epoch: a function of (seed, epoch, rank).
 
-    While training, every rank gets the same number of samples and up to `world_size - 1` samples
-    sit an epoch out (others each time); otherwise every sample is in exactly one rank.
+    While training, every rank gets the same number of samples, and each epoch leaves out up to
+    `world_size - 1` others; otherwise every sample is in exactly one rank.
 
     Args:
         num_samples: samples of the split, over all ranks.
         training: shuffle, and give every rank the same number.
-        shuffle: False keeps the split's own order also in training (overfitting on purpose).
+        shuffle: False keeps the split's own order in training too (deliberate overfitting).
         seed: of the shuffle.
         rank: this process.
         world_size: number of processes.
-        block_size: 0 shuffles all samples at once. Else neighbours stay near each other: blocks of
-            so many samples are shuffled, then the samples of every :data:`WINDOW_BLOCKS` of them.
+        block_size: samples of a block; blocks are shuffled, then the samples within each
+            :data:`WINDOW_BLOCKS` blocks. 0 shuffles all samples at once.
 
     Raises:
         ConfigError: There are fewer samples than processes.
@@ -74,8 +73,8 @@ class EpochOrder(Sampler[int]):
         assert 0 <= rank < world_size
         if num_samples < world_size:
             raise ConfigError(
-                f"trainer.devices: {num_samples} samples do not give each of {world_size} "
-                "processes one; use fewer devices or a larger share in data.train_val_test_split"
+                f"trainer.devices: {num_samples} samples are too few for {world_size} processes; "
+                "use fewer devices or a larger share in data.train_val_test_split"
             )
         self.num_samples = num_samples
         self.training = training
@@ -87,11 +86,11 @@ class EpochOrder(Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; Lightning does so before each."""
+        """Set the epoch; Lightning does so before each one."""
         self.epoch = epoch
 
     def indices(self) -> Int64[np.ndarray, "N"]:
-        """This rank's samples in this epoch's order."""
+        """Return this rank's samples in this epoch's order."""
         if self.shuffle:
             random = np.random.Generator(np.random.Philox(key=[self.seed, self.epoch]))
             order = self._shuffled(random)
@@ -123,20 +122,20 @@ class EpochOrder(Sampler[int]):
 class OrderedBatches(Sampler[np.ndarray]):
     """An epoch's batches as arrays of indices.
 
-    The number of batches is the same on every rank, also where one has a sample more: modules
-    that synchronise buffers in each forward pass would wait for ever otherwise.
+    Every rank has the same number of batches, even if one has a sample more: modules that
+    synchronise buffers in each forward pass would otherwise wait forever.
 
     Args:
         sampler: the order; Lightning sets the epoch on it.
         batch_size: samples of a batch.
-        drop_last: leave out a last batch that is not full.
+        drop_last: drop a last batch that is not full.
     """
 
     def __init__(self, sampler: EpochOrder, batch_size: int, drop_last: bool) -> None:
         self.sampler = sampler
         self.batch_size = batch_size
         self.drop_last = drop_last
-        self.start = 0  # batches that are left out at the beginning, once
+        self.start = 0  # batches that the next iterator skips
 
     def __len__(self) -> int:
         most = -(-self.sampler.num_samples // self.sampler.world_size)
@@ -144,7 +143,7 @@ class OrderedBatches(Sampler[np.ndarray]):
         return length // self.batch_size if self.drop_last else -(-length // self.batch_size)
 
     def arrays(self) -> list[Int64[np.ndarray, "B"]]:
-        """All batches of the sampler's epoch."""
+        """Return all batches of the sampler's epoch."""
         indices, count = self.sampler.indices(), len(self)
         cuts = np.arange(1, count) * self.batch_size
         # A rank with a sample less keeps one for its last batch.
@@ -163,15 +162,14 @@ def _same(batch: Any) -> Any:
 class StatefulLoader(DataLoader):
     """A `DataLoader` of whole batches that knows its place in the epoch.
 
-    Without worker processes a batch is one call of the data set, with nothing of torch's
-    machinery around it. After a complete pass the next one takes the next epoch's order, so a
-    plain loop needs no `set_epoch`.
+    Without worker processes a batch is one call of the data set. After a complete pass the next
+    one takes the next epoch's order, so that a plain loop needs no `set_epoch`.
 
     Args:
         dataset: gives batches by `__getitems__`.
         batches: the epoch's batches.
-        trained: how many batches of this epoch the training loop has finished. None: as many as
-            were given out.
+        trained: returns the number of this epoch's batches that the training loop has finished;
+            None: the number of batches that were given out.
         num_workers: loader processes.
         pin_memory: page-locked batches, for faster copies to a GPU.
         persistent_workers: keep the processes between epochs.
@@ -207,8 +205,8 @@ class StatefulLoader(DataLoader):
         return len(self.batch_sampler)
 
     def __iter__(self) -> Iterator[RawBatch | IndexBatch]:  # type: ignore[override]
-        # A generator: nothing is drawn, and no epoch looked at, before the first batch is asked
-        # for. Lightning creates the iterator first and sets the epoch later.
+        # A generator, since Lightning creates the iterator before it sets the epoch: nothing is
+        # drawn and no epoch read before the first batch is requested.
         order = self.batch_sampler.sampler
         epoch = order.epoch
         start = self._take_resume(epoch)
@@ -227,7 +225,7 @@ class StatefulLoader(DataLoader):
     def _from_workers(self, start: int) -> Iterator[RawBatch | IndexBatch]:
         order = self.batch_sampler.sampler
         assert self.generator is not None
-        # The workers' base seed: not from the global state, which a resumed run has to find again.
+        # The workers' base seed does not come from the global state, which a resumed run restores.
         seeds = np.random.SeedSequence([order.seed, order.epoch, order.rank])
         self.generator.manual_seed(int(seeds.generate_state(1)[0]))
         self.batch_sampler.start = start
@@ -236,9 +234,9 @@ class StatefulLoader(DataLoader):
         return iterator
 
     def state_dict(self) -> dict[str, int]:
-        """The place in the epoch, as plain numbers.
+        """Return the place in the epoch as plain numbers.
 
-        A batch that was given out but not yet trained on does not count: it comes again.
+        A batch that was given out but not trained on does not count: it comes again.
         """
         if self._resume is not None:
             epoch, batches = self._resume
@@ -248,14 +246,14 @@ class StatefulLoader(DataLoader):
         return {"epoch": epoch, "batches": batches, **self._geometry()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from a place that :meth:`state_dict` gave.
+        """Continue from a place that :meth:`state_dict` returned.
 
         Raises:
-            ConfigError: The epoch was begun with other batches, so that its rest is not there; or
-                it is no such place.
+            ConfigError: The epoch began with other batches, so that its rest is unknown, or a key
+                is missing.
         """
         now = self._geometry()
-        state = {"block_size": 0, **state}  # checkpoints from before blocks
+        state = {"block_size": 0, **state}  # older checkpoints have none
         if missing := [key for key in ("epoch", "batches", *now) if key not in state]:
             raise ConfigError(f"ckpt_path: the checkpoint's place in an epoch has no {missing[0]}")
         changed = [key for key in now if state[key] != now[key]]
@@ -263,7 +261,7 @@ class StatefulLoader(DataLoader):
             told = ", ".join(f"{key} {state[key]} (now {now[key]})" for key in changed)
             raise ConfigError(
                 f"ckpt_path: the checkpoint was saved within an epoch with {told}, so the rest of "
-                "that epoch cannot be found; resume with the same, or from an epoch's end"
+                "that epoch is unknown; resume with the same values, or from the end of an epoch"
             )
         self._resume = (state["epoch"], state["batches"])
         complete = state["batches"] >= state["num_batches"]
@@ -281,7 +279,7 @@ class StatefulLoader(DataLoader):
         }
 
     def _take_resume(self, epoch: int) -> int:
-        """Batches to leave out: only in the epoch that was saved, and only if it had more."""
+        """Return the batches to skip: only in the saved epoch, and only if it has more."""
         saved, self._resume = self._resume, None
         if saved is None or saved[0] != epoch or saved[1] >= len(self):
             return 0
@@ -292,8 +290,3 @@ def _pinned(batch: RawBatch | IndexBatch) -> RawBatch | IndexBatch:
     if isinstance(batch, IndexBatch):
         return batch
     return RawBatch(*(part.pin_memory() for part in batch))
-
-
-def index_tensor(indices: Int64[np.ndarray, "B"] | Tensor) -> Int64[Tensor, "B"]:
-    """Indices as a tensor, without a copy."""
-    return torch.from_numpy(indices) if isinstance(indices, np.ndarray) else indices

@@ -1,4 +1,4 @@
-"""A split as the loader wants it: whole batches by `__getitems__`."""
+"""A split for the loader: whole batches by `__getitems__`."""
 
 import zlib
 from collections.abc import Callable
@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from src.data.loader import index_tensor
 from src.data.stores import Store
 from src.inputs.batch import IndexBatch, RawBatch
 
@@ -21,8 +20,8 @@ class SplitBatches:
     Args:
         store: holds the samples.
         indices: the split's samples in the store.
-        transform: makes uint8 images (B, C, H, W) of such; None: nothing.
-        on_device: only numbers travel; the bytes are on the training device.
+        transform: changes uint8 images (B, C, H, W); None: nothing.
+        on_device: whether the training device keeps the samples, so that only numbers travel.
     """
 
     def __init__(
@@ -41,14 +40,14 @@ class SplitBatches:
         return len(self.indices)
 
     def __getitems__(self, places: Int64[np.ndarray, "B"]) -> RawBatch | IndexBatch:
-        indices = self.indices.index_select(0, index_tensor(places))
+        indices = self.indices.index_select(0, torch.from_numpy(places))
         if self.on_device:
             return IndexBatch(indices)
         batch = self.store.gather(indices)
         return batch if self.transform is None else self._transformed(batch, indices)
 
     def _transformed(self, batch: RawBatch, indices: Tensor) -> RawBatch:
-        """A resumed run and a worker process draw what an uninterrupted run would draw."""
+        """Transform a batch; its samples seed the random numbers, in any process or resumed run."""
         assert self.transform is not None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(zlib.crc32(indices.numpy().tobytes()))

@@ -36,10 +36,10 @@ class Splits:
 
 
 def check_shares(shares: Sequence[float | int]) -> tuple[float, float, float]:
-    """The three shares as floats.
+    """Return the three shares as floats.
 
     Raises:
-        ConfigError: They are not three shares of one whole.
+        ConfigError: They are not three shares that add up to 1.
     """
     wrong = len(shares) != 3 or not all(isinstance(s, int | float) and s >= 0 for s in shares)
     if wrong or abs(sum(shares) - 1) > 1e-6:
@@ -52,10 +52,10 @@ def check_shares(shares: Sequence[float | int]) -> tuple[float, float, float]:
 
 
 def random_splits(num_samples: int, shares: Sequence[float | int], seed: int) -> Splits:
-    """A seeded random split of all samples.
+    """Split all samples at random.
 
-    Sizes are the shares rounded down; what is left goes to the largest remainders. A share of 0
-    gets nothing.
+    Sizes are the shares rounded down; the rest goes to the largest remainders. A share of 0 gets
+    nothing.
 
     Args:
         num_samples: samples of both files together.
@@ -63,7 +63,7 @@ def random_splits(num_samples: int, shares: Sequence[float | int], seed: int) ->
         seed: of the permutation.
 
     Raises:
-        ConfigError: A share above 0 comes out as no sample.
+        ConfigError: A share above 0 gives no sample.
 
     Example:
         >>> random_splits(72, (0.7, 0.2, 0.1), seed=42).sizes
@@ -72,7 +72,7 @@ def random_splits(num_samples: int, shares: Sequence[float | int], seed: int) ->
         {'train': 0, 'val': 0, 'test': 72}
     """
     exact = np.array(check_shares(shares)) * num_samples
-    # 0.1 * 30 is 3.0000000000000004: a share that is whole but for rounding counts as whole.
+    # 0.1 * 30 is 3.0000000000000004: a share that is whole except for rounding counts as whole.
     sizes = np.floor(exact + 1e-6).astype(np.int64)
     for place in np.argsort(sizes - exact, kind="stable")[: num_samples - sizes.sum()]:
         sizes[place] += 1
@@ -87,7 +87,7 @@ def random_splits(num_samples: int, shares: Sequence[float | int], seed: int) ->
 
 
 def file_splits(num_train: int, num_test: int, val_share: float | int, seed: int) -> Splits:
-    """The files' own split; validation is a seeded share of the train file.
+    """Use the files' own split; validation is a seeded share of the train file.
 
     Args:
         num_train: samples of the train file.
@@ -110,14 +110,14 @@ def file_splits(num_train: int, num_test: int, val_share: float | int, seed: int
 
 
 def avix_splits(num_samples: int, seed: int) -> Splits:
-    """AVIX mode: a seeded tenth is held out, validates and tests; the rest trains.
+    """Split for AVIX mode: a seeded tenth validates and tests; the rest trains.
 
     Args:
         num_samples: samples of both files together.
         seed: of the choice.
 
     Raises:
-        ConfigError: There are not two samples.
+        ConfigError: There are fewer than two samples.
     """
     if num_samples < 2:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Where the bytes of a data set live while it is used: in its files, in memory, on the device."""
+"""Where a data set's samples are kept during training: in files, in memory or on the device."""
 
 import os
 from collections.abc import Sequence
@@ -10,7 +10,10 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from src.inputs.batch import RawBatch
+from src.utils.pylogger import RankedLogger
 from src.vimh.records import Records
+
+log = RankedLogger(__name__, rank_zero_only=True)
 
 Residency = Literal["disk", "ram", "device"]
 RESIDENCIES = ("auto", "disk", "ram", "device")
@@ -26,14 +29,14 @@ READ_CHUNK = 4096  # samples read at once when a data set is brought into memory
 
 @runtime_checkable
 class Store(Protocol):
-    """Samples of one or several files behind one another, by batches."""
+    """Samples of one or more files, numbered consecutively, read in batches."""
 
     def __len__(self) -> int:
-        """The number of samples."""
+        """Return the number of samples."""
         ...
 
     def gather(self, indices: Int64[Tensor, "B"]) -> RawBatch:
-        """A batch."""
+        """Read the samples `indices`, in this order."""
         ...
 
 
@@ -41,7 +44,7 @@ class DiskStore:
     """Reads each batch from the memory-mapped files.
 
     Args:
-        records: opened files, whose samples are numbered through.
+        records: opened files; their samples are numbered consecutively.
     """
 
     def __init__(self, records: Sequence[Records]) -> None:
@@ -50,6 +53,11 @@ class DiskStore:
 
     def __len__(self) -> int:
         return int(self._starts[-1])
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of all pixels."""
+        return sum(records.images.nbytes for records in self.records)
 
     def gather(self, indices: Int64[Tensor, "B"]) -> RawBatch:
         """Read the samples `indices`, in this order."""
@@ -60,12 +68,12 @@ class DiskStore:
     def read(
         self, indices: Int64[np.ndarray, "B"]
     ) -> tuple[UInt8[np.ndarray, "B C H W"], UInt8[np.ndarray, "B P"], Float[np.ndarray, "B 2"]]:
-        """The samples `indices` as they are stored: images, label bytes and scale factors."""
+        """Read the samples `indices` as stored: images, label bytes and scale factors."""
         if len(self.records) == 1 or len(indices) == 0:
             return self.records[0].gather(indices)
-        assert 0 <= indices.min() <= indices.max() < len(self), "a split names a sample that is not"
-        # Everything from the largest file, then what belongs to the others over it: one copy of
-        # most samples, where sorting by file would take three of all.
+        assert 0 <= indices.min() <= indices.max() < len(self), "a split names no sample"
+        # Read all from the largest file, then overwrite what belongs to the others: this copies
+        # most samples once, where sorting by file would copy all of them three times.
         largest = int(np.argmax([len(records) for records in self.records]))
         size, start = len(self.records[largest]), self._starts[largest]
         gathered = self.records[largest].gather((indices - start).clip(0, size - 1))
@@ -80,7 +88,7 @@ class DiskStore:
 class MemoryStore:
     """Holds all samples in memory, on the CPU or on the training device.
 
-    A batch is then one `index_select` each for the images, the values and the scale factors.
+    A batch takes one `index_select` each for the images, the values and the scale factors.
 
     Args:
         disk: the files to read.
@@ -105,7 +113,7 @@ class MemoryStore:
 
 
 class Residence:
-    """A data set's samples where they live while a device trains on them.
+    """A data set's samples where they are kept while a device trains on them.
 
     Args:
         disk: the files.
@@ -113,7 +121,7 @@ class Residence:
         device: trains on the samples.
 
     Attributes:
-        store: what loaders read; the files where the samples live on the device.
+        store: what loaders read; the files if the samples are kept on the device.
     """
 
     def __init__(self, disk: DiskStore, place: Residency, device: torch.device) -> None:
@@ -125,18 +133,33 @@ class Residence:
 
     @property
     def on_device(self) -> bool:
-        """Whether the samples live on the training device, so that only their numbers travel."""
+        """Whether the training device keeps the samples, so that only their numbers travel."""
         return self.place == "device"
 
     def copy_on(self, device: torch.device) -> MemoryStore:
-        """Return the samples on a device; the first call brings them there."""
+        """Return the samples on a device; the first call copies them there."""
         if self._copy is None or self._copy.images.device != device:
             self._copy = MemoryStore(self._disk, device)
         return self._copy
 
+    def block_size(self, asked: int | None) -> int:
+        """Resolve the size of shuffled blocks and log it; only samples on disk have blocks."""
+        if self.place != "disk":
+            if asked:
+                log.info(
+                    f"data.shuffle_block={asked} has no effect: data.residency=auto keeps the "
+                    f"samples in {self.place}, and only samples on disk are shuffled in blocks"
+                )
+            return 0
+        sample_bytes = self._disk.records[0].layout.record_size
+        size = resolve_block_size(asked, len(self._disk), sample_bytes)
+        if size:
+            log.info(f"training samples are shuffled in blocks of {size}")
+        return size
+
 
 def _read_all(disk: DiskStore) -> tuple[Tensor, Tensor, Tensor]:
-    """Every sample, read in chunks into tensors of their final size."""
+    """Read every sample, in chunks, into tensors of their final size."""
     first = disk.read(np.arange(min(1, len(disk)), dtype=np.int64))
     tensors = tuple(
         torch.empty((len(disk), *part.shape[1:]), dtype=torch.from_numpy(part).dtype)
@@ -162,11 +185,10 @@ def count_shared_images(
 
 
 def resolve_residency(asked: str, num_bytes: int, device: torch.device) -> Residency:
-    """Where "auto" puts a data set.
+    """Decide where a data set is kept.
 
-    On the device where that is a CUDA device with four times as much free memory; in memory up
-    to 512 MB, which is read in a blink; else in its files, where the system's page cache keeps
-    what is used and opening costs nothing.
+    "auto" chooses a CUDA device that has four times as much free memory; else the main memory up
+    to 512 MB; else the files, of which the system's page cache keeps what is used.
 
     Args:
         asked: one of :data:`RESIDENCIES`.
@@ -187,10 +209,10 @@ def resolve_residency(asked: str, num_bytes: int, device: torch.device) -> Resid
 
 
 def resolve_block_size(asked: int | None, num_samples: int, sample_bytes: int) -> int:
-    """Samples of the blocks in which a data set in its files is shuffled; 0: all at once.
+    """Decide the size of the blocks in which a data set on disk is shuffled; 0: all at once.
 
-    Reading samples anywhere in a file is as good as reading them in order while the page cache
-    holds it. Beyond, each would cost a read of its own, with what the system reads around it.
+    While the page cache holds a file, the order of reading does not matter. A larger file would
+    cost one read, with what the system reads around it, for each sample.
 
     Args:
         asked: a number of samples; None: 0 for files of up to half of the main memory, else

@@ -1,6 +1,5 @@
 """One data module for every VIMH data set."""
 
-import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,7 +24,6 @@ from src.data.stores import (
     DiskStore,
     Residence,
     count_shared_images,
-    resolve_block_size,
     resolve_residency,
 )
 from src.inputs.batch import IndexBatch, RawBatch
@@ -63,8 +61,8 @@ class VIMHDataModule(LightningDataModule):
         num_workers: loader processes. A batch is one gather, so 0 is usually fastest.
         pin_memory: page-locked batches, for CUDA.
         persistent_workers: keep the loader processes between epochs.
-        train_transform: makes uint8 training images (B, C, H, W) of such; None: nothing. Random
-            numbers drawn from torch inside are seeded by the batch's own samples.
+        train_transform: changes uint8 training images (B, C, H, W); None: none. The batch's own
+            samples seed the random numbers that it draws from torch.
         val_transform, test_transform: the same for validation and testing.
         target_width: standard deviation of soft targets in classes, which the heads make; 0: none.
         train_val_test_split: shares of both files together; without `use_random_split` the
@@ -76,13 +74,13 @@ class VIMHDataModule(LightningDataModule):
         source: makes the data set where it is missing.
         seed: of the split and of the samples that standardise the features.
         validate: "fast": sizes and a few records; "full": every header, label and checksum.
-        residency: where the bytes live: "auto", "disk", "ram" or "device".
+        residency: where the samples are kept: "auto", "disk", "ram" or "device".
         shuffle_block: samples that stay together when training samples are read from "disk" in
             random order; 0: none; None: only in a data set too large for memory
             (:func:`~src.data.stores.resolve_block_size`).
 
     Raises:
-        ConfigError: An argument is not what it can be.
+        ConfigError: An argument is wrong, or contradicts another.
 
     Attributes:
         order_seed: seeds the order of training samples; None: the global seed
@@ -150,7 +148,6 @@ class VIMHDataModule(LightningDataModule):
                 "data.residency=device leaves no place for a transform: use ram or disk, or no "
                 "train_transform, val_transform and test_transform"
             )
-
         if self.shuffle_block and self.residency in ("ram", "device"):
             raise ConfigError(
                 f"data.shuffle_block is {self.shuffle_block}, and data.residency="
@@ -173,7 +170,7 @@ class VIMHDataModule(LightningDataModule):
 
     @property
     def opened(self) -> OpenedDataset:
-        """The opened data set, made first where it is missing."""
+        """The opened data set; if it is missing, it is made first."""
         return self._files.opened
 
     @property
@@ -196,12 +193,12 @@ class VIMHDataModule(LightningDataModule):
 
     @property
     def num_classes(self) -> dict[str, int]:
-        """Classes of each head."""
+        """Number of classes of each head."""
         return {name: p.num_classes for name, p in self.metadata.parameters.items()}
 
     @property
     def heads_config(self) -> dict[str, int]:
-        """The same by the name that networks use."""
+        """:attr:`num_classes`, by the name that networks use."""
         return self.num_classes
 
     @property
@@ -216,7 +213,7 @@ class VIMHDataModule(LightningDataModule):
 
     @property
     def class_names(self) -> dict[str, tuple[str, ...]]:
-        """Names of each head's classes; where they have none, the value at their centre."""
+        """Names of each head's classes; of a head without names, the values at their centres."""
         return {
             name: p.class_names
             or tuple(f"{value:g}" for value in p.value_of_class(np.arange(p.num_classes)))
@@ -229,14 +226,14 @@ class VIMHDataModule(LightningDataModule):
         return self.build_preparation(fit=False).image_shape
 
     def build_preparation(self, fit: bool = True) -> Preparation:
-        """What makes the network's input of the stored bytes.
+        """Build the module that makes the network's input of the stored bytes.
 
         Args:
-            fit: take mean and deviation of what is standardised from at most 16384 seeded
-                training samples; False where they come from a checkpoint.
+            fit: whether to take the means and deviations from at most 16384 seeded training
+                samples; False where they come from a checkpoint.
 
         Raises:
-            ConfigError: A feature or channel is not to be had, or there is nothing to fit on.
+            ConfigError: A feature or channel is not available, or there is nothing to fit to.
         """
         preparation = Preparation(self.metadata, self.preparation_settings)
         check_dataset_levels(preparation.auxiliary, self.opened)
@@ -250,7 +247,7 @@ class VIMHDataModule(LightningDataModule):
         return fit_preparation(preparation, self._disk_store(), self.splits.train, self.seed)
 
     def get_dataset_info(self) -> dict[str, Any]:
-        """What the data set and its splits are, as plain data.
+        """Describe the data set and its splits as plain data.
 
         `num_train_samples` and `num_test_samples` count the files where the files' own split is
         used; `split_sizes` always counts what is trained, validated and tested on.
@@ -275,14 +272,13 @@ class VIMHDataModule(LightningDataModule):
         }
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the data set, split it and bring it to where it will live. Once for all stages."""
+        """Open the data set, split it and load it where it is kept, once for all stages."""
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         if self._residence is not None and self._residence.device == device:
             return
-        self.build_preparation(fit=False)  # what is wrong with the features shows here
+        self.build_preparation(fit=False)  # raises what is wrong with the features
         disk = self._disk_store()
-        num_bytes = len(disk) * math.prod(self.metadata.image_shape)
-        place = resolve_residency(self.residency, num_bytes, device)
+        place = resolve_residency(self.residency, disk.image_bytes, device)
         if place == "device" and any(self.transforms.values()):
             place = "ram"
         self._residence = Residence(disk, place, device)
@@ -295,7 +291,7 @@ class VIMHDataModule(LightningDataModule):
         sizes = self.splits.sizes
         log.info(f"{self.data_dir.name}: {sizes} samples, seed {self.seed}")
         if self.avix_training_mode:
-            log.info("AVIX mode: testing uses the validation samples, it is no independent figure")
+            log.info("AVIX mode: the test uses the validation samples; it is not independent")
         elif equal := self.count_shared_images():
             log.info(
                 f"{equal} of {sizes['test']} test images equal a training image, pixel for pixel; "
@@ -303,19 +299,19 @@ class VIMHDataModule(LightningDataModule):
             )
 
     def count_shared_images(self) -> int:
-        """Test images that equal a training image; 0 where there are too many to compare."""
+        """Count the test images that equal a training image; 0 if there are too many to compare."""
         return count_shared_images(self._disk_store(), self.splits.train, self.splits.test)
 
     def train_dataloader(self) -> StatefulLoader:
-        """Shuffled batches; their order depends on (seed, epoch, rank) alone."""
+        """Return shuffled batches; only (seed, epoch, rank) decide their order."""
         return self._loader("train")
 
     def val_dataloader(self) -> StatefulLoader | list[StatefulLoader]:
-        """Batches of the validation samples; none where their share is 0."""
+        """Return batches of the validation samples; no loader if their share is 0."""
         return self._loader("val") if len(self.splits.val) else []
 
     def test_dataloader(self) -> StatefulLoader:
-        """Batches of the test samples."""
+        """Return batches of the test samples."""
         return self._loader("test")
 
     def _loader(self, stage: str) -> StatefulLoader:
@@ -334,9 +330,9 @@ class VIMHDataModule(LightningDataModule):
             seed=self._order_seed(),
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
-            block_size=self._block_size(residence) if training else 0,
+            block_size=residence.block_size(self.shuffle_block) if training else 0,
         )
-        # The last small batch is left out only in training, and only of a set worth leaving out.
+        # The last small batch is dropped only in training, and not from a very small set.
         drop_last = training and len(order) > 2 * self.batch_size
         workers = 0 if residence.on_device else self.num_workers
         return StatefulLoader(
@@ -353,20 +349,6 @@ class VIMHDataModule(LightningDataModule):
         assert self._residence is not None
         return self._residence
 
-    def _block_size(self, residence: Residence) -> int:
-        if residence.place != "disk":
-            if self.shuffle_block:
-                log.info(
-                    f"data.shuffle_block={self.shuffle_block} has no effect: data.residency=auto "
-                    f"keeps the samples in {residence.place}, and only disk shuffles in blocks"
-                )
-            return 0
-        sample_bytes = self.opened.train.layout.record_size
-        block_size = resolve_block_size(self.shuffle_block, len(residence.store), sample_bytes)
-        if block_size:
-            log.info(f"{self.data_dir.name}: shuffled in blocks of {block_size} samples")
-        return block_size
-
     def _order_seed(self) -> int:
         if self.order_seed is not None:
             return self.order_seed
@@ -378,7 +360,7 @@ class VIMHDataModule(LightningDataModule):
         return cast(_ProcessedTracker, progress).processed
 
     def raw_batches(self, split: str, limit: int | None = None) -> Iterator[RawBatch]:
-        """Batches of a split on the CPU, in the split's own order and without transforms.
+        """Yield batches of a split on the CPU, in the split's own order and without transforms.
 
         Args:
             split: "train", "val" or "test".
@@ -392,7 +374,7 @@ class VIMHDataModule(LightningDataModule):
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
-        """Bring a batch to the device; what is there already is picked there."""
+        """Move a batch to the device, or pick it there where the samples are kept there."""
         if isinstance(batch, IndexBatch):
             return self._residence_now().copy_on(device).gather(batch.indices)
         if not isinstance(batch, RawBatch):

@@ -1,6 +1,6 @@
-"""One file of a VIMH data set, sample by sample, for people and for plain loaders."""
+"""One file of a VIMH data set, sample by sample, for people and plain loaders."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from src.data.fitting import fit_preparation
-from src.data.loader import index_tensor
 from src.data.stores import DiskStore
 from src.inputs.batch import RawBatch, Sample
 from src.inputs.preparation import Preparation
@@ -32,7 +31,7 @@ class VIMHDataset(Dataset[Sample]):
 
     `dataset[i]` is a finished `(image, labels, auxiliary)`: a float32 image (C, H, W) in 0…1, a
     dict of parameter name → class index, distribution or normalised value, and the standardised
-    auxiliary features or None. It works in any `DataLoader`. Training goes by whole batches
+    auxiliary features or None. It works in any `DataLoader`. Training uses whole batches
     (:meth:`gather`), which is many times faster.
 
     Args:
@@ -40,8 +39,8 @@ class VIMHDataset(Dataset[Sample]):
         train: the train file; False: the test file.
         transform: applied to the finished image.
         target_transform: applied to the dict of stored bytes, name → 0…255, before they become
-            classes, distributions or normalised values. What it returns under a parameter's name
-            as a whole number is taken for a byte; anything else is given out as it is.
+            classes, distributions or normalised values. A whole number that it returns under a
+            parameter's name is a byte; anything else stays as it is.
         target_width: standard deviation of soft targets in classes; 0: class indices.
         feature_types, feature_config, auxiliary_features, channel_selection: see
             :class:`~src.inputs.preparation_settings.PreparationSettings`; the auxiliary features
@@ -52,7 +51,7 @@ class VIMHDataset(Dataset[Sample]):
 
     Raises:
         VIMHError: The data set is missing or is not what its metadata says.
-        ConfigError: A feature, channel or target is not to be had.
+        ConfigError: A feature, channel or target is not available.
     """
 
     def __init__(
@@ -100,7 +99,7 @@ class VIMHDataset(Dataset[Sample]):
         ]
 
     def _file(self) -> Path:
-        """The binary file; the pickled one where there is no other."""
+        """Return the binary file; the pickled one if there is no other."""
         path = self.data_path / ("train" if self.train else "test")
         pickled = path.with_name(path.name + PICKLE_SUFFIX)
         return pickled if pickled.is_file() and not path.is_file() else path
@@ -129,10 +128,10 @@ class VIMHDataset(Dataset[Sample]):
         }
 
     def _target(self, place: int) -> Any:
-        """What `target_transform` makes of a sample's bytes, with the bytes in it as labels.
+        """Apply `target_transform` to a sample's bytes; bytes that it returns become labels.
 
         Raises:
-            ConfigError: It returns a number that is no byte.
+            ConfigError: It returns a number that is not a byte.
         """
         assert self.target_transform is not None
         bytes_P = torch.from_numpy(self.records.labels[place].copy())
@@ -146,22 +145,22 @@ class VIMHDataset(Dataset[Sample]):
             if not 0 <= value <= MAX_BYTE:
                 raise ConfigError(
                     f"target_transform returned {value} for {name!r}; expected a stored byte, 0 to "
-                    f"{MAX_BYTE}, as it was given ({asked[name]})"
+                    f"{MAX_BYTE}, like the one it got ({asked[name]})"
                 )
-            bytes_P[self.parameters.names.index(name)] = int(value)
+            bytes_P[self.parameters.index(name)] = int(value)
         labels = self._labels(bytes_P / 255.0)
         return returned | {name: labels[name] for name in changed}
 
     def gather(self, indices: Int64[np.ndarray, "B"] | Int64[Tensor, "B"]) -> RawBatch:
-        """A whole batch at once, as it is stored.
+        """Read a whole batch at once, as stored.
 
         Args:
-            indices: samples of this file, in the order wanted.
+            indices: samples of this file, in the order of the batch.
 
         Returns:
             uint8 images, normalised values and scale factors.
         """
-        return self._store.gather(index_tensor(indices))
+        return self._store.gather(torch.as_tensor(indices))
 
     @property
     def parameters(self) -> ParameterSpace:
@@ -174,15 +173,15 @@ class VIMHDataset(Dataset[Sample]):
         return self.parameters.to_json()
 
     def get_image_shape(self) -> tuple[int, int, int]:
-        """Shape (C, H, W) of an item's image before `transform`."""
+        """Return the shape (C, H, W) of an item's image before `transform`."""
         return self.preparation.image_shape
 
     def get_heads_config(self) -> dict[str, int]:
-        """Classes of each head."""
+        """Return the number of classes of each head."""
         return {name: p.num_classes for name, p in self.parameters.items()}
 
     def get_parameter_info(self, name: str) -> dict[str, Any]:
-        """The metadata's entry of one parameter, with its number of classes.
+        """Return the metadata's entry of one parameter, with its number of classes.
 
         Raises:
             ConfigError: There is no such parameter.
@@ -195,7 +194,7 @@ class VIMHDataset(Dataset[Sample]):
         return {"name": name, **parameter.to_json(), "num_classes": parameter.num_classes}
 
     def get_class_distribution(self) -> dict[str, dict[int, int]]:
-        """For each head, how many samples each class has (classes without any are left out)."""
+        """Count the samples of each class of each head; empty classes are left out."""
         counts = {}
         for j, (name, parameter) in enumerate(self.parameters.items()):
             per_byte = np.bincount(self.records.labels[:, j], minlength=256)
@@ -204,10 +203,10 @@ class VIMHDataset(Dataset[Sample]):
         return counts
 
     def get_dataset_statistics(self) -> dict[str, Any]:
-        """Figures of pixels (0…255, by channel) and parameters, and what they are of.
+        """Compute statistics of pixels (0…255, by channel) and parameters.
 
         Returns:
-            What :meth:`get_dataset_info` says, and `train_mode`, `class_distribution`,
+            The keys of :meth:`get_dataset_info`, and `train_mode`, `class_distribution`,
             `transforms` (whether there are any), `channels` (mean, std, min and max of the bytes),
             `parameters` (the same of the values, in their units), and `parameter_statistics`, the
             range of each parameter (`min_actual`, `max_actual`) and the bytes that occur in it.
@@ -216,7 +215,8 @@ class VIMHDataset(Dataset[Sample]):
         total = np.zeros(len(labels))
         squares = np.zeros(len(labels))
         low, high = np.full(len(labels), 255), np.zeros(len(labels), dtype=np.int64)
-        for images in self._chunks():
+        for start in range(0, len(self), CHUNK):
+            images = self.records.images[start : start + CHUNK]
             low = np.minimum(low, images.min(axis=(0, 2, 3)))
             high = np.maximum(high, images.max(axis=(0, 2, 3)))
             total += images.sum(axis=(0, 2, 3), dtype=np.float64)
@@ -241,20 +241,16 @@ class VIMHDataset(Dataset[Sample]):
             "parameters": {name: self._value_statistics(name) for name in self.parameters},
         }
 
-    def _chunks(self) -> Iterator[np.ndarray]:
-        for start in range(0, len(self), CHUNK):
-            yield self.records.images[start : start + CHUNK]
-
     def _value_statistics(self, name: str) -> dict[str, float]:
         if len(self) == 0:
             return {}
-        column = self.parameters.names.index(name)
-        values = self.parameters[name].dequantise(self.records.labels[:, column])
+        stored = self.records.labels[:, self.parameters.index(name)]
+        values = self.parameters[name].dequantise(stored)
         figures = {"min": values.min(), "max": values.max(), "mean": values.mean()}
         return {key: float(figure) for key, figure in {**figures, "std": values.std()}.items()}
 
     def _byte_statistics(self, name: str) -> dict[str, Any]:
-        parameter, column = self.parameters[name], self.parameters.names.index(name)
+        parameter, column = self.parameters[name], self.parameters.index(name)
         stored = np.unique(self.records.labels[:, column])
         return {
             "description": parameter.description,
@@ -267,7 +263,7 @@ class VIMHDataset(Dataset[Sample]):
         }
 
     def get_dataset_info(self) -> dict[str, Any]:
-        """What the data set is, as plain data; `metadata_format` is the JSON as it was read."""
+        """Describe the data set as plain data; `metadata_format` is the JSON as it was read."""
         metadata = self.metadata
         return {
             "dataset_name": metadata.dataset_name or self.data_path.name,
@@ -297,15 +293,7 @@ def create_vimh_datasets(
     target_width: float | int = 0.0,
     **arguments: Any,
 ) -> tuple[VIMHDataset, VIMHDataset]:
-    """The train and the test file of a data set.
-
-    Args:
-        data_dir: the data set's directory.
-        transform: as in :class:`VIMHDataset`, where the others are too.
-        target_transform: likewise.
-        target_width: likewise.
-        **arguments: other arguments of :class:`VIMHDataset`, the same for both.
-    """
+    """Open the train and the test file of a data set with the same arguments of `VIMHDataset`."""
     train, test = (
         VIMHDataset(data_dir, is_train, transform, target_transform, target_width, **arguments)
         for is_train in (True, False)

@@ -11,13 +11,13 @@ from src.utils.errors import ConfigError
 class Augmentation(nn.Module):
     """Crops and flips each image of a batch at random while training; nothing else.
 
-    The random numbers are torch's own, of the batch's device, as dropout's are. Not for
-    spectrograms: a shift along either axis or a flip makes it the image of another sound.
+    Like dropout, it draws from torch's random state on the batch's device. It is not for
+    spectrograms: a shift or a flip makes an image that of another sound.
 
     Args:
-        crop_padding: pixels of black that are put around an image before a piece of its own size
-            is cut out of it, anywhere; 0: none.
-        flip: whether half of the images are mirrored, left to right.
+        crop_padding: black pixels put around an image before a random piece of its own size is cut
+            out; 0: none.
+        flip: whether to mirror half of the images, left to right.
 
     Raises:
         ConfigError: `crop_padding` is negative.
@@ -38,7 +38,7 @@ class Augmentation(nn.Module):
         self.flip = flip
 
     def forward(self, images: UInt8[Tensor, "B C H W"]) -> UInt8[Tensor, "B C H W"]:
-        """Images of the same shape; in eval mode the same images."""
+        """Return images of the same shape; in eval mode the same images."""
         if not self.training or not (self.crop_padding or self.flip):
             return images
         (num_images, _, height, width), device = images.shape, images.device

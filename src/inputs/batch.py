@@ -1,4 +1,4 @@
-"""What travels from the data set to the network.
+"""The batches and samples that pass from the data set to the network.
 
 Shapes: B batch, C channels, H frequency, W time, P parameters (heads), A auxiliary features.
 """
@@ -12,7 +12,7 @@ from torch.utils.data._utils.collate import default_collate_fn_map
 
 
 class RawBatch(NamedTuple):
-    """A batch as it is stored, before :class:`~src.inputs.preparation.Preparation`.
+    """A stored batch, before :class:`~src.inputs.preparation.Preparation`.
 
     Attributes:
         images: uint8 (B, C, H, W), the stored pixels.
@@ -30,7 +30,7 @@ class Batch(NamedTuple):
 
     Attributes:
         images: float32 (B, C, H, W) in 0…1.
-        values: as in :class:`RawBatch`; each head makes what its loss wants of them.
+        values: as in :class:`RawBatch`; the heads' targets are made of them.
         auxiliary: float32 (B, A), standardised, or None where there are no auxiliary features.
     """
 
@@ -40,7 +40,7 @@ class Batch(NamedTuple):
 
 
 class IndexBatch(NamedTuple):
-    """A batch whose bytes are on the training device already: only the samples' numbers travel.
+    """The numbers of a batch's samples, whose bytes the training device keeps.
 
     Attributes:
         indices: int64 (B,), positions in the data module's store.
@@ -53,9 +53,9 @@ class Sample(NamedTuple):
     """One finished sample of :class:`~src.data.vimh_dataset.VIMHDataset`.
 
     Attributes:
-        image: float32 (C, H, W) in 0…1, or what `transform` made of it.
+        image: float32 (C, H, W) in 0…1, or the result of `transform`.
         labels: parameter name -> class index (int), distribution (float32 (K,)) or normalised
-            value (float), or what `target_transform` made of it.
+            value (float), or the result of `target_transform`.
         auxiliary: float32 (A,), standardised, or None.
     """
 
@@ -67,9 +67,9 @@ class Sample(NamedTuple):
 def _collate_samples(
     batch: Sequence[Sample], *, collate_fn_map: Mapping[Any, Any] | None = None
 ) -> Sample:
-    """A batch of samples for a plain `DataLoader`: no auxiliary features stay None.
+    """Collate samples for a plain `DataLoader`; missing auxiliary features stay None.
 
-    `default_collate` knows no None, and makes float64 of Python floats.
+    `default_collate` refuses None and makes float64 of Python floats.
     """
     from torch.utils.data._utils.collate import collate
 
@@ -91,5 +91,5 @@ def _collate_samples(
     )
 
 
-# torch's own way to teach its collate function a type; it touches no other type than ours.
+# torch's way to register a type with its collate function; other types are not affected.
 default_collate_fn_map[Sample] = _collate_samples

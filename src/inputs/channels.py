@@ -1,14 +1,14 @@
 """Channels that are derived from a spectrogram image, as torch functions.
 
-The generator uses them in float64 on the CPU, the data module in float32 on the training device.
-Every function is linear in the scale of its input (0…255 or 0…1) or says otherwise, and handles
-each image by itself: sums are added in one fixed order, so that an image gets the same bits alone
-and in a batch, on one thread and on many.
+The generator uses them in float64 on the CPU, the preparation in float32 on the training device.
+Every function is linear in the scale of its input (0…255 or 0…1) or says otherwise. It handles
+each image by itself and adds sums in one fixed order, so that an image gets the same bits alone and
+in a batch, on one thread and on many.
 
 Shapes: B batch, C channels, H frequency (low to high), W time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -23,9 +23,9 @@ NORMALIZED_SUFFIX = "_normalized"
 
 
 def fixed_order_mean(values: Float[Tensor, "*B N"]) -> Float[Tensor, "*B"]:
-    """Mean over the last dimension, added in an order that depends on nothing but its length.
+    """Average over the last dimension; only its length decides the order of the additions.
 
-    ``torch.mean`` may add in another order for another batch size, which moves the last bit.
+    ``torch.mean`` may add in another order for another batch size, which changes the last bit.
 
     Example:
         >>> fixed_order_mean(torch.tensor([[1.0, 2.0, 6.0]]))
@@ -43,10 +43,10 @@ def fixed_order_mean(values: Float[Tensor, "*B N"]) -> Float[Tensor, "*B"]:
 
 
 def moving_average(values: Float[Tensor, "*B N"], kernel_size: int) -> Float[Tensor, "*B N"]:
-    """Centred moving average over the last dimension; at the ends, of the points that are there.
+    """Average over a centred window that moves along the last dimension and is cut at its ends.
 
     Args:
-        values: any values, averaged along the last dimension.
+        values: any values.
         kernel_size: the number of points, odd.
 
     Raises:
@@ -110,12 +110,12 @@ def normalise_by_envelopes(
 
     Args:
         images: S.
-        temporal: T, if it is there already; otherwise computed from ``images``.
-        spectral: F, the same.
+        temporal: T; None: it is computed from ``images``.
+        spectral: F; likewise.
         eps: keeps 0/0 (an empty column or row) at 0.
 
     Returns:
-        The ratio, not scaled; see :func:`stretch`.
+        The ratio, not scaled; :func:`stretch` scales it.
     """
     t = temporal_envelope(images) if temporal is None else temporal
     f = spectral_envelope(images) if spectral is None else spectral
@@ -123,7 +123,7 @@ def normalise_by_envelopes(
 
 
 def stretch(images: Float[Tensor, "*B H W"], top: float) -> Float[Tensor, "*B H W"]:
-    """Each image scaled from its own minimum…maximum to 0…``top``; a constant image is all 0.
+    """Scale each image from its own minimum…maximum to 0…``top``; a constant image becomes 0.
 
     Example:
         >>> stretch(torch.tensor([[[2.0, 3.0], [4.0, 2.0]]]), top=255.0)
@@ -178,7 +178,7 @@ def spectral_slope(images: Float[Tensor, "*B H W"]) -> Float[Tensor, "*B H W"]:
 
 
 def _central_difference(values: Tensor) -> Tensor:
-    """Central difference along the last dimension, one-sided at the ends; 0 for one point."""
+    """Take the central difference along the last dimension, one-sided at the ends; 0 for one."""
     if values.shape[-1] == 1:
         return torch.zeros_like(values)
     step = values[..., 1:] - values[..., :-1]
@@ -186,13 +186,14 @@ def _central_difference(values: Tensor) -> Tensor:
     return torch.cat([step[..., :1], inner, step[..., -1:]], dim=-1)
 
 
-FEATURE_TYPES: tuple[str, ...] = (
-    "log_spectral_gradient",
-    "spectral_slope",
-    "temporal_gradient",
-    "temporal_envelope",
-    "spectral_envelope",
-)
+FEATURES: dict[str, Callable[..., Tensor]] = {
+    "log_spectral_gradient": log_spectral_gradient,
+    "spectral_slope": spectral_slope,
+    "temporal_gradient": temporal_gradient,
+    "temporal_envelope": temporal_envelope,
+    "spectral_envelope": spectral_envelope,
+}
+FEATURE_TYPES = tuple(FEATURES)
 SMOOTHED = frozenset({"temporal_envelope", "spectral_envelope"})  # these read a kernel's size
 DERIVED_SUFFIXES = (NORMALIZED_SUFFIX, *(f"_{name}" for name in sorted(SMOOTHED)))
 
@@ -210,30 +211,22 @@ def is_derived(label: str) -> bool:
 def feature(
     images: Float[Tensor, "B C H W"], feature_type: str, kernel_size: int | None = None
 ) -> Float[Tensor, "B C H W"]:
-    """One of :data:`FEATURE_TYPES`, derived from every given channel.
+    """Derive one of :data:`FEATURE_TYPES` from every given channel.
 
     Args:
         images: in 0…1.
-        feature_type: its name.
+        feature_type: the feature's name.
         kernel_size: points of the envelopes' moving average; None: 5 over time, 7 over frequency.
 
     Raises:
         ValueError: for an unknown name.
     """
-    match feature_type:
-        case "log_spectral_gradient":
-            return log_spectral_gradient(images)
-        case "spectral_slope":
-            return spectral_slope(images)
-        case "temporal_gradient":
-            return temporal_gradient(images)
-        case "temporal_envelope":
-            return temporal_envelope(images, kernel_size or TEMPORAL_KERNEL)
-        case "spectral_envelope":
-            return spectral_envelope(images, kernel_size or SPECTRAL_KERNEL)
-    raise ValueError(
-        f"feature_types: unknown feature {feature_type!r}; there are {', '.join(FEATURE_TYPES)}"
-    )
+    if feature_type not in FEATURES:
+        raise ValueError(
+            f"feature_types: unknown feature {feature_type!r}; there are {', '.join(FEATURES)}"
+        )
+    smoothing = [kernel_size] if kernel_size and feature_type in SMOOTHED else []
+    return FEATURES[feature_type](images, *smoothing)
 
 
 def append_features(
@@ -244,10 +237,10 @@ def append_features(
     kernel_size: int | None = None,
     eps: float = EPS,
 ) -> Float[Tensor, "B D H W"]:
-    """The given channels, then all features of the first type, then all of the second, and so on.
+    """Append all features of the first type to the channels, then all of the second, and so on.
 
     Args:
-        images: base channels, in 0…1; the features are taken from these, before normalising.
+        images: base channels in 0…1; the features are taken from these before normalising.
         feature_types: names out of :data:`FEATURE_TYPES`; C channels are appended for each.
         normalize_spectrogram: replace the base channels by :func:`normalise_by_envelopes`,
             stretched to 0…1 over each image's own range.
@@ -268,7 +261,7 @@ def append_features(
 def appended_labels(
     labels: Sequence[str], feature_types: Sequence[str], *, normalize_spectrogram: bool = False
 ) -> tuple[str, ...]:
-    """The channel labels of :func:`append_features`, in its order.
+    """Return the channel labels of :func:`append_features`, in its order.
 
     Example:
         >>> appended_labels(["Gray"], ["temporal_envelope"], normalize_spectrogram=True)

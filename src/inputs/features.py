@@ -14,15 +14,15 @@ from src.inputs.channels import TEMPORAL_KERNEL, moving_average
 
 LOG10_DECAY_RANGE = (-3.0, 1.0)
 NEPER_PER_DB = math.log(10.0) / 20.0
-# Frames lower than this share of the envelope's peak are taken to lie at the floor: the image's
-# 0 is the lowest bin of all, so the mean over frequency bends before it gets there.
+# Frames below this share of the envelope's peak count as the floor: the image's 0 is its lowest
+# bin, so the mean over frequency bends before it reaches 0.
 FLOOR_SHARE = 1.0 / 3.0
 
 
 def to_db(
     pixels: Float[Tensor, "B *D"], scale_factors: Float[Tensor, "B 2"]
 ) -> Float[Tensor, "B *D"]:
-    """DB values of pixels 0…255: `spec_min + q/255 · (spec_max − spec_min)`.
+    """Convert pixels 0…255 to dB: `spec_min + q/255 · (spec_max − spec_min)`.
 
     Example:
         >>> to_db(torch.tensor([[0.0, 255.0]]), torch.tensor([[-80.0, -20.0]]))
@@ -34,9 +34,9 @@ def to_db(
 
 
 def decay_from_image(level_db: Float[Tensor, "B H W"], hop_s: float) -> Float[Tensor, "B 4"]:
-    """The `decay_time` features from a spectrogram in dB.
+    """Compute the `decay_time` features from a spectrogram in dB.
 
-    The profile of the sound is its amplitude summed over frequency; a straight line is fitted to
+    The profile of the sound is its amplitude summed over frequency. A straight line is fitted to
     the profile's logarithm from its peak on, weighted by the profile itself.
 
     Args:
@@ -62,11 +62,11 @@ def decay_from_image(level_db: Float[Tensor, "B H W"], hop_s: float) -> Float[Te
 def decay_from_envelope(
     envelope: Float[Tensor, "B W"], scale_factors: Float[Tensor, "B 2"], hop_s: float
 ) -> Float[Tensor, "B 4"]:
-    """The `decay_time` features from a stored temporal envelope, 0…255.
+    """Compute the `decay_time` features from a stored temporal envelope, 0…255.
 
-    In dB the envelope of an exponential decay falls by 8.686/τ a second. It was smoothed by a
-    moving average, so the line is fitted over the time axis smoothed in the same way, which makes
-    the first and last frames as good as the others. Frames at the floor are left out.
+    In dB the envelope of an exponential decay falls by 8.686/τ per second. A moving average
+    smoothed it, so the line is fitted over the time axis smoothed in the same way; this makes the
+    first and last frames as good as the others. Frames at the floor are left out.
 
     Args:
         envelope: one value a frame, 0…255.
@@ -86,12 +86,12 @@ def decay_from_envelope(
 
 
 def _relative(profile: Float[Tensor, "B W"]) -> Float[Tensor, "B W"]:
-    """Amplitude relative to the peak, from the natural logarithm of the amplitude."""
+    """Return the amplitude relative to the peak, from the natural logarithm of the amplitude."""
     return torch.exp(profile - profile.amax(dim=1, keepdim=True))
 
 
 def _from_peak_on(profile: Float[Tensor, "B W"]) -> Float[Tensor, "B W"]:
-    """1 from the first frame of the highest value on, 0 before it."""
+    """Return 1 from the first frame of the highest value on, 0 before it."""
     at_peak: Bool[Tensor, "B W"] = profile >= profile.amax(dim=1, keepdim=True)
     return (at_peak.to(profile.dtype).cumsum(dim=1) > 0).to(profile.dtype)
 
@@ -99,9 +99,9 @@ def _from_peak_on(profile: Float[Tensor, "B W"]) -> Float[Tensor, "B W"]:
 def _log10_decay(
     profile: Float[Tensor, "B W"], weight: Float[Tensor, "B W"], time: Float[Tensor, "W"]
 ) -> Float[Tensor, "B"]:
-    """log10 of τ in s, from the weighted least-squares slope −1/τ of the log profile.
+    """Return log10 of τ in s, from the weighted least-squares slope −1/τ of the log profile.
 
-    Centred sums, so that float32 is enough. No slope, or a rising one: the upper end.
+    The sums are centred, so that float32 is enough. Without a falling slope: the upper end.
     """
     total = weight.sum(dim=1, keepdim=True).clamp_min(1e-30)
     time_off = time - (weight * time).sum(dim=1, keepdim=True) / total
@@ -116,7 +116,7 @@ def _log10_decay(
 def _moments(
     profile: Float[Tensor, "B W"], time: Float[Tensor, "W"]
 ) -> tuple[Float[Tensor, "B"], Float[Tensor, "B"], Float[Tensor, "B"]]:
-    """Centroid (s), spread (s) and peak-to-end ratio (dB) of a log profile."""
+    """Return the centroid (s), spread (s) and peak-to-end ratio (dB) of a log profile."""
     weight = _relative(profile)
     total = weight.sum(dim=1)
     centroid = (weight * time).sum(dim=1) / total

@@ -16,7 +16,7 @@ MIN_DEVIATION = 1e-8
 
 
 class Preparation(nn.Module):
-    """Makes the network's input of the stored bytes, a batch at once.
+    """Makes the network's input of the stored bytes, one batch at a time.
 
     Pixels become float32 in 0…1; channels are derived and selected; auxiliary features are
     computed and standardised. The mean and deviation are buffers, so they travel with a
@@ -113,12 +113,12 @@ class Preparation(nn.Module):
         return prepared, (raw - self.auxiliary_mean) / self.auxiliary_deviation
 
     def prepare_batch(self, raw: RawBatch) -> Batch:
-        """Prepare what the loader gives; values pass through."""
+        """Prepare a loader's batch; its values stay as they are."""
         images, auxiliary = self(self.augment(raw.images), raw.scale_factors)
         return Batch(images, raw.values, auxiliary)
 
     def _images(self, images: UInt8[Tensor, "B C H W"]) -> Float[Tensor, "B D H W"]:
-        """Bytes to 0…1, with the derived channels, and of all these the selected ones."""
+        """Scale bytes to 0…1, derive channels, and select channels of all these."""
         prepared = self.derivation(images.to(torch.float32) / 255.0)
         return prepared.index_select(1, self.selection) if self.selects else prepared
 
@@ -126,16 +126,16 @@ class Preparation(nn.Module):
     def fit(
         self, images: UInt8[Tensor, "N C H W"], scale_factors: Float[Tensor, "N 2"]
     ) -> "Preparation":
-        """Take mean and deviation of auxiliary features and channels from training samples.
+        """Set the means and deviations of auxiliary features and channels to those of samples.
 
-        A deviation under 1e-8 counts as 1: what does not vary is only centred.
+        A deviation under 1e-8 counts as 1: a constant feature is only centred.
 
         Args:
             images: stored pixels of the samples.
             scale_factors: their spec_min and spec_max in dB.
         """
         if self.auxiliary_size:
-            # float64 sums: the level of a quiet data set is large beside its deviation.
+            # float64 sums, since levels in dB are large compared with their deviation.
             raw = self.auxiliary(images, scale_factors).double()
             deviation = raw.std(dim=0, correction=0)
             deviation = torch.where(deviation < MIN_DEVIATION, 1.0, deviation)
@@ -146,7 +146,7 @@ class Preparation(nn.Module):
         return self
 
     def _fit_channels(self, images: UInt8[Tensor, "N C H W"]) -> None:
-        """In pieces, for as floats all of the images would be large."""
+        """Work in pieces, since all images as floats would be large."""
         count = 0
         total = torch.zeros(len(self.channel_labels), dtype=torch.float64)
         squares = torch.zeros_like(total)

@@ -1,4 +1,4 @@
-"""From a normalised value to what a head's loss wants of it: a class, a distribution, itself."""
+"""Targets of losses, made of normalised values: classes, distributions or the values."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -22,18 +22,18 @@ _FLOAT32_ROUNDING = 2.0**-22  # relative, with room for a device that multiplies
 
 
 def widest_float(device: torch.device) -> torch.dtype:
-    """float64, or float32 where the device has no float64.
+    """Return float64, or float32 if the device has no float64.
 
-    The slack of one millionth of a step that :meth:`Parameter.tolerance` grants is less than the
-    rounding of a float32 once the range holds more than some tens of steps.
+    :meth:`Parameter.tolerance` allows one millionth of a step; float32 rounds more coarsely once
+    the range holds more than some tens of steps.
     """
     return torch.float32 if device.type in WITHOUT_FLOAT64 else torch.float64
 
 
 def exact(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Normalised values in the widest floats; those that are stored bytes are `q/255` in these.
+    """Widen normalised values; stored bytes become exactly `q/255`.
 
-    Without that, the rounding of a float32 would decide the class of a value between two, and
+    Otherwise the rounding of a float32 would decide the class of a value between two classes, and
     whether an error is one step.
 
     Example:
@@ -48,13 +48,13 @@ def exact(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 def soft_targets(
     own: Int64[Tensor, " B"], num_classes: int, width: float
 ) -> Float[Tensor, "B {num_classes}"]:
-    """Distributions over classes around each sample's own.
+    """Make distributions over classes around each sample's own class.
 
     `exp(-(k - k0)²/(2 width²))`, normalised to sum 1, with k0 the own class.
 
     Args:
         own: the samples' classes.
-        num_classes: K, in an order.
+        num_classes: K, of ordered classes.
         width: standard deviation in classes, positive.
 
     Example:
@@ -147,13 +147,13 @@ def _decides_a_class(codec: Codec) -> bool:
 
 
 def target_kind(parameter: Parameter, asked: str, width: float | int) -> TargetKind:
-    """What a head gets that asks for a kind.
+    """Choose the kind of target for a head whose loss asks for a kind.
 
-    A loss that takes class indices gets distributions where `width` is positive; classes without
-    an order keep their index.
+    A loss that takes class indices gets distributions if `width` is positive; classes without an
+    order keep their index.
 
     Raises:
-        ConfigError: An unknown kind, or one that `width` contradicts.
+        ConfigError: The kind is unknown, or `width` or the parameter contradicts it.
     """
     match asked:
         case "value":
