@@ -197,6 +197,7 @@ class StatefulLoader(DataLoader):
             generator=torch.Generator(),
         )
         self.trained = trained
+        self._read = dataset.__getitems__
         self._epoch = batches.sampler.epoch
         self._given = 0  # batches of `_epoch` that were given out
         self._resume: tuple[int, int] | None = None
@@ -217,10 +218,10 @@ class StatefulLoader(DataLoader):
         order.set_epoch(epoch + 1)
 
     def _here(self, start: int) -> Iterator[RawBatch | IndexBatch]:
-        fetch = self.dataset.__getitems__  # type: ignore[attr-defined]
         pin = self.pin_memory and torch.accelerator.is_available()
         for indices in self.batch_sampler.arrays()[start:]:
-            yield _pinned(fetch(indices)) if pin else fetch(indices)
+            batch = self._read(indices)
+            yield _pinned(batch) if pin else batch
 
     def _from_workers(self, start: int) -> Iterator[RawBatch | IndexBatch]:
         order = self.batch_sampler.sampler

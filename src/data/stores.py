@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import numpy as np
 import torch
@@ -25,19 +25,6 @@ PAGE_CACHE_SHARE = 0.5  # of the main memory: a larger file is not expected to s
 BLOCK_BYTES = 2**20  # of a block shuffle: some of the system's read-aheads
 MAX_COMPARED = 16384  # samples up to which equal training and test images are looked for
 READ_CHUNK = 4096  # samples read at once when a data set is brought into memory
-
-
-@runtime_checkable
-class Store(Protocol):
-    """Samples of one or more files, numbered consecutively, read in batches."""
-
-    def __len__(self) -> int:
-        """Return the number of samples."""
-        ...
-
-    def gather(self, indices: Int64[Tensor, "B"]) -> RawBatch:
-        """Read the samples `indices`, in this order."""
-        ...
 
 
 class DiskStore:
@@ -110,6 +97,9 @@ class MemoryStore:
         indices = indices.to(self.images.device, non_blocking=True)
         parts = (self.images, self._values, self._scale_factors)
         return RawBatch(*(part.index_select(0, indices) for part in parts))
+
+
+Store = DiskStore | MemoryStore
 
 
 class Residence:

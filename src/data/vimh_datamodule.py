@@ -291,7 +291,7 @@ class VIMHDataModule(LightningDataModule):
         sizes = self.splits.sizes
         log.info(f"{self.data_dir.name}: {sizes} samples, seed {self.seed}")
         if self.avix_training_mode:
-            log.info("AVIX mode: the test uses the validation samples; it is not independent")
+            log.info("AVIX mode: testing uses the validation samples, so it is not independent")
         elif equal := self.count_shared_images():
             log.info(
                 f"{equal} of {sizes['test']} test images equal a training image, pixel for pixel; "

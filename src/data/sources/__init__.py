@@ -1,1 +1,1 @@
-"""Sources: what makes a missing data set."""
+"""Sources, which make missing data sets."""

@@ -1,4 +1,4 @@
-"""A packed archive (.tar.gz), read in order, in memory, and no further than its size warrants."""
+"""A packed archive (.tar.gz), read in order and in memory, up to a bound on its content."""
 
 import gzip
 import math
@@ -15,13 +15,13 @@ _FILE_TYPES = (b"0", b"\0", b"7")
 
 
 def members(path: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
-    """The wanted files of an archive and their contents, in the archive's order.
+    """Yield the wanted files of an archive and their contents, in the archive's order.
 
-    Reads the plain headers of POSIX 1003.1 (ustar) only, by field: names of more than 100 bytes
-    and extended headers are passed over, links are not followed, nothing is written anywhere.
+    It reads only the plain headers of POSIX 1003.1 (ustar): it skips names of more than 100 bytes
+    and extended headers, follows no links and writes nothing.
 
     Raises:
-        VIMHError: It is broken, or unpacks to more than its size warrants.
+        VIMHError: The archive is broken, or its content is too large for its size.
     """
     room = math.floor(UNPACKED_SHARE * path.stat().st_size) + UNPACKED_FREE
     with naming(str(path)), gzip.open(path) as file:

@@ -1,4 +1,4 @@
-"""What every source of data sets has in common."""
+"""The protocol of sources, which make missing data sets."""
 
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -8,10 +8,9 @@ from typing import Protocol, runtime_checkable
 class Source(Protocol):
     """Makes one VIMH data set: a generator with its recipe, or an importer.
 
-    The data module calls :meth:`make` where the data set is missing, in one process, under a file
-    lock, and again where it is there, to hear whether it is the right one. A source writes
-    atomically (`src.vimh.records.DatasetWriter`), so that an interrupted run leaves nothing that
-    looks like a data set.
+    The data module calls :meth:`make` if the data set is missing, in one process, under a file
+    lock; if it exists, the call checks that it is the right one. A source writes atomically
+    (`src.vimh.records.DatasetWriter`), so that an interrupted run leaves no partial data set.
     """
 
     @property
@@ -20,9 +19,9 @@ class Source(Protocol):
         ...
 
     def make(self) -> None:
-        """Write the data set to :attr:`dataset_dir`; leave one alone that is there and is the same.
+        """Write the data set to :attr:`dataset_dir`; keep an existing one that is the same.
 
         Raises:
-            ValueError: The recipe is wrong, or another data set has this name already.
+            ValueError: The recipe is wrong, or another data set has this name.
         """
         ...

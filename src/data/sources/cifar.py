@@ -30,7 +30,7 @@ MAX_MEMBER_BYTES = 2**28  # the largest real one has 155 MB
 
 
 class Archive(NamedTuple):
-    """How one of the two data sets lies in its archive."""
+    """The layout of one of the two data sets in its archive."""
 
     file: RemoteFile
     folder: str  # in the archive
@@ -74,7 +74,7 @@ CIFAR100 = Archive(
         "coarse": ("coarse_labels", "coarse_label_names", 20),
     },
 )
-# What each variant learns; the heads after the archive's own follow from the label.
+# The heads of each variant; those after the archive's own follow from the label.
 VARIANTS: dict[str, tuple[Archive, tuple[str, ...]]] = {
     "cifar10": (CIFAR10, ("label",)),
     "multihead_cifar10": (CIFAR10, ("label", "domain", "mobility", "size")),
@@ -109,8 +109,7 @@ class CIFARSource(ImageSource):
         vimh_dir: the folder that the data set's directory is made in.
         cache_dir: the folder that downloads are kept in.
         variant: "cifar10", "multihead_cifar10", "cifar100", "cifar100_coarse" or "cifar100mh".
-        root: a folder with the original archive, or with the folder that it unpacks to; None: it
-            is downloaded.
+        root: a folder with the original archive or its unpacked folder; None: download it.
     """
 
     image_shape = (3, 32, 32)
@@ -138,7 +137,7 @@ class CIFARSource(ImageSource):
         return self._variant
 
     def recipe(self) -> dict[str, Any]:
-        """The source and the SHA-256 of its files; the pinned one where they are downloaded."""
+        """Return the source and the SHA-256 of its files; of a download, the pinned one."""
         file = self._archive.file
         if self._root is None:
             files = {file.name: file.sha256}
@@ -149,7 +148,7 @@ class CIFARSource(ImageSource):
         return {"source": self._variant, "files": files}
 
     def read(self) -> tuple[ParameterSpace, dict[Split, LabelledImages]]:
-        """Read the batches, out of the archive or of its folder, without running a pickle."""
+        """Read the batches from the archive or its folder, without running a pickle."""
         archive = self._archive
         names, parts = self._read_members()
         splits: dict[Split, LabelledImages] = {
@@ -176,9 +175,9 @@ class CIFARSource(ImageSource):
         return find(self._root, (file.name, folder))
 
     def _read_members(self) -> tuple[dict[str, tuple[str, ...]], dict[str, LabelledImages]]:
-        """The class names of each head, and the samples of each batch by its name.
+        """Read the class names of each head, and the samples of each batch by its name.
 
-        Each member is reduced to its arrays before the next is read: they may hold anything.
+        Only a member's arrays are kept before the next is read, since members may hold anything.
         """
         archive, names, parts = self._archive, {}, {}
         for member, where, content in self._contents():
@@ -195,7 +194,7 @@ class CIFARSource(ImageSource):
         return names, parts
 
     def _contents(self) -> Iterator[tuple[str, str, bytes]]:
-        """Name, place and bytes of each member that is there."""
+        """Yield the name, place and bytes of each member found."""
         path = self._path()
         if path.is_dir():
             for name in self._members():
@@ -236,14 +235,14 @@ class _Batch:
         self.values = {key: plain(value) for key, value in values.items()}
 
     def get(self, key: str) -> Any:
-        """The value of a key that has to be there."""
+        """Return the value of a required key."""
         if key not in self.values:
             there = ", ".join(shown(found) for found in list(self.values)[:20])
             raise VIMHError(f"{self.where}: key {key!r} is missing; there are [{there}]")
         return self.values[key]
 
     def images(self) -> UInt8[np.ndarray, "N K"]:
-        """One row of planar pixels for each sample."""
+        """Return one row of planar pixels for each sample."""
         data = self.get("data")
         shape = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data)
         if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2:
@@ -253,7 +252,7 @@ class _Batch:
         return data
 
     def labels(self, key: str, num_classes: int, num_samples: int) -> UInt8[np.ndarray, "N"]:
-        """One class index for each sample."""
+        """Return one class index for each sample."""
         labels = self.get(key)
         if not isinstance(labels, list) or not all(type(label) is int for label in labels):
             raise VIMHError(f"{self.where}: {key} has to be a list of whole numbers")

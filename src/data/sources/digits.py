@@ -1,4 +1,4 @@
-"""The 1797 handwritten digits that scikit-learn brings along: real data without a download."""
+"""The 1797 handwritten digits that scikit-learn contains: real data without a download."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ class DigitsSource(ImageSource):
 
     Args:
         vimh_dir: the folder that the data set's directory is made in.
-        seed: of the order that the samples are written in; they come sorted by writer.
+        seed: of the order of the written samples; the originals are sorted by writer.
 
     Raises:
         VIMHError: The seed is out of range.
@@ -44,11 +44,11 @@ class DigitsSource(ImageSource):
         return "digits"
 
     def recipe(self) -> dict[str, Any]:
-        """The source and the order."""
+        """Return the source and the seed."""
         return {"source": "digits", "seed": self._seed}
 
     def read(self) -> tuple[ParameterSpace, dict[Split, LabelledImages]]:
-        """The first 80 % of the shuffled digits train, the rest tests."""
+        """Shuffle the digits; the first 80 % train, the rest tests."""
         from sklearn.datasets import load_digits
 
         bunch = load_digits()

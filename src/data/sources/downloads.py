@@ -1,4 +1,4 @@
-"""Original files: downloaded once with a pinned hash, or found in a folder that the user names."""
+"""Original files, downloaded once with a pinned hash or found in a folder that the user names."""
 
 import hashlib
 import os
@@ -17,7 +17,7 @@ TIMEOUT_S = 30  # without an answer, the next mirror is tried
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file that is published for ever the same.
+    """A published file that never changes.
 
     Attributes:
         name: its usual name.
@@ -33,18 +33,18 @@ class RemoteFile:
 def fetch(
     file: RemoteFile, folder: Path, *, needed: Sequence[str] = (), progress: bool = True
 ) -> Path:
-    """Download a file, unless it is there already with the right hash.
+    """Download a file, unless the folder has it with the right hash.
 
-    The file appears under its name only when it is whole and its hash is right.
+    The file gets its name only when it is complete and its hash is right.
 
     Args:
-        file: what to get.
-        folder: where it is kept.
+        file: what to download.
+        folder: keeps the file.
         needed: the names of all files of the data set, for the message.
         progress: whether to show a bar.
 
     Raises:
-        ConfigError: No mirror gave it; says which file to put where.
+        ConfigError: No mirror has it; says which file to put where.
     """
     import pooch
     from requests.exceptions import RequestException
@@ -78,13 +78,13 @@ def fetch(
 
 
 def find(folder: Path, names: Sequence[str]) -> Path:
-    """The first of the names that is in a folder.
+    """Return the first of the names that a folder has.
 
     Raises:
-        ConfigError: None is; says which were looked for.
+        ConfigError: It has none of them.
     """
     for name in names:
-        # Not a pipe or a device, which would be read without an end.
+        # Not a pipe or a device, which has no end.
         if os.path.isfile(folder / name) or os.path.isdir(folder / name):
             return folder / name
     raise ConfigError(
@@ -94,14 +94,14 @@ def find(folder: Path, names: Sequence[str]) -> Path:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
+    """Return the SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
 def naming(where: str) -> Iterator[None]:
-    """Name the file in what zlib and the end of a file say about broken bytes."""
+    """Name the file in the errors that broken bytes raise."""
     import zlib
     from tarfile import TarError
 

@@ -1,4 +1,4 @@
-"""The source that synthesises: a recipe of configs/recipe and the folder its data set goes to."""
+"""The source that synthesises a data set from a recipe of configs/recipe."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,11 +18,11 @@ class GeneratorSource:
 
     Args:
         recipe: the keys of docs/avix_dataset.md, plain or OmegaConf.
-        root: the folder that the data set's directory is made in; it takes the place of the
-            recipe's `generate.output_dir`.
+        root: the folder that the data set's directory is made in; it replaces the recipe's
+            `generate.output_dir`.
 
     Raises:
-        VIMHError: if the recipe makes no data set.
+        VIMHError: The recipe makes no data set.
     """
 
     def __init__(self, recipe: Mapping[str, Any], root: Text | Path) -> None:
@@ -39,10 +39,10 @@ class GeneratorSource:
         return self._dataset_dir
 
     def make(self) -> None:
-        """Generate the data set; one that is there from the same recipe is left alone.
+        """Generate the data set; keep an existing one of the same recipe.
 
         Raises:
-            VIMHError: if a data set from another recipe has the name.
+            VIMHError: A data set of another recipe has the name.
         """
         report = generate_dataset(self.recipe)
         if report.made:

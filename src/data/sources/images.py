@@ -36,7 +36,7 @@ class LabelledImages:
 
 
 def class_parameter(name: str, class_names: Sequence[str], description: str) -> Parameter:
-    """A head of unordered classes; its stored byte is the class index, and so is its value.
+    """Make a head of unordered classes; its stored byte and its value are the class index.
 
     Example:
         >>> digit = class_parameter("digit", "0123456789", "the digit that was written")
@@ -75,7 +75,7 @@ class ImageSource(ABC):
 
     @abstractmethod
     def recipe(self) -> dict[str, Any]:
-        """What the data set is made from, as plain data; two of the same give the same bytes.
+        """Describe what the data set is made from, as plain data; equal recipes make equal bytes.
 
         Raises:
             ValueError: Files are missing.
@@ -83,7 +83,7 @@ class ImageSource(ABC):
 
     @abstractmethod
     def read(self) -> tuple[ParameterSpace, dict[Split, LabelledImages]]:
-        """The heads, and the samples of the train and of the test file.
+        """Read the heads, and the samples of the train and of the test file.
 
         Raises:
             ValueError: Files are missing or are not what they should be.
@@ -91,23 +91,23 @@ class ImageSource(ABC):
 
     @property
     def dataset_dir(self) -> Path:
-        """Where :meth:`make` writes, known before it does."""
+        """The directory that :meth:`make` writes, known before it is made."""
         channels, height, width = self.image_shape
         return self._vimh_dir / f"vimh-{height}x{width}x{channels}_{self.name}"
 
     def make(self) -> None:
-        """Write the data set; leave one alone that is there from the same files.
+        """Write the data set; keep an existing one of the same files.
 
         Raises:
-            ValueError: Files are missing or broken, or a data set from others has the name.
+            ValueError: Files are missing or broken, or a data set of other files has the name.
         """
         recipe = self.recipe()
         if (self.dataset_dir / METADATA_FILE).is_file():
             if (found := Metadata.load(self.dataset_dir).recipe) != recipe:
                 raise VIMHError(
-                    f"{self.dataset_dir} is there already, made from something else (found "
-                    f"{found}, expected {recipe}): name the same data.source.root as when it was "
-                    "made, use it as it is with data.data_dir=..., or delete it"
+                    f"{self.dataset_dir} exists and was made from something else (found {found}, "
+                    f"expected {recipe}): name the data.source.root that it was made from, use it "
+                    "as it is with data.data_dir=..., or delete it"
                 )
             return
         parameters, splits = self.read()
@@ -136,7 +136,7 @@ class ImageSource(ABC):
 
 
 def first_share(samples: LabelledImages, share: float = 0.8) -> dict[Split, LabelledImages]:
-    """The first share of the samples trains, the rest tests."""
+    """Split samples in order: the first share trains, the rest tests."""
     stop = round(share * len(samples.images))
     parts: dict[Split, slice] = {"train": slice(0, stop), "test": slice(stop, None)}
     return {
@@ -148,10 +148,10 @@ def first_share(samples: LabelledImages, share: float = 0.8) -> dict[Split, Labe
 
 
 def check_classes(where: str, labels: np.ndarray, num_classes: int) -> UInt8[np.ndarray, "N"]:
-    """Class indices as bytes.
+    """Return class indices as bytes.
 
     Raises:
-        VIMHError: One is not below `num_classes`; its sample is named.
+        VIMHError: An index is not below `num_classes`; names its sample.
     """
     wrong = (labels < 0) | (labels >= num_classes)
     if wrong.any():

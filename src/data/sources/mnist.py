@@ -5,6 +5,7 @@ big-endian uint32, then the values, last dimension fastest.
 """
 
 import gzip
+import math
 import struct
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -85,12 +86,12 @@ class MNISTSource(ImageSource):
 
     @property
     def name(self) -> str:
-        """The last part of the data set's name: its kind, and which part of it."""
+        """The last part of the data set's name: its kind and its part."""
         name = "multihead_mnist" if self._multihead else "mnist"
         return name if self._part == "all" else f"{name}_{self._part}"
 
     def recipe(self) -> dict[str, Any]:
-        """The source, and the SHA-256 of each file; the pinned ones where they are downloaded."""
+        """Return the source and the SHA-256 of each file; of downloads, the pinned ones."""
         names = [name for pair in self._pairs for name in _names(pair)]
         return {
             "source": self.name,
@@ -101,7 +102,7 @@ class MNISTSource(ImageSource):
         }
 
     def read(self) -> tuple[ParameterSpace, dict[Split, LabelledImages]]:
-        """Read the files that are there, after downloading those that are not."""
+        """Read the files; download those that are missing."""
         heads = [class_parameter("digit", "0123456789", "the digit that was written")]
         if self._multihead:
             heads += [
@@ -148,10 +149,10 @@ def read_idx(path: Path, num_dimensions: int) -> UInt8[np.ndarray, "..."]:
 
     Args:
         path: the file.
-        num_dimensions: how many dimensions it has to have.
+        num_dimensions: the number of dimensions expected.
 
     Raises:
-        VIMHError: Its header is another one, or it holds more or fewer values than that says.
+        VIMHError: The header is wrong, or the number of values does not fit it.
     """
     header_bytes = 4 + 4 * num_dimensions
     with naming(str(path)), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
@@ -163,9 +164,7 @@ def read_idx(path: Path, num_dimensions: int) -> UInt8[np.ndarray, "..."]:
                 f"{expected.hex()}, found {header.hex() or 'nothing'}"
             )
         shape = struct.unpack(f">{num_dimensions}I", header[4:])
-        size = 1
-        for length in shape:  # Python's integers do not overflow
-            size *= length
+        size = math.prod(shape)
         most = min(MAX_VALUES, UNPACKED_SHARE * path.stat().st_size + UNPACKED_FREE)
         if size > most:
             raise VIMHError(
@@ -180,7 +179,7 @@ def read_idx(path: Path, num_dimensions: int) -> UInt8[np.ndarray, "..."]:
 
 
 def stroke_classes(images: UInt8[np.ndarray, "N H W"]) -> dict[str, UInt8[np.ndarray, "N"]]:
-    """The thickness and smoothness classes of digits; their bounds are constants of this file."""
+    """Return the thickness and smoothness classes of digits, by the bounds in this file."""
     thickness, softness = stroke_measures(images)
     return {
         "thickness": np.digitize(thickness, THICKNESS_BOUNDS_PX).astype(np.uint8),
@@ -191,7 +190,7 @@ def stroke_classes(images: UInt8[np.ndarray, "N H W"]) -> dict[str, UInt8[np.nda
 def stroke_measures(
     images: UInt8[np.ndarray, "N H W"],
 ) -> tuple[Float32[np.ndarray, "N"], Float32[np.ndarray, "N"]]:
-    """How thick the strokes of an image are and how soft their edges, both in pixels.
+    """Measure how thick the strokes of an image are and how soft their edges, both in pixels.
 
     With x the ink in 0...1 and |∇x| its gradient (forward differences, nothing outside the
     image), the total variation TV = Σ|∇x| is the length of the outline, averaged over all grey
@@ -212,7 +211,7 @@ def stroke_measures(
     """
     thickness = np.zeros(len(images), np.float32)
     softness = np.zeros(len(images), np.float32)
-    for start in range(0, len(images), 4096):  # the gradients of all of them would be large
+    for start in range(0, len(images), 4096):  # the gradients of all images would be large
         part = slice(start, start + 4096)
         x = np.pad(images[part].astype(np.float32) / 255, ((0, 0), (1, 1), (1, 1)))
         rise = np.hypot(np.diff(x, axis=1)[:, :, :-1], np.diff(x, axis=2)[:, :-1])
