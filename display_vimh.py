@@ -81,7 +81,7 @@ def checked(directory: Path) -> Any:
         f"checked {directory}: metadata; the header, the labels and the scale factors of all "
         f"{count} samples in {' and '.join(files)}; "
         + (f"SHA-256 of {', '.join(hashed)}" if hashed else "no checksums, the metadata has none")
-        + ". All is well."
+        + ". No errors found."
     )
     return dataset
 

@@ -55,7 +55,6 @@ HELP = ("--help", "-h")
 HYDRA_SWITCHES = ("--multirun", "-m", "--resolve")
 HYDRA_OPTIONS = ("--config-name", "-cn", "--config-dir", "-cd", "--cfg", "-c")
 
-DEFAULT_CONFIG = "generate_simple"
 ROOT = Path(__file__).resolve().parent
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 ADVICE = " (--help explains, --cfg job shows all keys)"
@@ -128,7 +127,7 @@ def run(overrides: list[str], only_check: bool = False) -> None:
         try:
             if only_check:
                 name = dataset_name(config)
-                print(f"The recipe is right; it makes {name}. Nothing was started.")
+                print(f"The recipe is valid; it makes {name}. Nothing was started.")
             else:
                 print(generate(config, root=ROOT))
         except (RecipeError, ConfigError) as error:
@@ -156,7 +155,10 @@ def main() -> None:
     except UsageError as error:
         stop(EXIT_USAGE, f"{error}; --help lists the flags, everything else is key=value")
     except KeyboardInterrupt:
-        stop(EXIT_INTERRUPTED, "interrupted; nothing was left behind, what was there is unharmed")
+        stop(
+            EXIT_INTERRUPTED,
+            "interrupted; no partial data set is left, and no existing one was changed",
+        )
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def _gather(files: Any, num_train: int, indices: Any) -> tuple[Any, ...]:
     return tuple(arrays)
 
 
-def shuffled_json(metadata: dict[str, Any], directory_name: str, seed: int) -> dict[str, Any]:
+def shuffled_json(metadata: dict[str, object], directory_name: str, seed: int) -> dict[str, object]:
     """The metadata of the shuffled data set: a new name, and where it comes from."""
     name = metadata.get("dataset_name") or directory_name
     shuffled = name if name.endswith(SUFFIX) else name + SUFFIX

@@ -6,7 +6,6 @@ A new front end is a subclass of :class:`FrontEnd` and a file in `configs/stft/`
 
 from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -111,7 +110,7 @@ class FrontEnd(ABC):
         result[:, 1:] -= self.pre_emphasis_coefficient * heard[:, :-1].astype(np.float64)
         return result.astype(np.float32)
 
-    def to_json(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def to_json(self) -> tuple[dict[str, object], dict[str, float]]:
         """Return the metadata's `spectrogram_config`, and what it has of `mel_config`."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in OF_THE_RECIPE}
         cls = type(self)

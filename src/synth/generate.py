@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import soundfile
@@ -27,7 +27,7 @@ Split = Literal["train", "test"]
 
 @dataclass(frozen=True)
 class GenerationReport:
-    """What was made, where and how fast.
+    """The data set that was made, where, and how fast.
 
     Attributes:
         dataset_dir: the data set's directory.
@@ -49,27 +49,15 @@ class GenerationReport:
     seconds: float
     wav_files: tuple[Path, ...] = ()
 
-    @property
-    def num_samples(self) -> int:
-        """Train and test samples together."""
-        return self.train_samples + self.test_samples
-
-    @property
-    def samples_per_second(self) -> float:
-        """Samples made a second."""
-        return self.num_samples / self.seconds if self.seconds > 0 else 0.0
-
     def __str__(self) -> str:
         channels, height, width = self.image_shape
+        total = self.train_samples + self.test_samples
         what = (
-            f"{self.num_samples} samples ({self.train_samples} train, {self.test_samples} test) "
+            f"{total} samples ({self.train_samples} train, {self.test_samples} test) "
             f"of {height}x{width}x{channels}, {self.num_bytes / 1e6:.1f} MB"
         )
         if self.made:
-            text = (
-                f"wrote {what}\nin {self.seconds:.2f} s ({self.samples_per_second:,.0f} samples a "
-                f"second)\nto {self.dataset_dir}"
-            )
+            text = f"wrote {what}\n{speed(total, self.seconds)}\nto {self.dataset_dir}"
         else:
             text = f"left alone, it is there already from the same recipe: {what}\n"
             text += f"in {self.dataset_dir}"
@@ -78,8 +66,13 @@ class GenerationReport:
         return text
 
 
-def dataset_name(recipe: Mapping[str, Any]) -> str:
-    """The name that a recipe's data set has.
+def speed(samples: int, seconds: float) -> str:
+    """Return how long making so many samples took, and how many that is a second."""
+    return f"in {seconds:.2f} s ({samples / seconds:,.0f} samples a second)"
+
+
+def dataset_name(recipe: Mapping[str, object]) -> str:
+    """Return the name of a recipe's data set.
 
     Raises:
         VIMHError: if the recipe makes no data set.
@@ -89,8 +82,8 @@ def dataset_name(recipe: Mapping[str, Any]) -> str:
     return checked.dataset_name()
 
 
-def whole(recipe: Mapping[str, Any]) -> Recipe:
-    """The checked recipe of a data set that is made in one piece.
+def whole(recipe: Mapping[str, object]) -> Recipe:
+    """Return the checked recipe of a data set that is made in one piece.
 
     Raises:
         RecipeError: if it makes no data set, or a part of one.
@@ -105,18 +98,8 @@ def whole(recipe: Mapping[str, Any]) -> Recipe:
     return checked
 
 
-def dataset_dir(recipe: Mapping[str, Any], root: str | Path = ".") -> Path:
-    """The directory that a recipe's data set has, `generate.output_dir` being taken from `root`."""
-    return directory_of(Recipe.from_mapping(recipe), root)
-
-
-def directory_of(recipe: Recipe, root: str | Path) -> Path:
-    """The same of a checked recipe."""
-    return Path(root) / recipe.generate.output_dir / recipe.dataset_name()
-
-
 def generate_dataset(
-    recipe: Mapping[str, Any],
+    recipe: Mapping[str, object],
     *,
     root: str | Path = ".",
     progress: bool = True,
@@ -138,7 +121,7 @@ def generate_dataset(
         VIMHError: for a recipe that makes no data set, and where another data set has the name.
     """
     checked = whole(recipe)
-    directory = directory_of(checked, root)
+    directory = checked.directory(root)
     replacing = checked.overwrite if overwrite is None else overwrite
     maker = SampleMaker(checked)
     if (directory / METADATA_FILE).is_file() and not replacing:
@@ -158,7 +141,7 @@ def train_samples(num_samples: int) -> int:
 
 
 def check_same_recipe(directory: Path, recipe: Recipe) -> None:
-    """Refuse to take a data set for one that it is not."""
+    """Refuse a data set that is there already from another recipe."""
     metadata = Metadata.load(directory)
     advice = "set overwrite=true to replace it, or another dataset.name or generate.output_dir"
     found, expected = metadata.raw.get(RECIPE_HASH_KEY), recipe.digest()
@@ -182,7 +165,7 @@ def check_same_recipe(directory: Path, recipe: Recipe) -> None:
         )
 
 
-def recipe_differences(found: Mapping[str, Any], recipe: Recipe, where: Path) -> str:
+def recipe_differences(found: Mapping[str, object], recipe: Recipe, where: Path) -> str:
     """The keys in which two recipes differ, found (in `where`) and expected; empty: in none."""
     # A recipe in a file is not built, and so not imported, unless the user's own names the same.
     for key, own in (("synth", recipe.synth), ("stft", recipe.stft)):
@@ -249,7 +232,7 @@ def chunks(maker: SampleMaker, start: int, stop: int) -> Iterator[tuple[int, Sam
         yield span.stop, samples
 
 
-def metadata_json(maker: SampleMaker) -> dict[str, Any]:
+def metadata_json(maker: SampleMaker) -> dict[str, object]:
     """What the metadata of vimh.md says about sounds and recipe; the writer adds the rest."""
     recipe, synthesizer, image_maker = maker.recipe, maker.synthesizer, maker.image_maker
     spectrogram_config, mel_config = image_maker.front_end.to_json()
@@ -282,7 +265,7 @@ def metadata_json(maker: SampleMaker) -> dict[str, Any]:
 
 
 def report_on(directory: Path, *, made: bool, seconds: float) -> GenerationReport:
-    """What a data set's metadata says of it, and how long making it took."""
+    """Report on a data set by its metadata, with the time that making it took."""
     metadata = Metadata.load(directory)
     assert metadata.train_samples is not None
     assert metadata.test_samples is not None

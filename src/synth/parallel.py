@@ -1,4 +1,4 @@
-"""Work in threads with the results in order, and the bar that shows how far it is."""
+"""Work in threads with the results in order, and a progress bar."""
 
 import os
 import sys
@@ -52,7 +52,7 @@ def reuse_freed_blocks() -> None:
 def in_order(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None
 ) -> Iterator[tuple[Item, Result]]:
-    """Each item with its result, in the items' order, worked out by threads some way ahead.
+    """Yield each item with its result, in the items' order; threads work some way ahead.
 
     The number of results that wait is bounded. Threads suffice: NumPy, SciPy and torch let go of
     the interpreter while they work. Until the last result, torch's own threads are one each.

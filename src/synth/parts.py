@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,12 +23,12 @@ from src.synth.generate import (
     GenerationReport,
     check_same_recipe,
     chunks,
-    directory_of,
     generate_dataset,
     measure_range,
     metadata_json,
     recipe_differences,
     report_on,
+    speed,
     train_samples,
     write_wavs,
 )
@@ -67,7 +66,7 @@ class PartInfo:
     num_bytes: Whole
     sha256: str
     recipe_hash: str
-    recipe: dict[str, Any]
+    recipe: dict[str, object]
     low_db: float | None
     high_db: float | None
 
@@ -94,17 +93,14 @@ class PartReport:
         if not self.made:
             text = f"left alone, {self.part} is there already from the same recipe"
         else:
-            speed = self.num_samples / self.seconds
-            text = (
-                f"wrote {self.part}: {self.num_samples} samples\n"
-                f"in {self.seconds:.2f} s ({speed:,.0f} samples a second)"
-            )
+            text = f"wrote {self.part}: {self.num_samples} samples\n"
+            text += speed(self.num_samples, self.seconds)
         advice = f"when all {self.part.count} are there: the same command, generate.part={JOIN}"
         return f"{text}\nin {self.directory}\n{advice}"
 
 
 def generate(
-    recipe: Mapping[str, Any], *, root: str | Path = ".", progress: bool = True
+    recipe: Mapping[str, object], *, root: str | Path = ".", progress: bool = True
 ) -> GenerationReport | PartReport:
     """Make a recipe's data set, or what its `generate.part` says of it.
 
@@ -120,7 +116,7 @@ def generate(
     checked = Recipe.from_mapping(recipe)
     if checked.generate.part is None:
         return generate_dataset(recipe, root=root, progress=progress)
-    directory = directory_of(checked, root)
+    directory = checked.directory(root)
     maker = SampleMaker(checked)
     if checked.generate.part == JOIN:
         return join_parts(maker, directory, progress)
@@ -128,7 +124,7 @@ def generate(
 
 
 def parts_directory(dataset_dir: Path) -> Path:
-    """Where a data set's parts are until they are joined."""
+    """Return the directory that holds a data set's parts until they are joined."""
     return dataset_dir.with_name(f"{dataset_dir.name}.parts")
 
 
@@ -190,20 +186,19 @@ def join_parts(maker: SampleMaker, dataset_dir: Path, progress: bool = True) -> 
 
 
 def read_part(directory: Path) -> PartInfo:
-    """What a part's directory says of itself.
+    """Read what a part's directory says of itself.
 
     Raises:
         VIMHError: if that cannot be read.
     """
     path = directory / PART_FILE
     try:
-        info = section(PartInfo, read_json(path))
+        return section(PartInfo, read_json(path))
     except ValueError as error:
         raise VIMHError(
             f"{path} does not say which part it is of ({error}); remove {directory} and make that "
             "part again"
         ) from error
-    return info
 
 
 def _write_part(maker: SampleMaker, directory: Path, part: Part, advance: Advance) -> None:

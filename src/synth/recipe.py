@@ -5,7 +5,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 from annotated_types import Interval, Predicate, doc
 
@@ -112,7 +113,7 @@ class Part:
 
 @dataclass(frozen=True)
 class GenerateSection:
-    """Where and how: of these only `scale` changes what is written."""
+    """Where and how a data set is written; only `scale` changes its samples."""
 
     output_dir: FolderPath = "data-vimh"
     chunk_size: Annotated[Whole, Interval(ge=1, le=1_000_000)] = 4096
@@ -140,8 +141,8 @@ class Recipe:
     sample_rate: SampleRate
     duration: Annotated[float, Interval(ge=LEAST_SOUND, le=MOST_SOUND)]
     image: ImageSection
-    synth: dict[str, Any]
-    stft: dict[str, Any]
+    synth: dict[str, object]
+    stft: dict[str, object]
     mel: MelSection = field(default_factory=MelSection)
     dataset: DatasetSection = DatasetSection()
     generate: GenerateSection = GenerateSection()
@@ -157,7 +158,7 @@ class Recipe:
     overwrite: bool = False
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any]) -> "Recipe":
+    def from_mapping(cls, mapping: Mapping[str, object]) -> "Recipe":
         """Check a plain or OmegaConf mapping.
 
         Raises:
@@ -194,7 +195,7 @@ class Recipe:
             )
 
     def check_generating(self) -> None:
-        """Refuse what a data set may say of itself, but what none can be made from.
+        """Refuse a recipe that is well-formed, but that no data set can be made from.
 
         Raises:
             RecipeError: naming the key, what was found and what is expected.
@@ -294,7 +295,11 @@ class Recipe:
         )
         return str(name)
 
-    def identity(self) -> dict[str, Any]:
+    def directory(self, root: str | Path) -> Path:
+        """The data set's directory; `generate.output_dir` is taken from `root`."""
+        return Path(root) / self.generate.output_dir / self.dataset_name()
+
+    def identity(self) -> dict[str, object]:
         """What decides the samples: no paths, formats, chunk sizes or descriptions."""
         synthesizer = self.synthesizer
         stft, mel = self.image_maker.front_end.to_json()
@@ -328,7 +333,7 @@ class Recipe:
         """SHA-256 of :meth:`identity`: equal for recipes that make the same samples."""
         return recipe_hash(self.identity())
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The whole recipe as plain values, which :meth:`from_mapping` takes back.
 
         Without `generate`'s `output_dir`, `chunk_size`, `part`, `threads` and `wav` and without

@@ -16,9 +16,7 @@ Columns = Mapping[str, Float64[np.ndarray, "B"]]
 # Of the sound's peak, -100 dB: roundings are smaller, and what is heard in an image is larger.
 SAME_SHARE = 1e-5
 _CHECKED_EVERY = 256  # so many samples are rendered for two that are rendered again
-_BEGINNING = (
-    256  # samples of a sound that a fresh instance renders: enough to tell two sounds apart
-)
+_BEGINNING = 256  # samples that a fresh instance renders: enough to tell two sounds apart
 
 
 def render(
@@ -117,7 +115,7 @@ class _Own(threading.local):
 class Renderer:
     """Renders in any number of threads, each with a synthesiser of its own.
 
-    It also looks whether a sound depends on its parameters alone. Sounds of the first batch are
+    It also checks that a sound depends on its parameters alone. Sounds of the first batch are
     rendered by a fresh instance, backwards, and only their beginnings. Later, two sounds of a batch
     (or of each 256 samples, where batches are smaller) are rendered once more in the next batch,
     whichever thread makes it: other sounds came before, others stand beside them. That costs less

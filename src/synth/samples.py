@@ -20,13 +20,17 @@ class Samples:
     labels: UInt8[np.ndarray, "B P"]
     scale_factors: Float32[np.ndarray, "B 2"]
 
-    def __len__(self) -> int:
-        return len(self.labels)
-
 
 # Numbers in the transforms of the images that are made at a time: so many that the calls themselves
 # do not count beside the work, so few that a thread needs some 30 MB.
 _BLOCK_NUMBERS = 2**21
+
+
+def drawn(parameter: Parameter, u: Float64[np.ndarray, "B"]) -> Float64[np.ndarray, "B"]:
+    """Return the values of uniform numbers in [0, 1): anywhere in the range, or a class each."""
+    if parameter.is_categorical:
+        return parameter.dequantise(np.floor(u * parameter.num_classes))
+    return parameter.denormalise(u)
 
 
 class SampleMaker:
@@ -71,14 +75,6 @@ class SampleMaker:
             return np.arange(positions.start, positions.stop, dtype=np.int64)
         return self._order[positions.start : positions.stop].astype(np.int64)
 
-    def empty(self, count: int) -> Samples:
-        """Room for so many samples."""
-        return Samples(
-            np.empty((count, *self.image_maker.image_shape), np.uint8),
-            np.empty((count, len(self.synthesizer.parameters.heads)), np.uint8),
-            np.empty((count, 2), np.float32),
-        )
-
     def values(self, indices: Integer[np.ndarray, "B"]) -> dict[str, Float64[np.ndarray, "B"]]:
         """Every parameter's value for each sample, in its unit."""
         parameters = self.synthesizer.parameters
@@ -122,9 +118,12 @@ class SampleMaker:
             VIMHError: for a sound whose image is not finite.
         """
         values = self.values(indices)
-        samples = self.empty(len(indices))
-        for column, (name, parameter) in enumerate(self.synthesizer.parameters.heads.items()):
-            samples.labels[:, column] = parameter.quantise(values[name])
+        heads = self.synthesizer.parameters.heads
+        samples = Samples(
+            np.empty((len(indices), *self.image_maker.image_shape), np.uint8),
+            np.stack([p.quantise(values[name]) for name, p in heads.items()], axis=1),
+            np.empty((len(indices), 2), np.float32),
+        )
         for place, audio in self._heard(indices, values):
             with np.errstate(invalid="ignore", over="ignore"):  # a sentence says it in a moment
                 samples.images[place], samples.scale_factors[place] = self.image_maker(audio)
@@ -166,12 +165,7 @@ class SampleMaker:
         self, indices: Integer[np.ndarray, "B"], heads: Sequence[Parameter]
     ) -> dict[str, Float64[np.ndarray, "B"]]:
         u = uniforms(self.recipe.seed, indices, len(heads))
-        return {
-            p.name: p.dequantise(np.floor(u[:, i] * p.num_classes))
-            if p.is_categorical
-            else p.denormalise(u[:, i])
-            for i, p in enumerate(heads)
-        }
+        return {p.name: drawn(p, u[:, i]) for i, p in enumerate(heads)}
 
     def _grid_values(
         self, indices: Integer[np.ndarray, "B"], heads: Sequence[Parameter]

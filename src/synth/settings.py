@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, TypedDict
 
 from annotated_types import Interval
 
@@ -11,7 +11,7 @@ from src.schema.bounds import Whole
 from src.schema.plain import plain_values
 from src.schema.specs import TARGET, Lookup, imported, listed
 from src.synth.errors import RecipeError, class_errors, recipe_errors
-from src.synth.front_end import DEFAULT_FLOOR_DB, OF_THE_RECIPE, FrontEnd
+from src.synth.front_end import DEFAULT_FLOOR_DB, FrontEnd
 from src.synth.spectrogram import (
     BinsPerHarmonic,
     Length,
@@ -56,7 +56,16 @@ class MelSection:
     freq_max_ratio: NyquistShare = 0.9
 
 
-def checked_stft(given: Mapping[str, Any]) -> dict[str, Any]:
+class _OfTheRecipe(TypedDict):
+    """Arguments of every front end that stand elsewhere in a recipe or in metadata."""
+
+    sample_rate_hz: int
+    height: int
+    width: int
+    pre_emphasis_coefficient: float
+
+
+def checked_stft(given: Mapping[str, object]) -> dict[str, object]:
     """The config `stft` with its defaults; one with a ``_target_`` is checked when it is built.
 
     Raises:
@@ -66,8 +75,8 @@ def checked_stft(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build_front_end(
-    stft: Mapping[str, Any],
-    mel: Mapping[str, Any],
+    stft: Mapping[str, object],
+    mel: Mapping[str, object],
     *,
     sample_rate_hz: int,
     height: int,
@@ -91,9 +100,13 @@ def build_front_end(
     """
     stft, mel = plain_values(stft), plain_values(mel)
     key = "pre_emphasis_coefficient"
-    image = {"sample_rate_hz": sample_rate_hz, "height": height, "width": width}
     with recipe_errors():
-        image[key] = check_value(PreEmphasis, pre_emphasis_coefficient, key)
+        image: _OfTheRecipe = {
+            "sample_rate_hz": sample_rate_hz,
+            "height": height,
+            "width": width,
+            "pre_emphasis_coefficient": check_value(PreEmphasis, pre_emphasis_coefficient, key),
+        }
         if TARGET in stft:
             front_end = _built(_front_end_class(stft[TARGET]), stft, image)
         else:
@@ -151,17 +164,17 @@ def axes_of(metadata: Metadata) -> FrontEnd | None:
     return _described(metadata, {**of_axes, **rest})
 
 
-def _described(metadata: Metadata, stft: Mapping[str, Any]) -> FrontEnd:
+def _described(metadata: Metadata, stft: Mapping[str, object]) -> FrontEnd:
     """The front end of a config out of a file."""
     rate = stft.get("sample_rate", metadata.sample_rate)
-    assert rate is not None
+    assert isinstance(rate, int | float)
     with recipe_errors(f"data set {metadata.dataset_name}: "):
         key = "pre_emphasis_coefficient"
-        image = {
+        image: _OfTheRecipe = {
             "sample_rate_hz": check_value(SampleRate, int(rate), "sample_rate"),
             "height": metadata.height,
             "width": metadata.width,
-            key: check_value(PreEmphasis, metadata.raw.get(key) or 0.0, key),
+            "pre_emphasis_coefficient": check_value(PreEmphasis, metadata.raw.get(key) or 0.0, key),
         }
         if TARGET in stft:
             look_up = listed(own_classes(FrontEnd), "a file may name only front ends")
@@ -180,7 +193,7 @@ def _described(metadata: Metadata, stft: Mapping[str, Any]) -> FrontEnd:
 
 
 def _front_end_class(
-    target: Any, where: str = "stft", look_up: Lookup = imported
+    target: object, where: str = "stft", look_up: Lookup = imported
 ) -> type[FrontEnd]:
     key = f"{where}.{TARGET}"
     if not isinstance(target, str) or "." not in target:
@@ -194,16 +207,16 @@ def _front_end_class(
     return cls
 
 
-def _built(cls: type[FrontEnd], stft: Mapping[str, Any], image: Mapping[str, Any]) -> FrontEnd:
+def _built(cls: type[FrontEnd], stft: Mapping[str, object], image: _OfTheRecipe) -> FrontEnd:
     """A front end of its own arguments."""
     own = {key: value for key, value in stft.items() if key != TARGET}
-    for key in own.keys() & set(OF_THE_RECIPE):
+    for key in own.keys() & image.keys():
         raise RecipeError(f"stft.{key} is not read; the recipe's own keys say it")
     with class_errors("stft"):
         return cls(**check_arguments(cls, {**own, **image}, "stft"))
 
 
-def _of_sections(stft: StftSection, mel: MelSection, image: Mapping[str, Any]) -> FrontEnd:
+def _of_sections(stft: StftSection, mel: MelSection, image: _OfTheRecipe) -> FrontEnd:
     """A front end of this project by its `type`."""
     own = {key: value for key, value in vars(stft).items() if key != "type"}
     if stft.type == "stft":

@@ -2,7 +2,7 @@
 
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, ClassVar
 
 import numpy as np
 import scipy.fft
@@ -128,6 +128,7 @@ class Stft(FrontEnd):
         floor_db_rel: floor in dB relative to the sound's maximum (negative), or None.
     """
 
+    kind: ClassVar[str] = "stft"
     _: KW_ONLY
     n_fft: Length = 80
     n_window: Length = 80
@@ -213,14 +214,11 @@ class Stft(FrontEnd):
         magnitude *= 1.0 / np.sqrt(self.n_fft)
         return magnitude
 
-    def to_json(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the metadata's `spectrogram_config`, and what it has of `mel_config`."""
-        return self._described("stft"), {}
-
-    def _described(self, kind: str) -> dict[str, Any]:
+    def to_json(self) -> tuple[dict[str, object], dict[str, float]]:
+        """Return the metadata's `spectrogram_config`; there is nothing in `mel_config`."""
         return {
             "sample_rate": self.sample_rate_hz,
-            "type": kind,
+            "type": self.kind,
             "n_fft": self.n_fft,
             "n_window": self.n_window,
             "hop_length": self.hop_length,
@@ -229,7 +227,7 @@ class Stft(FrontEnd):
             "n_bins": self.height,
             "floor_db": self.floor_db,
             "floor_db_rel": self.floor_db_rel,
-        }
+        }, {}
 
 
 @dataclass(frozen=True)
@@ -241,6 +239,7 @@ class Mel(Stft):
         freq_max_ratio: upper edge of the highest one as a share of the Nyquist frequency.
     """
 
+    kind: ClassVar[str] = "mel"
     _: KW_ONLY
     freq_min_hz: LowestFrequency = 40.0
     freq_max_ratio: NyquistShare = 0.9
@@ -278,7 +277,7 @@ class Mel(Stft):
         filtered = self._filters @ magnitude.transpose(1, 0, 2).reshape(bins, batch * width)
         return filtered.reshape(self.height, batch, width).transpose(1, 0, 2)
 
-    def to_json(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the metadata's `spectrogram_config`, and what it has of `mel_config`."""
+    def to_json(self) -> tuple[dict[str, object], dict[str, float]]:
+        """Return the metadata's `spectrogram_config` and `mel_config`."""
         mel = {"freq_min": self.freq_min_hz, "freq_max_ratio": self.freq_max_ratio}
-        return self._described("mel"), mel
+        return super().to_json()[0], mel

@@ -7,7 +7,7 @@ that names it by ``_target_`` and gives its parameters' ranges.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -79,7 +79,7 @@ class Synthesizer(ABC):
     batch_size: ClassVar[int] = 1  # generating gives `render` at least so many, if there are
 
     def __init__(
-        self, parameters: Mapping[str, Any], *, sample_rate_hz: int, duration_s: float
+        self, parameters: Mapping[str, object], *, sample_rate_hz: int, duration_s: float
     ) -> None:
         for name in parameters:
             if name not in self.parameter_names:
@@ -139,7 +139,7 @@ class Synthesizer(ABC):
         """
 
 
-def _recipe_parameter(name: str, mapping: Any) -> Parameter:
+def _recipe_parameter(name: str, mapping: object) -> Parameter:
     with recipe_errors():
         given = section(ParameterSection, plain_values(mapping), f"synth.parameters.{name}")
     with parameter_errors(name):
@@ -149,7 +149,7 @@ def _recipe_parameter(name: str, mapping: Any) -> Parameter:
 
 
 def build_synthesizer(
-    config: Mapping[str, Any], *, sample_rate_hz: int, duration_s: float
+    config: Mapping[str, object], *, sample_rate_hz: int, duration_s: float
 ) -> Synthesizer:
     """Build the synthesiser that `_target_` names from the other keys.
 

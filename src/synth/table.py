@@ -6,14 +6,13 @@ import inspect
 import pkgutil
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
 
 import src.synth
 from src.synth.synthesizers import Synthesizer
 
 
 @functools.cache
-def own_classes(base: type) -> Mapping[str, type[Any]]:
+def own_classes(base: type) -> Mapping[str, type]:
     """Return the classes of `src.synth` that are derived from `base`, by their import paths.
 
     The names are those of the room's own files: a path out of a file is looked up among them and
@@ -22,7 +21,7 @@ def own_classes(base: type) -> Mapping[str, type[Any]]:
     room = src.synth.__name__
     for module in pkgutil.iter_modules(src.synth.__path__):
         importlib.import_module(f"{room}.{module.name}")
-    table: dict[str, type[Any]] = {}
+    table: dict[str, type] = {}
     for cls in _subclasses(base):
         if cls.__module__.startswith(f"{room}.") and not inspect.isabstract(cls):
             table[f"{cls.__module__}.{cls.__name__}"] = cls

@@ -14,7 +14,8 @@ import torch
 from shuffle_vimh_dataset import shuffle_dataset
 from src.checkpoints.checkpoint_io import AtomicCheckpointIO, load_checkpoint
 from src.data.sources.digits import DigitsSource
-from src.synth.generate import dataset_dir, generate_dataset
+from src.synth.generate import generate_dataset
+from src.synth.recipe import Recipe
 from src.vimh.atomic import clean_stale
 from src.vimh.records import DatasetWriter, check_dataset
 from tests.faults.driver import NUM_KILLS, SEED, draw_ending, faults, measure, run
@@ -78,7 +79,7 @@ def test_generating(tmp_path: Path, compose_config: Any, replacing: bool) -> Non
     old.seed = 7
     try_kills(
         lambda: generate_dataset(recipe, progress=False, overwrite=replacing),
-        dataset_dir(recipe),
+        Recipe.from_mapping(recipe).directory("."),
         (lambda: generate_dataset(old, progress=False)) if replacing else None,
     )
 

@@ -15,7 +15,8 @@ from omegaconf import open_dict
 
 from src.checkpoints.checkpoint_io import AtomicCheckpointIO, load_checkpoint
 from src.data.vimh_datamodule import VIMHDataModule
-from src.synth.generate import dataset_dir, generate_dataset
+from src.synth.generate import generate_dataset
+from src.synth.recipe import Recipe
 from src.utils.errors import CheckpointError
 from src.vimh.errors import VIMHError
 from src.vimh.records import check_dataset
@@ -63,7 +64,7 @@ def recipe(compose_config: Any) -> Callable[[Path], Any]:
 
 def test_generating_onto_a_full_disk(small_disk: Path, recipe: Any) -> None:
     generate_dataset(recipe(small_disk), progress=False)
-    target = dataset_dir(recipe(small_disk))
+    target = Recipe.from_mapping(recipe(small_disk)).directory(".")
     before = content(target)
     fill(small_disk, leave_kb=200)
     with pytest.raises(VIMHError, match=rf"{target}.*No space left.*MB are free.*make room"):

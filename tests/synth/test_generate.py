@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from benchmarks.reference_generator import reference_records
-from src.synth.generate import GenerationReport, dataset_dir, generate_dataset
+from src.synth.generate import GenerationReport, generate_dataset
 from src.synth.images import ImageMaker
 from src.synth.recipe import Recipe
 from src.synth.samples import SampleMaker
@@ -385,7 +385,7 @@ def test_a_new_synthesizer_is_one_class_and_its_config(make_recipe: MakeRecipe) 
     frequency = metadata.parameters["frequency"].dequantise(labels[:, 0])
     loudest = images[:, 0, :, 0].argmax(axis=1)
     assert (np.abs((loudest + 1) * 100 - frequency) <= 10).all()
-    assert dataset_dir(recipe) == report.dataset_dir
+    assert Recipe.from_mapping(recipe).directory(".") == report.dataset_dir
     recipe["synth"]["decay_s"] = 0.2
     with pytest.raises(VIMHError, match=r"another recipe \(synth_options"):
         make(recipe)

@@ -14,8 +14,9 @@ import pytest
 import display_vimh
 import generate_vimh
 from src.synth import parts
-from src.synth.generate import GenerationReport, dataset_dir, generate_dataset
+from src.synth.generate import GenerationReport, generate_dataset
 from src.synth.parts import PartReport, generate, parts_directory
+from src.synth.recipe import Recipe
 from src.synth.samples import SampleMaker
 from src.vimh.errors import VIMHError
 from tests.synth.conftest import MakeRecipe
@@ -38,7 +39,7 @@ def make_all(recipe: Mapping[str, Any], count: int) -> Path:
     """All parts, the last first; the directory that they are in."""
     for number in range(count, 0, -1):
         make(recipe, f"{number}/{count}")
-    return parts_directory(dataset_dir(recipe))
+    return parts_directory(Recipe.from_mapping(recipe).directory("."))
 
 
 def files(folder: Path) -> set[str]:
@@ -75,10 +76,10 @@ def test_parts_do_not_look_like_a_data_set(make_recipe: MakeRecipe, tmp_path: Pa
     assert str(report).splitlines() == [
         "wrote part 2 of 11: 2 samples",
         str(report).splitlines()[1],
-        f"in {parts_directory(dataset_dir(recipe)) / '02-of-11'}",
+        f"in {parts_directory(Recipe.from_mapping(recipe).directory('.')) / '02-of-11'}",
         "when all 11 are there: the same command, generate.part=join",
     ]
-    assert not dataset_dir(recipe).exists()
+    assert not Recipe.from_mapping(recipe).directory(".").exists()
     with pytest.raises(VIMHError):
         display_vimh.find_dataset(None, tmp_path)
 
@@ -95,7 +96,7 @@ def test_a_part_that_is_there_is_left_alone(
     assert "left alone, part 1 of 2" in str(report)
     join(recipe)
     monkeypatch.undo()
-    assert before != digests(dataset_dir(recipe))
+    assert before != digests(Recipe.from_mapping(recipe).directory("."))
     report = make(recipe, "1/2")  # a job that starts late
     assert isinstance(report, GenerationReport)
     assert not report.made
@@ -186,7 +187,7 @@ def test_a_join_refuses_what_makes_no_whole(
     with pytest.raises(VIMHError, match=sentence):
         join(recipe)
     assert digests(folder) == before
-    assert not dataset_dir(recipe).exists()
+    assert not Recipe.from_mapping(recipe).directory(".").exists()
     assert not list(folder.parent.glob(".vimh-writing-*"))
 
 
@@ -297,7 +298,7 @@ parts.generate(json.loads(sys.argv[1]), progress=False)
 
 def test_a_killed_part_is_made_by_the_same_command(make_recipe: MakeRecipe) -> None:
     recipe = changed(make_recipe("simple", "dataset.size=300"), chunk_size=10, part="2/2")
-    folder = parts_directory(dataset_dir(recipe))
+    folder = parts_directory(Recipe.from_mapping(recipe).directory("."))
     command = [sys.executable, "-c", HANGS, json.dumps(recipe)]
     process = subprocess.Popen(command, cwd=ROOT)
     deadline = time.monotonic() + 60
@@ -343,6 +344,6 @@ def test_the_command_line(
         generate_vimh.main()
     assert "wrote 72 samples (57 train, 15 test)" in capsys.readouterr().out
     recipe = make_recipe("simple", "avix=true", "shuffle=true")
-    expected = digests(dataset_dir(recipe))
+    expected = digests(Recipe.from_mapping(recipe).directory("."))
     again = generate_dataset(changed(recipe, output_dir=str(tmp_path / "whole")), progress=False)
     assert digests(again.dataset_dir) == expected

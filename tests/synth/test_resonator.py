@@ -6,6 +6,7 @@ import pytest
 import scipy.signal
 
 from src.synth.resonator import ResonatorSynth, resonance
+from src.synth.synthesizers import build_synthesizer
 from src.vimh.errors import VIMHError
 
 RATE = 8000
@@ -97,9 +98,10 @@ def test_noise_is_decided_by_its_seed_and_length() -> None:
 @pytest.mark.parametrize(
     ("ranges", "arguments", "message"),
     [
-        ({}, {"excitation": "hammer"}, "synth.excitation must be one of impulse, noise"),
-        ({}, {"burst_s": 0.0}, "at least one sample"),
-        ({}, {"noise_seed": -1}, "not negative"),
+        ({}, {"excitation": "hammer"}, "is 'hammer'; expected one of impulse, noise"),
+        ({}, {"burst_s": 0.0}, "synth.burst_s is 0.0; expected a number of more than 0"),
+        ({}, {"burst_s": 1e-9}, "synth.burst_s is 1e-09; expected at least one sample"),
+        ({}, {"noise_seed": -1}, "synth.noise_seed is -1; expected a whole number of at least 0"),
         ({"log10_frequency": {"min": 3.0, "max": 4.0, "step": 0.1}}, {}, "not below half"),
         ({"log10_q": {"min": -1.0, "max": 2.0, "step": 0.1}}, {}, "Q must be above 0.5"),
     ],
@@ -107,5 +109,7 @@ def test_noise_is_decided_by_its_seed_and_length() -> None:
 def test_a_wrong_setting_is_one_clear_error(
     ranges: dict[str, Any], arguments: dict[str, Any], message: str
 ) -> None:
+    target = f"{ResonatorSynth.__module__}.{ResonatorSynth.__name__}"
+    config = {"_target_": target, "parameters": {**RANGES, **ranges}, **arguments}
     with pytest.raises(VIMHError, match=message):
-        resonator(ranges, **arguments)
+        build_synthesizer(config, sample_rate_hz=RATE, duration_s=1.0)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from src.synth.string import StringSynth, string_loop
+from src.synth.synthesizers import build_synthesizer
 from src.vimh.errors import VIMHError
 
 RATE = 8000
@@ -172,10 +173,11 @@ def test_velocity_is_the_amplitude() -> None:
 @pytest.mark.parametrize(
     ("ranges", "arguments", "message"),
     [
-        ({}, {"excitation": "bow"}, "synth.excitation must be one of pluck, strike, found 'bow'"),
-        ({}, {"position": 1.0}, "synth.position must be between 0 and 1, found 1"),
-        ({}, {"contact_s": 0.0}, "at least one sample"),
-        ({}, {"noise_seed": -1}, "not negative"),
+        ({}, {"excitation": "bow"}, "is 'bow'; expected one of pluck, strike"),
+        ({}, {"position": 1.0}, "synth.position is 1.0; expected a number of more than 0 and less"),
+        ({}, {"contact_s": 0.0}, "synth.contact_s is 0.0; expected a number of more than 0"),
+        ({}, {"contact_s": 1e-9}, "synth.contact_s is 1e-09; expected at least one sample"),
+        ({}, {"noise_seed": -1}, "synth.noise_seed is -1; expected a whole number of at least 0"),
         (
             {"note_number": {"min": 69, "max": 105, "step": 0.5}},
             {},
@@ -185,5 +187,7 @@ def test_velocity_is_the_amplitude() -> None:
     ],
 )
 def test_mistakes_are_one_sentence(ranges: dict, arguments: dict, message: str) -> None:
+    target = f"{StringSynth.__module__}.{StringSynth.__name__}"
+    config = {"_target_": target, "parameters": {**RANGES, **ranges}, **arguments}
     with pytest.raises(VIMHError, match=message):
-        string(ranges, **arguments)
+        build_synthesizer(config, sample_rate_hz=RATE, duration_s=1.0)

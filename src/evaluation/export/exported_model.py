@@ -1,7 +1,7 @@
 """A model as one function of stored bytes, for use without this project."""
 
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import cast
 
 import torch
 from jaxtyping import Float32, UInt8
@@ -62,7 +62,7 @@ def description(metadata: Metadata, model: MultiheadLitModule) -> dict[str, str]
         metadata: of the data set that the model was trained on.
         model: its parameters are described in the order of the columns.
     """
-    parameters: list[dict[str, Any]] = [
+    parameters: list[dict[str, object]] = [
         {"name": name, "unit": p.unit, **p.to_json()}
         for name, p in model.parameters_by_head.items()
     ]

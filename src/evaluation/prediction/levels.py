@@ -4,15 +4,17 @@ import numpy as np
 
 from src.synth.images import ImageMaker
 from src.synth.resynthesis import resynthesise
+from src.synth.samples import drawn
 from src.synth.synthesizers import Synthesizer
 
 DRAWN = 64  # sounds at random, and as many from the corners of the parameters' ranges
 MAX_NUMBERS = 1 << 22  # samples rendered at a time: 16 MB
+ALMOST_ONE = np.nextafter(1.0, 0.0)  # that is still the last class
 MAX_SAMPLES = 1 << 19  # of a sound: rendering more would take too long
 
 
 def level_range_db(synthesizer: Synthesizer, image_maker: ImageMaker) -> tuple[float, float] | None:
-    """The lowest and the highest level of a synthesiser's sounds, by rendering some of them.
+    """Measure the lowest and the highest level of a synthesiser's sounds, by rendering some.
 
     A sound's level is the highest value of its spectrogram in dB. Sounds are drawn at random and
     at the ends of the ranges, with a fixed seed. Noise that the recipe adds is not counted.
@@ -30,9 +32,7 @@ def level_range_db(synthesizer: Synthesizer, image_maker: ImageMaker) -> tuple[f
     uniform = np.random.default_rng(0).random((2 * DRAWN, len(heads)))
     uniform[DRAWN:] = uniform[DRAWN:].round()
     values = {
-        name: p.dequantise(np.minimum(np.floor(uniform[:, k] * p.num_classes), p.num_classes - 1))
-        if p.is_categorical
-        else p.denormalise(uniform[:, k])
+        name: drawn(p, uniform[:, k].clip(max=ALMOST_ONE) if p.is_categorical else uniform[:, k])
         for k, (name, p) in enumerate(heads.items())
     }
     batch = max(1, MAX_NUMBERS // synthesizer.num_samples)

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ LEVEL_MARGIN_DB = 1.0  # beyond the levels that were heard before a sound is sai
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was read off one image.
+    """The values that a model predicts from one image.
 
     Attributes:
         source: the file, or the record of a data set.
@@ -34,7 +33,7 @@ class Prediction:
         values: by parameter, in its unit.
         start_s: where in the file the window begins, s; None for a record.
         true: the values of a record's labels; None for a file.
-        notes: what was done to the sound before, a sentence each.
+        notes: how the sound was changed before, a sentence each.
         audio: the window; None for a record.
     """
 
@@ -46,9 +45,9 @@ class Prediction:
     notes: tuple[str, ...] = ()
     audio: Float32[np.ndarray, "T"] | None = field(default=None, repr=False)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """One line of `predictions.jsonl`."""
-        line: dict[str, Any] = {"input": self.source}
+        line: dict[str, object] = {"input": self.source}
         if self.start_s is not None:
             line["start_s"] = self.start_s
         line["values"] = self.values
@@ -89,7 +88,7 @@ class Predictor:
 
     @cached_property
     def image_maker(self) -> ImageMaker:
-        """Audio to bytes, by the very code and settings that made the training images."""
+        """Audio to bytes, by the code and settings that made the training images."""
         return ImageMaker.from_metadata(self.metadata)
 
     @cached_property
@@ -142,7 +141,7 @@ class Predictor:
     def _level_notes(
         self, audio: Float32[np.ndarray, "N T"], scale_factors: Float32[np.ndarray, "N 2"]
     ) -> list[str]:
-        """What there is to say of windows that are louder or quieter than all training sounds."""
+        """Return a note on windows that are louder or quieter than all training sounds."""
         if self.level_range_db is None:
             return []
         low, high = self.level_range_db
@@ -154,11 +153,9 @@ class Predictor:
         if not outside.any():
             return []
         found = levels[outside]
-        shown = (
-            f"{found.min():.1f} dB"
-            if len(found) == 1
-            else (f"{found.min():.1f} to {found.max():.1f} dB")
-        )
+        shown = f"{found.min():.1f} dB"
+        if len(found) > 1:
+            shown = f"{found.min():.1f} to {found.max():.1f} dB"
         what = "its level" if len(levels) == 1 else f"the level of {len(found)} windows"
         return [f"{what}, {shown}, is outside of the training range, {low:.1f} to {high:.1f} dB"]
 
@@ -191,7 +188,7 @@ class Predictor:
                 yield Prediction(f"{split}[{indices[k]}]", images[k], row, true=own)
 
     def _check_images(self, found: Metadata) -> None:
-        """The same pixels have to mean the same."""
+        """Refuse a data set whose pixels mean something else."""
         for key in ("image_shape", "channel_labels", "sample_rate", "spectrogram_config"):
             ours, theirs = getattr(self.metadata, key), getattr(found, key)
             if ours != theirs:

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from math import gcd, log10
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -27,9 +28,7 @@ MEMORY_SHARE, MEMORY_FREE = 4, 128 * 2**20
 MAX_FACTOR = 50_000  # of resampling, up or down: the filter has 20 values for each
 BLOCK_VALUES = 1 << 18  # read at once: 1 MB; libsndfile knows at most 1024 channels
 HEADER_BYTES = 1 << 16  # looked through for a WAV's data chunk
-SILENT_CHANNEL = (
-    1e-3  # of the loudest channel's peak: noise of an input where nothing is plugged in
-)
+SILENT_CHANNEL = 1e-3  # of the loudest channel's peak: an open input has noise
 FAR_OVER_FULL_SCALE = 2.0
 
 
@@ -40,7 +39,7 @@ class Sound:
     Attributes:
         audio: the samples.
         start_s: where in the file they begin, s.
-        notes: what was done to the sound and what is odd about it, a sentence each.
+        notes: how the sound was changed and what is unusual about it, a sentence each.
     """
 
     audio: Float32[np.ndarray, "T"]
@@ -55,7 +54,7 @@ class Windows:
     Attributes:
         audio: the pieces.
         start_s: where in the file each begins, s.
-        notes: what was done to the sound, a sentence each.
+        notes: how the sound was changed, a sentence each.
     """
 
     audio: Float32[np.ndarray, "N T"]
@@ -117,7 +116,7 @@ def read_sound(
 
 
 def _read(path: Path, wanted_hz: int) -> tuple[np.ndarray, list[str], int]:
-    """The sound as one channel, what there is to say of its channels, and its rate.
+    """Read the sound as one channel, with notes on its channels, and its rate.
 
     In float64 where something is still to be calculated from it, else in float32.
     """
@@ -162,7 +161,7 @@ def _read(path: Path, wanted_hz: int) -> tuple[np.ndarray, list[str], int]:
 
 
 def _heard_channels(file: soundfile.SoundFile) -> tuple[Bool[np.ndarray, "C"], list[str]]:
-    """Which channels are not silent, and what there is to say of the others."""
+    """Find the channels that are not silent, with notes on the others."""
     count = file.channels
     if count == 1:
         return np.ones(1, bool), []
@@ -230,7 +229,7 @@ def _mixed(
 
 
 def _unfinished(path: Path) -> str:
-    """What there is to say where a WAV file's header says 0 bytes of sound, but there are more."""
+    """Explain a WAV file whose header says 0 bytes of sound although there are more."""
     with path.open("rb") as file:
         header = file.read(HEADER_BYTES)
     place = header.find(b"data")
@@ -273,8 +272,44 @@ def windows(
         >>> cut.audio.shape, cut.start_s, cut.notes[-1]
         ((3, 10), (0.0, 1.0, 2.0), 'the last window padded from 0.500 to 1.000 s')
     """
+    cut = _cut(audio, length, sample_rate_hz, quietest, start)
+    if not cut.places:
+        raise VIMHError("it is silent, there is nothing to predict from")
+    notes = []
+    if (count := len(cut.places) + cut.silent) > 1:
+        notes.append(f"cut into {count} windows of {length / sample_rate_hz:.3f} s")
+    if cut.moved:
+        notes.append(f"{cut.moved} windows moved to where a sound begins")
+    heard = len(audio) - cut.places[-1]
+    if heard < length:
+        what = "padded" if count == 1 else "the last window padded"
+        notes.append(f"{what} from {heard / sample_rate_hz:.3f} to {length / sample_rate_hz:.3f} s")
+    if cut.left_out:
+        notes.append(f"the last {cut.left_out / sample_rate_hz:.3f} s left out")
+    if cut.silent:
+        notes.append(f"{cut.silent} silent windows left out")
+    pieces = np.zeros((len(cut.places), length), np.float32)
+    for row, first in enumerate(cut.places):
+        piece = audio[first : first + length]
+        pieces[row, : len(piece)] = piece
+    return Windows(pieces, tuple(first / sample_rate_hz for first in cut.places), tuple(notes))
+
+
+class _Cut(NamedTuple):
+    """Where windows begin, and the numbers of silent ones, moved ones and samples left out."""
+
+    places: list[int]
+    silent: int
+    moved: int
+    left_out: int
+
+
+def _cut(
+    audio: Float32[np.ndarray, "T"], length: int, sample_rate_hz: int, quietest: float, start: str
+) -> _Cut:
+    """Find the places of the windows; see :func:`windows`."""
     places: list[int] = []
-    place = silent = moved = left_out = 0
+    place = silent = moved = 0
     after_silence = False  # whether the window before was silent
     while place < len(audio):
         piece = audio[place : place + length]
@@ -283,8 +318,7 @@ def windows(
         is_silent = bool(np.abs(piece).max() <= quietest)
         begins = start == "onset" and not is_silent and (ahead > 0 or after_silence)
         if place and not begins and 2 * len(piece) < length:
-            left_out = len(piece)
-            break
+            return _Cut(places, silent, moved, left_out=len(piece))
         if is_silent:
             silent += 1
         else:
@@ -292,23 +326,4 @@ def windows(
             moved += ahead > 0
         after_silence = is_silent
         place += ahead + length
-    if not places:
-        raise VIMHError("it is silent, there is nothing to predict from")
-    notes = []
-    if (count := len(places) + silent) > 1:
-        notes.append(f"cut into {count} windows of {length / sample_rate_hz:.3f} s")
-    if moved:
-        notes.append(f"{moved} windows moved to where a sound begins")
-    heard = len(audio) - places[-1]
-    if heard < length:
-        what = "padded" if count == 1 else "the last window padded"
-        notes.append(f"{what} from {heard / sample_rate_hz:.3f} to {length / sample_rate_hz:.3f} s")
-    if left_out:
-        notes.append(f"the last {left_out / sample_rate_hz:.3f} s left out")
-    if silent:
-        notes.append(f"{silent} silent windows left out")
-    pieces = np.zeros((len(places), length), np.float32)
-    for row, first in enumerate(places):
-        piece = audio[first : first + length]
-        pieces[row, : len(piece)] = piece
-    return Windows(pieces, tuple(first / sample_rate_hz for first in places), tuple(notes))
+    return _Cut(places, silent, moved, left_out=0)

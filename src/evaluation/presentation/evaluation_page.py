@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, SupportsFloat
 
 import numpy as np
 from lightning.pytorch.loggers import Logger
@@ -55,11 +55,11 @@ DOTS_PER_INCH = 72
 def report_evaluation(
     cfg: DictConfig,
     built: Built,
-    metrics: Mapping[str, Any],
+    metrics: Mapping[str, SupportsFloat],
     loggers: list[Logger],
     trained_on: VIMHDataModule | None = None,
 ) -> Path:
-    """Write ``report.md``, ``pictures/`` and ``metrics.json``, and print the gist.
+    """Write ``report.md``, ``pictures/`` and ``metrics.json``, and print a summary.
 
     Args:
         cfg: The composed config; ``split``, ``report``, ``seed`` and ``ckpt_path`` are read.
@@ -87,23 +87,14 @@ def report_evaluation(
     ]
     folder = Path(cfg.paths.output_dir)
     sentences = [*verdicts(evaluation), *no_yardstick(rows[1:])]
-    facts = {
-        "checkpoint": str(cfg.ckpt_path),
-        "data set": evaluation.metadata.dataset_name,
-        "samples": f"{measured_text(built, cfg.split)} samples",
-        "baselines learn from": (trained_on or built.datamodule).metadata.dataset_name,
-        "intervals": f"{100 * CONFIDENCE:.0f} %, bootstrap over the samples, "
-        f"{cfg.report.resamples} resamples, seed {cfg.seed}",
-    }
     pictures = write_pictures(evaluation, folder / PICTURES)
+    facts = _facts(cfg, built, trained_on)
     lines = report_lines(
-        evaluation, facts, [*notes(evaluation, built, cfg.split)], sentences, pictures
+        evaluation, facts, notes(evaluation, built, cfg.split), sentences, pictures
     )
     (folder / REPORT).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    save_metrics(
-        cfg, built, values, str(cfg.ckpt_path), rows[1:],
-        evaluation=evaluation_json(evaluation, cfg.split, cfg.report.resamples),
-    )  # fmt: skip
+    about = evaluation_json(evaluation, cfg.split, cfg.report.resamples)
+    save_metrics(cfg, built, values, str(cfg.ckpt_path), rows[1:], evaluation=about)
     console = plain_console()
     print_comparison(console, built, [network_row(values, cfg.split), *rows[1:]], cfg.split)
     if evaluation.distances:
@@ -115,8 +106,20 @@ def report_evaluation(
     return folder / REPORT
 
 
+def _facts(cfg: DictConfig, built: Built, trained_on: VIMHDataModule | None) -> dict[str, str]:
+    """What was evaluated, and how."""
+    return {
+        "checkpoint": str(cfg.ckpt_path),
+        "data set": built.datamodule.metadata.dataset_name,
+        "samples": f"{measured_text(built, cfg.split)} samples",
+        "baselines learn from": (trained_on or built.datamodule).metadata.dataset_name,
+        "intervals": f"{100 * CONFIDENCE:.0f} %, bootstrap over the samples, "
+        f"{cfg.report.resamples} resamples, seed {cfg.seed}",
+    }
+
+
 def verdicts(evaluation: Evaluation) -> list[str]:
-    """A sentence for each baseline: in which figures the network does not beat it."""
+    """Return a sentence for each baseline: the figures in which the network does not beat it."""
     count = sum(figure.better is not None for figure in evaluation.figures)
     sentences = []
     for method, figures in evaluation.not_better.items():
@@ -136,21 +139,21 @@ def verdicts(evaluation: Evaluation) -> list[str]:
 
 
 def notes(evaluation: Evaluation, built: Built, split: str) -> list[str]:
-    """What has to be known to read the figures right."""
+    """Return sentences that are needed to read the figures correctly."""
     found = []
     count = len(evaluation.found)
     if count < built.datamodule.get_dataset_info()["split_sizes"][split]:
         found.append(f"The trainer's limits leave samples out: the first {count} are measured.")
     if split == "val":
-        found.append("The checkpoint was chosen on these samples: its figures flatter.")
+        found.append("The checkpoint was selected on these samples, so its figures are too good.")
     if built.datamodule.avix_training_mode:
-        found.append("AVIX mode: the validation samples are tested, this is no independent figure.")
+        found.append("AVIX mode tests the validation samples, so the figures are not independent.")
     network = evaluation.measured[NETWORK]
     shares = [figure.name for figure in evaluation.figures if figure.kind == "share"]
     if any(network.values[name] == 1.0 for name in shares):
         found.append(
-            f"A share of 100 % has an interval of no width here, since every resample is all right "
-            f"too: {count} right ones of {count} only tell that the share is above "
+            f"The interval of a share of 100 % has no width here, because every resample is right "
+            f"as well: {count} right out of {count} only show that the share is above "
             f"{100 * least_share(count):.1f} % (one-sided, {100 * CONFIDENCE:.0f} %)."
         )
     if len(evaluation.measured) == 1:
@@ -168,8 +171,8 @@ def report_lines(
     """The report in Markdown.
 
     Args:
-        evaluation: What was found.
-        facts: What was evaluated, by a word or two.
+        evaluation: The figures and predictions.
+        facts: Checkpoint, data set and the like, by their headings.
         notes: Sentences on how to read the figures.
         verdicts: Sentences on the baselines.
         pictures: File names in the folder of pictures, by what they show.
@@ -195,7 +198,7 @@ def report_lines(
     if evaluation.distances:
         lines += [*_sound_section(evaluation), f"![sounds]({PICTURES}/{pictures['sounds']})", ""]
     if "worst" in pictures:
-        lines += ["## The samples that are furthest off", ""]
+        lines += ["## Samples with the largest errors", ""]
         lines += [f"![worst]({PICTURES}/{pictures['worst']})", ""]
     return lines[:-1]
 
@@ -330,8 +333,8 @@ def write_pictures(evaluation: Evaluation, folder: Path) -> dict[str, str]:
     return names
 
 
-def evaluation_json(evaluation: Evaluation, split: str, resamples: int) -> dict[str, Any]:
-    """Everything that the report tells, as plain containers."""
+def evaluation_json(evaluation: Evaluation, split: str, resamples: int) -> dict[str, object]:
+    """Return all of the report as plain containers."""
     return {
         "split": split,
         "num_samples": len(evaluation.found),

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import lightning
 import torch
@@ -42,7 +42,7 @@ def save_metrics(
     datamodule, model = built.datamodule, built.model
     info = datamodule.get_dataset_info()
     measured = {stage: model.num_measured(stage) for stage in ("val", "test")}
-    content: dict[str, Any] = {
+    content: dict[str, object] = {
         "metrics": dict(sorted(values.items())),
         "parameters": {
             p.name: {"unit": p.unit, "min": p.min, "max": p.max, "step": p.step}

@@ -1,7 +1,6 @@
 """Pictures of predictions: against the truth, their errors, the worst samples, the sounds."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float64, Int64
@@ -21,7 +20,7 @@ MIN_A_MEAN = 5  # samples that a part has to hold on average, or there is no mea
 MAX_NAMED_CLASSES = 30
 MAX_COUNTED_CLASSES = 12  # up to here each cell of a confusion matrix has its number
 COLUMNS = 4  # of the worst samples
-BAND: dict[str, Any] = {"color": "tab:green", "alpha": 0.2, "linewidth": 0, "label": "±1 JND"}
+BAND: dict[str, object] = {"color": "tab:green", "alpha": 0.2, "linewidth": 0, "label": "±1 JND"}
 
 
 def head_picture(
@@ -71,7 +70,7 @@ def _draw_values(
     predicted: Float[np.ndarray, "N"],
 ) -> None:
     axes.axline((parameter.min, parameter.min), slope=1.0, color="gray", linewidth=1)
-    axes.scatter(true, predicted, **_dots(len(true)))
+    _scatter(axes, true, predicted)
 
 
 def _draw_errors(
@@ -79,7 +78,7 @@ def _draw_errors(
 ) -> None:
     """Each error, and, where there are enough, the mean error in parts of the range."""
     axes.axhline(0.0, color="gray", linewidth=1)
-    axes.scatter(true, error, **_dots(len(true)))
+    _scatter(axes, true, error)
     if len(true) < MIN_A_MEAN * MEANS:
         return
     part = np.clip(parameter.normalise(true) * MEANS, 0, MEANS - 1).astype(int)
@@ -90,9 +89,9 @@ def _draw_errors(
     axes.plot(centres, means, "o-", color="tab:orange", markersize=4, label="mean error")
 
 
-def _dots(count: int) -> dict[str, Any]:
-    """Marks that can be seen, and told apart where there are many."""
-    return {"s": 6 if count > 500 else 16, "alpha": 0.6, "linewidths": 0}
+def _scatter(axes: Axes, x: Float[np.ndarray, "N"], y: Float[np.ndarray, "N"]) -> None:
+    """Draw dots that can be seen, and told apart where there are many."""
+    axes.scatter(x, y, s=6 if len(x) > 500 else 16, alpha=0.6, linewidths=0)
 
 
 def confusion_matrix(

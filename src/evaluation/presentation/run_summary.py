@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, SupportsFloat
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 def report_run(
     cfg: DictConfig,
     built: Built,
-    metrics: Mapping[str, Any],
+    metrics: Mapping[str, SupportsFloat],
     checkpoint: str,
     loggers: list[Logger],
     last: str = "",
-    ended: Mapping[str, Any] | None = None,
+    ended: Mapping[str, object] | None = None,
 ) -> None:
     """Print the table and the paths, and write ``metrics.json`` into the run's folder.
 

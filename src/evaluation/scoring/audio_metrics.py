@@ -10,8 +10,7 @@ NaN distances.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -93,18 +92,16 @@ class Heard:
         window, hop, frames = self._framing(window_s, hop_s)
         n_fft = 2 ** (2 * window - 1).bit_length()
         full_scale_db = 20.0 * np.log10(window / 4 / np.sqrt(n_fft))
-        options: dict[str, Any] = {
-            "n_fft": n_fft,
-            "n_window": window,
-            "hop_length": hop,
-            "window_type": "hann",
-            "floor_db": floor_db + full_scale_db,
-        }
-        rate_hz = self.sample_rate_hz
-        front_end = (
-            Stft(rate_hz, n_fft // 2, frames, **options)
-            if num_mels is None
-            else Mel(rate_hz, num_mels, frames, **options, freq_min_hz=0.0, freq_max_ratio=1.0)
+        make = Stft if num_mels is None else partial(Mel, freq_min_hz=0.0, freq_max_ratio=1.0)
+        front_end = make(
+            self.sample_rate_hz,
+            height=n_fft // 2 if num_mels is None else num_mels,
+            width=frames,
+            n_fft=n_fft,
+            n_window=window,
+            hop_length=hop,
+            window_type="hann",
+            floor_db=floor_db + full_scale_db,
         )
         return front_end(self._padded(front_end.num_samples)) - full_scale_db
 

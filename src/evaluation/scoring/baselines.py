@@ -1,7 +1,7 @@
-"""What a number means: the same errors, made by methods that anybody could write in a line.
+"""Simple methods whose errors show what a network's errors are worth.
 
 Each baseline maps the training split to a prediction for each test sample, in parameter units.
-A network that does not beat them has learnt nothing that is worth a network.
+A network that does not beat them is not worth its training.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_TRAINING_SAMPLES = 20_000  # brute-force neighbours in 1024 dimensions: a se
 def baseline_predictions(
     model: MultiheadLitModule, trained_on: VIMHDataModule, tried: SplitArrays
 ) -> dict[str, Float[np.ndarray, "N P"]]:
-    """What the baselines predict.
+    """Predict samples with every baseline.
 
     Args:
         model: Prepares the samples; has the heads.
@@ -71,7 +71,7 @@ def baselines(
 def constant(
     values: Float[np.ndarray, "M P"], categorical: Sequence[bool], count: int
 ) -> Float[np.ndarray, "{count} P"]:
-    """The mean of the training values, of categorical ones the most frequent, for any image."""
+    """Predict the mean of the training values, or the most frequent class, for any image."""
     guesses = values.mean(axis=0)
     for column in np.flatnonzero(categorical):
         classes, counts = np.unique(values[:, column], return_counts=True)
@@ -85,7 +85,7 @@ def nearest_neighbours(
     test_features: Float[np.ndarray, "N D"],
     neighbours: int,
 ) -> Float[np.ndarray, "N P"]:
-    """The mean of the values of the nearest training samples (Euclidean distance)."""
+    """Predict the mean of the values of the nearest training samples (Euclidean distance)."""
     from sklearn.neighbors import KNeighborsRegressor  # a second to import; few runs need it
 
     model = KNeighborsRegressor(min(neighbours, len(train_values)), algorithm="brute")
@@ -97,7 +97,7 @@ def least_squares(
     train_values: Float[np.ndarray, "M P"],
     test_features: Float[np.ndarray, "N A"],
 ) -> Float[np.ndarray, "N P"]:
-    """An affine map of the features, fitted by least squares."""
+    """Predict by an affine map of the features, fitted by least squares."""
     design = np.column_stack([train_features, np.ones(len(train_features))])
     solution, *_ = np.linalg.lstsq(design, train_values, rcond=None)
     return np.column_stack([test_features, np.ones(len(test_features))]) @ solution

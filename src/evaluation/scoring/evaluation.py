@@ -36,12 +36,12 @@ NETWORK = "network"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a network and the baselines do on a split.
+    """The predictions of a network and the baselines on a split, measured.
 
     Attributes:
         metadata: Of the data set.
         parameters: Of the heads, in their order.
-        found: The samples and what the network predicts.
+        found: The samples and the network's predictions.
         predicted: By method the predictions (N, P); the network is the first.
         measured: By method the figures.
         distances: By method and metric the distance of each resynthesised sound; empty where there
@@ -57,12 +57,12 @@ class Evaluation:
 
     @property
     def num_sounds(self) -> int:
-        """How many sounds were compared."""
+        """Number of sounds that were compared."""
         return len(next(iter(self.distances[NETWORK].values()))) if self.distances else 0
 
     @property
     def figures(self) -> list[Figure]:
-        """All figures there are, in the order of the report."""
+        """All figures, in the order of the report."""
         own = [figure for p in self.parameters for figure in figures_of(p)]
         return own + joint_figures(self.parameters) + (sound_figures() if self.distances else [])
 
@@ -122,13 +122,9 @@ def evaluate_split(
     distances = {}
     synthesizer = synthesizer_of(metadata) if sounds else None
     if synthesizer is not None:
-        chosen = _choice(len(found), sounds, seed)
-        distances = sound_distances(
-            synthesizer,
-            parameters,
-            found.true[chosen],
-            {method: own[chosen] for method, own in predicted.items()},
-        )
+        few = _choice(len(found), sounds, seed)
+        chosen = {method: own[few] for method, own in predicted.items()}
+        distances = sound_distances(synthesizer, parameters, found.true[few], chosen)
         heard = measure(distances, [], resamples, seed)
         measured = {method: own | heard[method] for method, own in measured.items()}
     return Evaluation(metadata, parameters, found, predicted, measured, distances)
@@ -154,7 +150,7 @@ def refuse_collisions(figures: Sequence[Figure]) -> None:
 
 
 def _choice(count: int, wanted: int, seed: int) -> np.ndarray:
-    """At most so many of the samples, in their order."""
+    """Choose at most so many of the samples, in their order."""
     order = np.random.Generator(np.random.Philox(key=seed))
     return np.sort(order.choice(count, min(count, wanted), replace=False))
 

@@ -1,4 +1,4 @@
-"""How far a figure could have come out otherwise with other samples: the bootstrap."""
+"""How much a figure depends on the choice of samples: the bootstrap."""
 
 from typing import NamedTuple
 

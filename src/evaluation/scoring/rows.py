@@ -69,7 +69,7 @@ def baseline_rows(built: Built, stage: str, count: int) -> list[Row]:
 
 
 def remarks(network: Row, others: Sequence[Row]) -> list[str]:
-    """What the baselines say of the result, in sentences.
+    """Compare a result with the baselines, in sentences.
 
     Args:
         network: The network's figures.
