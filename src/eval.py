@@ -67,11 +67,7 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
 @hydra.main(version_base="1.3", config_path="../configs", config_name="eval.yaml")
 @entry_point
 def main(cfg: DictConfig) -> None:
-    """The command line.
-
-    Args:
-        cfg: The config that Hydra composed.
-    """
+    """Run the command with the config that Hydra composed."""
     if OmegaConf.is_missing(cfg, "ckpt_path"):
         raise ConfigError("ckpt_path is missing: python src/eval.py ckpt_path=CHECKPOINT")
     check_config(cfg, EvalConfig)

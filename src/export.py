@@ -67,11 +67,7 @@ def check_packages() -> None:
 @hydra.main(version_base="1.3", config_path="../configs", config_name="export.yaml")
 @entry_point
 def main(cfg: DictConfig) -> None:
-    """The command line.
-
-    Args:
-        cfg: The config that Hydra composed.
-    """
+    """Run the command with the config that Hydra composed."""
     check_given(cfg)
     check_config(cfg, ExportConfig)
     if is_check():

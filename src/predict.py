@@ -212,11 +212,7 @@ def overrides_of(arguments: Sequence[str]) -> list[str]:
 @hydra.main(version_base="1.3", config_path="../configs", config_name="predict.yaml")
 @entry_point
 def main(cfg: DictConfig) -> None:
-    """The command line.
-
-    Args:
-        cfg: The config that Hydra composed.
-    """
+    """Run the command with the config that Hydra composed."""
     check_given(cfg)
     check_config(cfg, PredictConfig)
     if command_line.is_check():
@@ -228,11 +224,7 @@ def main(cfg: DictConfig) -> None:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """The command line, before Hydra sees it.
-
-    Args:
-        arguments: Without the script.
-    """
+    """Run the command with arguments that Hydra has not seen yet."""
     take_any_text()
     if {"--help", "-h"} & set(arguments):
         assert __doc__ is not None

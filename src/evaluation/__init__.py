@@ -1,1 +1,1 @@
-"""What becomes of a trained model: it is scored, predicts, is exported; and what shows that."""
+"""A trained model scored, predicting and exported; tables and pictures of its results."""

@@ -102,7 +102,7 @@ class FrontEnd(ABC):
         return ""
 
     def emphasised(self, audio: Float32[np.ndarray, "B T"]) -> Float32[np.ndarray, "B S"]:
-        """The sounds after pre-emphasis, as far as the image needs them."""
+        """Return the sounds after pre-emphasis, as far as the image needs them."""
         heard = audio[:, : self.num_samples]
         if not self.pre_emphasis_coefficient:
             return heard

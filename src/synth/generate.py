@@ -199,7 +199,7 @@ def _make(maker: SampleMaker, directory: Path, overwrite: bool, advance: Advance
 
 
 def measure_range(maker: SampleMaker, advance: Advance) -> tuple[float, float]:
-    """The lowest and the highest dB of the whole data set: a pass of its own."""
+    """Measure the lowest and the highest dB of the whole data set, in a pass of its own."""
     low_db, high_db = np.inf, -np.inf
     advance("measuring the range", 0, maker.num_samples)
     for span, (low, high) in in_order(
@@ -213,7 +213,7 @@ def measure_range(maker: SampleMaker, advance: Advance) -> tuple[float, float]:
 
 
 def _spans(maker: SampleMaker, start: int, stop: int) -> Iterator[range]:
-    """The positions ``start…stop − 1`` in pieces, one for each task."""
+    """Return the positions ``start…stop − 1`` in pieces, one for each task."""
     wanted = max(maker.block_size * _BLOCKS_PER_TASK, maker.batch_size)
     size = min(maker.recipe.generate.chunk_size, wanted)
     return (range(first, min(first + size, stop)) for first in range(start, stop, size))
@@ -281,7 +281,7 @@ def report_on(directory: Path, *, made: bool, seconds: float) -> GenerationRepor
 
 
 def write_wavs(maker: SampleMaker, directory: Path, count: int) -> tuple[Path, ...]:
-    """The whole sounds of the first `count` records, named after them, in 32-bit float."""
+    """Write the sounds of the first `count` records, named after them, in 32-bit float."""
     num_train = train_samples(maker.num_samples)
     paths: list[Path] = []
     for start in range(0, count, _WAV_BATCH):

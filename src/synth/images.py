@@ -87,7 +87,7 @@ class ImageMaker:
     def from_db(
         self, db: Float32[np.ndarray, "B H W"]
     ) -> tuple[UInt8[np.ndarray, "B C H W"], Float32[np.ndarray, "B 2"]]:
-        """The same from the spectrograms in dB."""
+        """Make images and scale factors from spectrograms in dB."""
         scaled, scale_factors = self._scale(db)
         if not (self.temporal_envelope or self.spectral_envelope):
             images = np.empty((len(scaled), *self.image_shape), np.uint8)
@@ -124,7 +124,7 @@ class ImageMaker:
 
     @classmethod
     def from_metadata(cls, metadata: Metadata) -> "ImageMaker":
-        """The image maker of a data set, from its JSON (the channels by their labels).
+        """Build the image maker of a data set, from its JSON (the channels by their labels).
 
         Raises:
             VIMHError: if the JSON does not say how the images were made.

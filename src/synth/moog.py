@@ -27,7 +27,7 @@ def adsr(
     release_s: Float64[np.ndarray, "B"],
     note_off_s: float,
 ) -> Float64[np.ndarray, "T B"]:
-    """An envelope of straight lines, 0…1.
+    """Return an envelope of straight lines, 0…1.
 
     It rises from 0 to 1 in the attack time, falls to `sustain` in the decay time, stays there
     until the note ends, and falls from where it is then to 0 in the release time. A time of 0 is
@@ -59,7 +59,7 @@ def ladder_coefficients(
     resonance: Float64[np.ndarray, "B"],
     sample_rate_hz: int,
 ) -> tuple[Float64[np.ndarray, "*N"], Float64[np.ndarray, "*N"]]:
-    r"""The ladder's g and half its feedback gain.
+    r"""Return the ladder's g and half its feedback gain.
 
     .. math::
         g = 1 - e^{-\pi f c(f)}, \quad k = 4 r\,a(f), \quad f = \mathrm{cutoff}/\mathrm{rate}
@@ -138,7 +138,7 @@ class Ladder:
         half_k: Float32[np.ndarray, "#T B"],
         out: Float32[np.ndarray, "T B"],
     ) -> None:
-        """Go on by T samples.
+        """Continue for T samples.
 
         Args:
             x: input at twice the sample rate, ``T2 = 2T``; the same for all, or one a ladder.
@@ -238,7 +238,7 @@ class MoogSynth(Synthesizer):
     def _coefficients(
         self, values: Mapping[str, Float64[np.ndarray, "B"]], time_s: Float64[np.ndarray, "T 1"]
     ) -> tuple[Float32[np.ndarray, "#T B"], Float32[np.ndarray, "#T B"]]:
-        """Both coefficients at these times (one row where no envelope moves them)."""
+        """Return both coefficients at these times (one row where no envelope moves them)."""
         if not values["env_octaves"].any():
             time_s = time_s[:1]
         g, half_k = np.empty((2, len(time_s), len(values["resonance"])), np.float32)
@@ -252,7 +252,7 @@ class MoogSynth(Synthesizer):
     def _cutoff_hz(
         self, values: Mapping[str, Float64[np.ndarray, "B"]], time_s: Float64[np.ndarray, "T 1"]
     ) -> Float64[np.ndarray, "#T B"]:
-        """The cutoff at these times."""
+        """Return the cutoff at these times."""
         octaves = values["env_octaves"]
         cutoff_hz = 10.0 ** values["log10_cutoff"][None]
         if octaves.any():

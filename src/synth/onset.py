@@ -12,7 +12,7 @@ ATTACK_S = 0.003  # a sound that is loud so soon after silence, or after the sta
 
 
 def onset(audio: Float[np.ndarray, "T"], sample_rate_hz: int, quietest: float = 0.0) -> int:
-    """The sample at which a sound begins.
+    """Return the sample at which a sound begins.
 
     A sound begins with the first sample within 40 dB of its peak. Where the sound rises out of
     silence, or from the file's first sample, to that level within 3 ms, it begins there: a wave

@@ -50,7 +50,7 @@ _NAMED = 10  # so many missing parts are named
 
 @dataclass(frozen=True)
 class PartInfo:
-    """What `part.json` says of the records beside it.
+    """The content of `part.json`, which describes the records beside it.
 
     Attributes:
         part: which, such as "3/16".
@@ -73,7 +73,7 @@ class PartInfo:
 
 @dataclass(frozen=True)
 class PartReport:
-    """What a part holds and where it is.
+    """The content and the place of a part.
 
     Attributes:
         part: which.
@@ -241,7 +241,7 @@ def _write_part(maker: SampleMaker, directory: Path, part: Part, advance: Advanc
 
 
 def _known_range(parts_dir: Path, recipe: Recipe) -> tuple[float, float] | None:
-    """The range of the whole data set, where a part of the same recipe has measured it."""
+    """Return the range of the whole data set, where a part of the same recipe has measured it."""
     for directory in _directories(parts_dir):
         info = read_part(directory)
         if info.recipe_hash == recipe.digest() and info.low_db is not None:
@@ -255,7 +255,7 @@ def _directories(parts_dir: Path) -> Iterator[Path]:
 
 
 def _all_parts(maker: SampleMaker, parts_dir: Path) -> list[tuple[Path, Part, PartInfo]]:
-    """All parts in order, checked but for their checksums.
+    """Return all parts in order, checked but for their checksums.
 
     Raises:
         VIMHError: if they make no whole.
@@ -345,7 +345,7 @@ def _join(
 
 
 def _records(maker: SampleMaker, directory: Path, info: PartInfo) -> Iterator[np.ndarray]:
-    """A part's records in chunks.
+    """Yield a part's records in chunks.
 
     Raises:
         VIMHError: at the end, if they were not those that had been written.

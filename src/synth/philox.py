@@ -70,7 +70,7 @@ def philox_words(
 
 
 def _multiply(a: np.uint64, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The high and the low 64 bits of the 128-bit product."""
+    """Return the high and the low 64 bits of the 128-bit product."""
     a_low, a_high = a & _LOW, a >> _32
     b_low, b_high = b & _LOW, b >> _32
     middle = a_high * b_low + ((a_low * b_low) >> _32)
@@ -79,7 +79,7 @@ def _multiply(a: np.uint64, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def permutation(seed: int, count: int) -> UInt32[np.ndarray, "{count}"]:
-    """The seeded order of ``count`` samples, 4 bytes each.
+    """Return the seeded order of ``count`` samples, 4 bytes each.
 
     Example:
         >>> sorted(permutation(42, 5).tolist())
@@ -96,7 +96,7 @@ def permutation(seed: int, count: int) -> UInt32[np.ndarray, "{count}"]:
 def white_noise(
     seed: int, index: int, num_samples: int
 ) -> tuple[float, Float32[np.ndarray, "{num_samples}"]]:
-    """A uniform number in [0, 1) and Gaussian white noise of variance 1 for one sample.
+    """Return a uniform number in [0, 1) and Gaussian white noise of variance 1 for one sample.
 
     A shorter noise is the beginning of a longer one.
     """

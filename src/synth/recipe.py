@@ -88,7 +88,7 @@ class Part:
 
     @classmethod
     def parse(cls, text: str) -> "Part":
-        """The part that a :data:`PartText` names.
+        """Return the part that a :data:`PartText` names.
 
         Example:
             >>> Part.parse("3/16")
@@ -98,7 +98,7 @@ class Part:
         return cls(int(number), int(count))
 
     def positions(self, num_samples: int) -> range:
-        """Its share of the data set's positions 0…`num_samples` − 1.
+        """Return its share of the data set's positions 0…`num_samples` − 1.
 
         Example:
             >>> [Part(number, 3).positions(10) for number in (1, 2, 3)]
@@ -275,7 +275,7 @@ class Recipe:
         return math.prod(len(p.grid()) for p in self.synthesizer.parameters.heads.values())
 
     def dataset_name(self) -> str:
-        """The data set's name (vimh.md, "Names")."""
+        """Return the data set's name (vimh.md, "Names")."""
         channels, height, width = self.image_maker.image_shape
         name = DatasetName(
             height=height,
@@ -296,11 +296,11 @@ class Recipe:
         return str(name)
 
     def directory(self, root: str | Path) -> Path:
-        """The data set's directory; `generate.output_dir` is taken from `root`."""
+        """Return the data set's directory; `generate.output_dir` is taken from `root`."""
         return Path(root) / self.generate.output_dir / self.dataset_name()
 
     def identity(self) -> dict[str, object]:
-        """What decides the samples: no paths, formats, chunk sizes or descriptions."""
+        """Return what decides the samples: no paths, formats, chunk sizes or descriptions."""
         synthesizer = self.synthesizer
         stft, mel = self.image_maker.front_end.to_json()
         options = {k: v for k, v in self.synth.items() if k not in ("_target_", "parameters")}
@@ -334,7 +334,7 @@ class Recipe:
         return recipe_hash(self.identity())
 
     def to_json(self) -> dict[str, object]:
-        """The whole recipe as plain values, which :meth:`from_mapping` takes back.
+        """Return the whole recipe as plain values, which :meth:`from_mapping` takes back.
 
         Without `generate`'s `output_dir`, `chunk_size`, `part`, `threads` and `wav` and without
         `overwrite`: the same data set has the same JSON wherever and however it was made.

@@ -66,7 +66,7 @@ def refuse_sound(
     values: Columns,
     wrong: Bool[np.ndarray, "B"],
 ) -> NoReturn:
-    """Say which sound makes no image.
+    """Raise an error that names the sound that makes no image.
 
     Args:
         synthesizer: what rendered.
@@ -107,7 +107,7 @@ class _Kept:
 
 
 class _Own(threading.local):
-    """What belongs to one thread."""
+    """The synthesiser of one thread."""
 
     synthesizer: Synthesizer | None = None
 
@@ -184,7 +184,7 @@ class Renderer:
     def _compare(
         self, synthesizer: Synthesizer, kept: _Kept, again: Float32[np.ndarray, "K S"]
     ) -> None:
-        """Refuse sounds that are others when they are rendered again, as far as both go."""
+        """Refuse sounds that differ when they are rendered again, as far as both go."""
         length = min(kept.audio.shape[1], again.shape[1])
         with np.errstate(invalid="ignore"):  # what is not finite is refused where it is used
             difference = np.abs(kept.audio[:, :length] - again[:, :length]).max(axis=1)

@@ -34,7 +34,7 @@ class Resonance(NamedTuple):
 def resonance(
     frequency_hz: Float64[np.ndarray, "B"], q: Float64[np.ndarray, "B"], sample_rate_hz: int
 ) -> Resonance:
-    r"""The band-pass of constant 0 dB peak gain of the Audio EQ Cookbook.
+    r"""Return the band-pass of constant 0 dB peak gain of the Audio EQ Cookbook.
 
     .. math::
         \alpha = \frac{\sin\omega}{2Q}, \quad
@@ -156,7 +156,7 @@ class ResonatorSynth(Synthesizer):
 def _impulse_response(
     poles: Resonance, gain: Float64[np.ndarray, "B"], length: int
 ) -> Float32[np.ndarray, "B T"]:
-    r"""The impulse response in closed form.
+    r"""Return the impulse response in closed form.
 
     .. math::
         h[0] = b, \quad h[n] = b\,\mathrm{Re}(C p^n) \text{ for } n > 0, \quad

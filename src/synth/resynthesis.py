@@ -55,7 +55,7 @@ def synthesizer_of(metadata: Metadata) -> Synthesizer | None:
 def resynthesise(
     synthesizer: Synthesizer, values: Mapping[str, Values]
 ) -> Float32[np.ndarray, "B T"]:
-    """The sounds of some parameter values; fixed parameters are as the recipe has them.
+    """Return the sounds of some parameter values; fixed parameters are as the recipe has them.
 
     Args:
         synthesizer: what renders; in this thread alone.

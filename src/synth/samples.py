@@ -76,7 +76,7 @@ class SampleMaker:
         return self._order[positions.start : positions.stop].astype(np.int64)
 
     def values(self, indices: Integer[np.ndarray, "B"]) -> dict[str, Float64[np.ndarray, "B"]]:
-        """Every parameter's value for each sample, in its unit."""
+        """Return every parameter's value for each sample, in its unit."""
         parameters = self.synthesizer.parameters
         draw = self._grid_values if self.recipe.avix else self._random_values
         values = draw(indices, list(parameters.heads.values()))
@@ -84,7 +84,7 @@ class SampleMaker:
         return {name: fixed[name] if name in fixed else values[name] for name in parameters}
 
     def audio(self, indices: Integer[np.ndarray, "B"]) -> Float32[np.ndarray, "B T"]:
-        """The whole sounds.
+        """Return the whole sounds.
 
         Raises:
             VIMHError: for one that is not finite.
@@ -95,7 +95,7 @@ class SampleMaker:
         return audio
 
     def range_db(self, indices: Integer[np.ndarray, "B"]) -> tuple[float, float]:
-        """The lowest and the highest dB in the samples' spectrograms.
+        """Return the lowest and the highest dB in the samples' spectrograms.
 
         Raises:
             VIMHError: for a sound whose spectrogram is not finite.
@@ -150,7 +150,7 @@ class SampleMaker:
     def _heard(
         self, indices: Integer[np.ndarray, "B"], values: dict[str, Float64[np.ndarray, "B"]]
     ) -> Iterator[tuple[slice, Float32[np.ndarray, "N T"]]]:
-        """As much of the sounds as their images need, block by block with its place."""
+        """Yield the part of the sounds that their images need, by blocks, each with its place."""
         wanted = self.image_maker.front_end.num_samples
         for start in range(0, len(indices), self.batch_size):
             batch = slice(start, start + self.batch_size)
@@ -170,7 +170,7 @@ class SampleMaker:
     def _grid_values(
         self, indices: Integer[np.ndarray, "B"], heads: Sequence[Parameter]
     ) -> dict[str, Float64[np.ndarray, "B"]]:
-        """Every combination once, the last parameter fastest."""
+        """Return every combination once, the last parameter fastest."""
         values, rest = {}, indices
         for parameter in reversed(heads):
             grid = parameter.grid()

@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 def scripted(loop: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """A function whose loop is TorchScript's and not Python's, so threads do not wait in it.
+    """Return a function whose loop is TorchScript's and not Python's, so threads do not wait in it.
 
     It does the same operations in the same order. Its arguments are not checked by the types of
     the tests. From Python 3.14 on, where torch no longer supports scripts, it is the function.

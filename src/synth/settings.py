@@ -165,7 +165,7 @@ def axes_of(metadata: Metadata) -> FrontEnd | None:
 
 
 def _described(metadata: Metadata, stft: Mapping[str, object]) -> FrontEnd:
-    """The front end of a config out of a file."""
+    """Build the front end of a config out of a file."""
     rate = stft.get("sample_rate", metadata.sample_rate)
     assert isinstance(rate, int | float)
     with recipe_errors(f"data set {metadata.dataset_name}: "):
@@ -208,7 +208,7 @@ def _front_end_class(
 
 
 def _built(cls: type[FrontEnd], stft: Mapping[str, object], image: _OfTheRecipe) -> FrontEnd:
-    """A front end of its own arguments."""
+    """Build a front end from its own arguments."""
     own = {key: value for key, value in stft.items() if key != TARGET}
     for key in own.keys() & image.keys():
         raise RecipeError(f"stft.{key} is not read; the recipe's own keys say it")
@@ -217,7 +217,7 @@ def _built(cls: type[FrontEnd], stft: Mapping[str, object], image: _OfTheRecipe)
 
 
 def _of_sections(stft: StftSection, mel: MelSection, image: _OfTheRecipe) -> FrontEnd:
-    """A front end of this project by its `type`."""
+    """Build a front end of this project by its `type`."""
     own = {key: value for key, value in vars(stft).items() if key != "type"}
     if stft.type == "stft":
         return Stft(**own, **image)

@@ -37,7 +37,7 @@ _MAX_TRANSFORMED, _MAX_FILTERS = 2**28, 2**24
 
 
 def periodic_window(window_type: str, length: int) -> Float64[np.ndarray, "{length}"]:
-    """The window's periodic form: a period of N points, not symmetric over N - 1.
+    """Return the window's periodic form: a period of N points, not symmetric over N - 1.
 
     Raises:
         VIMHError: for an unknown type.
@@ -200,13 +200,13 @@ class Stft(FrontEnd):
         return db
 
     def _frames(self, audio: Float32[np.ndarray, "B T"]) -> Float32[np.ndarray, "B N W"]:
-        """The windowed frames, one a column."""
+        """Return the windowed frames, one a column."""
         heard = torch.from_numpy(self.emphasised(audio))
         columns = heard.unfold(1, self.n_window, self.hop_length).transpose(1, 2).numpy()
         return columns if self.window_type == "rectangular" else columns * self._window[:, None]
 
     def _rows(self, spectrum: Complex64[np.ndarray, "B F W"]) -> Float32[np.ndarray, "B H W"]:
-        """The magnitude of the bins that are kept."""
+        """Return the magnitude of the bins that are kept."""
         return self._magnitude(spectrum[:, 1 : self.height + 1])
 
     def _magnitude(self, spectrum: Complex64[np.ndarray, "B K W"]) -> Float32[np.ndarray, "B K W"]:
@@ -271,7 +271,7 @@ class Mel(Stft):
         return scipy.sparse.csr_array(filters.astype(np.float32))
 
     def _rows(self, spectrum: Complex64[np.ndarray, "B F W"]) -> Float32[np.ndarray, "B H W"]:
-        """What each filter lets through."""
+        """Return the magnitude that passes each filter."""
         magnitude = self._magnitude(spectrum)
         batch, bins, width = magnitude.shape
         filtered = self._filters @ magnitude.transpose(1, 0, 2).reshape(bins, batch * width)

@@ -34,7 +34,7 @@ def string_loop(
     decay_s: Float64[np.ndarray, "B"],
     sample_rate_hz: int,
 ) -> Loop:
-    r"""The loop whose fundamental has this frequency and falls as ``exp(−t/τ)``.
+    r"""Return the loop whose fundamental has this frequency and falls as ``exp(−t/τ)``.
 
     K. Karplus and A. Strong, "Digital synthesis of plucked-string and drum timbres", Computer
     Music Journal 7(2), 1983; D. A. Jaffe and J. O. Smith, "Extensions of the Karplus-Strong
@@ -156,7 +156,7 @@ class StringSynth(Synthesizer):
         return audio
 
     def _strike(self, period: int) -> Float64[np.ndarray, "M"]:
-        """The excitation and its reflection, for a string of so many samples a period."""
+        """Return the excitation and its reflection, for a string of so many samples a period."""
         burst = self._noise[:period] if self.excitation == "pluck" else self._hammer
         reflected = max(1, round(self.position * period))
         wave = np.zeros(len(burst) + reflected)
@@ -166,7 +166,7 @@ class StringSynth(Synthesizer):
 
 
 def _vibrate(loop: Loop, wave: Float64[np.ndarray, "M"], length: int) -> Float64[np.ndarray, "T"]:
-    r"""The string's sound: the loop with the wave fed in, as one recursive filter.
+    r"""Return the string's sound: the loop with the wave fed in, as one recursive filter.
 
     .. math::
         Y = X + \rho z^{-N} ((1 - S) + S z^{-1}) \frac{C + z^{-1}}{1 + C z^{-1}} Y

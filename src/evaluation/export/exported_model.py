@@ -56,7 +56,7 @@ class ExportedModel(nn.Module):
 
 
 def description(metadata: Metadata, model: MultiheadLitModule) -> dict[str, str]:
-    """What a user of the file has to know, as texts by name; nested ones are JSON.
+    """Describe a model to the users of its file, as texts by name; nested ones are JSON.
 
     Args:
         metadata: of the data set that the model was trained on.

@@ -33,7 +33,7 @@ NAMES_IN, NAME_OUT = ("images", "scale_factors"), "values"
 
 
 def missing_packages() -> list[str]:
-    """The packages of the extra `export` that are not installed here."""
+    """Return the packages of the extra `export` that are not installed here."""
     return [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
 
 

@@ -19,7 +19,7 @@ PLAYERS = (
 
 
 def find_player() -> tuple[str, ...]:
-    """The command that plays a file, without the file.
+    """Return the command that plays a file, without the file.
 
     Raises:
         VIMHError: if there is none of those that are known.

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float32, Float64, UInt8
 
 from src.evaluation.prediction.levels import level_range_db
-from src.evaluation.prediction.sounds import STARTS, Sound, Windows, read_sound, windows
+from src.evaluation.prediction.sounds import STARTS, read_sound, windows
 from src.models.multihead_module import MultiheadLitModule
 from src.synth.images import ImageMaker
 from src.synth.resynthesis import resynthesise, synthesizer_of
@@ -124,18 +124,14 @@ class Predictor:
             cut = windows(sound.audio, self.window_samples, rate_hz, quietest, self.start)
         except VIMHError as error:
             raise VIMHError(f"{path}: {error}") from error
-        return self._predict_windows(str(path), sound, cut)
-
-    def _predict_windows(self, source: str, sound: Sound, cut: Windows) -> list[Prediction]:
         images, scale_factors = self.image_maker(cut.audio)
-        predicted = self.predict_images(images, scale_factors)
         notes = (*sound.notes, *cut.notes, *self._level_notes(cut.audio, scale_factors))
         return [
             Prediction(
-                source, images[k], row, sound.start_s + cut.start_s[k],
+                str(path), images[k], row, sound.start_s + cut.start_s[k],
                 notes=notes, audio=cut.audio[k],
             )
-            for k, row in enumerate(predicted)
+            for k, row in enumerate(self.predict_images(images, scale_factors))
         ]  # fmt: skip
 
     def _level_notes(
@@ -200,7 +196,7 @@ class Predictor:
     def predict_images(
         self, images: UInt8[np.ndarray, "B C H W"], scale_factors: Float32[np.ndarray, "B 2"]
     ) -> list[dict[str, float]]:
-        """Values by parameter of each stored image.
+        """Predict the values of each stored image, by parameter.
 
         Args:
             images: stored pixels.
@@ -223,7 +219,7 @@ class Predictor:
         return rows
 
     def resynthesise(self, values: Mapping[str, float]) -> Float32[np.ndarray, "T"]:
-        """The sound of predicted values, of the data set's length.
+        """Return the sound of predicted values, of the data set's length.
 
         Raises:
             VIMHError: if the data set was not synthesised.

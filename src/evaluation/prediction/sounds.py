@@ -63,7 +63,7 @@ class Windows:
 
 
 def sound_files(folder: Path) -> list[Path]:
-    """The sound files of a folder by name; subfolders are not looked into.
+    """Return the sound files of a folder by name; subfolders are not looked into.
 
     Raises:
         VIMHError: if there are none.

@@ -14,7 +14,7 @@ HEADINGS = ("MAE", "of range", "within 1 JND", "accuracy")
 def comparison_table(
     rows: Iterable[Row], parameters: Sequence[Parameter], title: str, caption: str | None = None
 ) -> Table:
-    """Rows of methods against, for each parameter, its errors and the share within one JND.
+    """Return the table of methods with their errors and the share within one JND.
 
     Args:
         rows: The network first, then the baselines.
@@ -48,7 +48,7 @@ def comparison_table(
 
 
 def _cells(metrics: Mapping[str, float], head: str | None) -> dict[str, str]:
-    """A method's figures for one parameter, or None: for all at once; by heading."""
+    """Return a method's figures for one parameter, or None: for all at once; by heading."""
     prefix = "" if head is None else f"{head}_"
     mae = metrics.get(f"{prefix}mae" if head else "mae_jnd")
     return {

@@ -68,7 +68,7 @@ def facts(dataset: OpenedDataset) -> list[tuple[str, str]]:
 
 
 def _few(texts: Sequence[str], most: int = 16) -> str:
-    """A list in a line; of a long one the beginning and how many there are."""
+    """Return a list in a line; of a long one the beginning and how many there are."""
     more = f", and {len(texts) - most} more" if len(texts) > most else ""
     return ", ".join(texts[:most]) + more
 
@@ -128,7 +128,7 @@ def _write_facts(axes: Axes, dataset: OpenedDataset) -> None:
 
 
 def draw_histogram(axes: Axes, parameter: Parameter, q: UInt8[np.ndarray, "N"]) -> None:
-    """How often each class, or each part of the range, occurs.
+    """Draw how often each class, or each part of the range, occurs.
 
     Args:
         axes: where to.
@@ -171,22 +171,19 @@ def _draw_images(
         row, column = divmod(place, samples_a_row)
         for panel, label in enumerate(axes.panels):
             target = figure.add_subplot(cells[row, column * panels + panel])
-            axes.draw(target, images[0], panel)
-            target.tick_params(labelsize=7)
+            lowest = row == rows - 1 or place + samples_a_row >= shown
+            leftmost = column == 0 and panel == 0
+            axes.draw(target, images[0], panel, time=lowest, frequency=leftmost)
             if panel == 0:
                 lines = [f"{'train' if in_train else 'test'} {own}"]
                 lines += label_lines(dataset.metadata, labels[0])[:MAX_DRAWN]
                 target.set_title("\n".join(lines), fontsize=8, loc="left")
-            lowest = row == rows - 1 or place + samples_a_row >= shown
-            below = ["time [s]"] if axes.is_sound and lowest else []
-            below += [label] if panels > 1 or (column == 0 and lowest) else []
-            if axes.is_sound and column == 0 and panel == 0:
-                target.set_ylabel("frequency [Hz]", fontsize=8)
-            target.set_xlabel("\n".join(below), fontsize=8)
+            if panels > 1 or (column == 0 and lowest):
+                target.set_xlabel(f"{target.get_xlabel()}\n{label}".strip(), fontsize=8)
 
 
 def label_lines(metadata: Metadata, q: UInt8[np.ndarray, "P"]) -> list[str]:
-    """A line for each parameter of a sample: its name and its value, without the unit."""
+    """Return a line for each parameter of a sample: its name and its value, without the unit."""
     return [
         f"{p.name} {value_text(p, float(p.dequantise(byte)))}"
         for p, byte in zip(metadata.parameters.values(), q, strict=True)
@@ -194,7 +191,7 @@ def label_lines(metadata: Metadata, q: UInt8[np.ndarray, "P"]) -> list[str]:
 
 
 def dataset_table(dataset: OpenedDataset, directory: Path) -> tuple[Table, Table]:
-    """The same for a terminal: what the metadata say, and a line for each parameter."""
+    """Return the same for a terminal: the metadata, and a line for each parameter."""
     about = Table(title=Text(str(directory)), show_header=False, title_justify="left")
     for name, text in facts(dataset):
         about.add_row(name, Text(text))
@@ -218,7 +215,7 @@ def dataset_table(dataset: OpenedDataset, directory: Path) -> tuple[Table, Table
 
 
 def sparkline(q: UInt8[np.ndarray, "N"], bars: int, top: int = 255) -> str:
-    """A histogram of the bytes 0…top in one line of text.
+    """Return a histogram of the bytes 0…top in one line of text.
 
     Example:
         >>> sparkline(np.array([0, 0, 255], dtype=np.uint8), bars=4)

@@ -168,7 +168,7 @@ def report_lines(
     verdicts: Sequence[str],
     pictures: Mapping[str, str],
 ) -> list[str]:
-    """The report in Markdown.
+    """Return the report in Markdown.
 
     Args:
         evaluation: The figures and predictions.
@@ -212,7 +212,7 @@ def _title(parameter: Parameter) -> str:
 
 
 def _table(evaluation: Evaluation, figures: Sequence[Figure]) -> list[str]:
-    """Methods against figures."""
+    """Return a table of methods (rows) and figures (columns)."""
     heads = []
     for figure in figures:
         unit = "%" if figure.kind in ("share", "percent") else figure.unit
@@ -225,7 +225,7 @@ def _table(evaluation: Evaluation, figures: Sequence[Figure]) -> list[str]:
 
 
 def estimate_text(figure: Figure, estimate: Estimate) -> str:
-    """A figure with its interval; shares in %.
+    """Return a figure with its interval; shares in %.
 
     Example:
         >>> share = Figure("jnd", "all parameters", "within 1 JND", "", "share", "higher")
@@ -256,7 +256,7 @@ def number_text(number: float) -> str:
 
 
 def _confusions(evaluation: Evaluation, parameter: Parameter) -> list[str]:
-    """The most frequent confusions of classes."""
+    """Return the most frequent confusions of classes."""
     counts = _counts(evaluation, parameter)
     wrong = counts - np.diag(np.diag(counts))
     order = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSIONS]
@@ -292,7 +292,7 @@ def _sound_section(evaluation: Evaluation) -> list[str]:
 
 
 def sound_table(evaluation: Evaluation) -> Table:
-    """The distances of sounds for a terminal."""
+    """Return the distances of sounds for a terminal."""
     table = Table(
         title=f"{evaluation.num_sounds} resynthesised sounds against those of the true values",
         title_justify="left",

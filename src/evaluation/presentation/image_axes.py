@@ -1,4 +1,4 @@
-"""How a VIMH image is drawn: sounds upwards in Hz and along in seconds, others as they are."""
+"""Axes of VIMH images: Hz upwards and seconds to the right for sounds, none for others."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -73,16 +73,26 @@ class ImageAxes:
 
     @property
     def panels(self) -> tuple[str, ...]:
-        """What is drawn of an image side by side: a label each, of the first 12 channels."""
+        """Labels of the panels of an image, side by side: of the first 12 channels."""
         return ("RGB",) if self.in_colour else self.metadata.channel_labels[:MAX_PANELS]
 
-    def draw(self, axes: Axes, image: UInt8[np.ndarray, "C H W"], panel: int) -> None:
+    def draw(
+        self,
+        axes: Axes,
+        image: UInt8[np.ndarray, "C H W"],
+        panel: int,
+        *,
+        time: bool,
+        frequency: bool,
+    ) -> None:
         """Draw one panel of an image, 0 black to 255 white, with its axes.
 
         Args:
             axes: where to.
             image: stored pixels.
             panel: its place in `panels`.
+            time: whether the time axis of a sound has its name.
+            frequency: whether the frequency axis has.
         """
         image = thinned(image)
         if self.in_colour:
@@ -98,8 +108,11 @@ class ImageAxes:
                 extent=self._extent,
                 interpolation="nearest",
             )
+        axes.tick_params(labelsize=7)
         if self.front_end is not None:
             _label_rows(axes, self.front_end.row_hz)
+            axes.set_xlabel("time [s]" if time else "", fontsize=8)
+            axes.set_ylabel("frequency [Hz]" if frequency else "", fontsize=8)
         else:
             axes.set_xticks([])
             axes.set_yticks([])
@@ -129,7 +142,7 @@ def _label_rows(axes: Axes, row_hz: Float64[np.ndarray, "H"]) -> None:
 
 
 def thinned(image: UInt8[np.ndarray, "C H W"]) -> UInt8[np.ndarray, "C h w"]:
-    """Every so many-th row and column, so that no side has more than 1024 pixels.
+    """Keep every n-th row and column, so that no side has more than 1024 pixels.
 
     Example:
         >>> thinned(np.zeros((1, 2050, 5), dtype=np.uint8)).shape

@@ -69,7 +69,7 @@ def save_metrics(
 
 
 def _commit() -> str | None:
-    """The commit of the code, with ``-dirty`` where files differ; None outside git."""
+    """Return the commit of the code, with ``-dirty`` where files differ; None outside git."""
     try:
         found = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],

@@ -26,7 +26,7 @@ BAND: dict[str, object] = {"color": "tab:green", "alpha": 0.2, "linewidth": 0, "
 def head_picture(
     parameter: Parameter, true: Float[np.ndarray, "N"], predicted: Float[np.ndarray, "N"]
 ) -> Figure:
-    """One head: of classes the confusion matrix, else values and errors with the ±1 JND band.
+    """Draw one head: the confusion matrix of classes, or values and errors with a ±1 JND band.
 
     Args:
         parameter: The head's parameter.
@@ -76,7 +76,7 @@ def _draw_values(
 def _draw_errors(
     axes: Axes, parameter: Parameter, true: Float[np.ndarray, "N"], error: Float[np.ndarray, "N"]
 ) -> None:
-    """Each error, and, where there are enough, the mean error in parts of the range."""
+    """Draw each error and, where there are enough, the mean error in parts of the range."""
     axes.axhline(0.0, color="gray", linewidth=1)
     _scatter(axes, true, error)
     if len(true) < MIN_A_MEAN * MEANS:
@@ -97,7 +97,7 @@ def _scatter(axes: Axes, x: Float[np.ndarray, "N"], y: Float[np.ndarray, "N"]) -
 def confusion_matrix(
     parameter: Parameter, true: Float[np.ndarray, "N"], predicted: Float[np.ndarray, "N"]
 ) -> Int64[np.ndarray, "K K"]:
-    """How often each true class (row) was taken for each class (column).
+    """Count how often each true class (row) was taken for each class (column).
 
     Args:
         parameter: Of the head, categorical.
@@ -142,7 +142,7 @@ def worst_picture(
     found: SplitPredictions,
     count: int,
 ) -> Figure | None:
-    """The samples whose worst head is furthest off: wrong classes, then in shares of its range.
+    """Draw the samples with the largest errors: wrong classes, or the share of a head's range.
 
     Args:
         metadata: Of the data set; says how its images are drawn (the first channel).
@@ -170,11 +170,8 @@ def worst_picture(
     image_axes = ImageAxes(metadata)
     for place, index in enumerate(order):
         axes = figure.add_subplot(rows, columns, place + 1)
-        image_axes.draw(axes, found.images[index], 0)
-        axes.tick_params(labelsize=7)
-        if image_axes.is_sound:
-            axes.set_xlabel("time [s]" if place + columns >= len(order) else "", fontsize=8)
-            axes.set_ylabel("frequency [Hz]" if place % columns == 0 else "", fontsize=8)
+        lowest, leftmost = place + columns >= len(order), place % columns == 0
+        image_axes.draw(axes, found.images[index], 0, time=lowest, frequency=leftmost)
         lines = (
             f"{p.name} {value_text(p, float(found.predicted[index, k]))}, "
             f"true {value_text(p, float(found.true[index, k]))}"
@@ -185,7 +182,7 @@ def worst_picture(
 
 
 def sounds_picture(distances: Mapping[str, Mapping[str, Float64[np.ndarray, "B"]]]) -> Figure:
-    """For each distance of sounds, the share of sounds that are at most so far, by method.
+    """Draw the cumulative distribution of each distance of sounds, by method.
 
     Args:
         distances: By method and metric, as `audio_distances` of

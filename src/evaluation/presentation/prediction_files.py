@@ -20,7 +20,7 @@ SHOWN_LETTERS = 40  # of a name in a picture
 
 
 def prediction_table(predictions: Sequence[Prediction], parameters: Sequence[Parameter]) -> Table:
-    """A line for each of the first predictions; true values stand in brackets."""
+    """Return a line for each of the first predictions; true values stand in brackets."""
     hidden = len(predictions) - TABLE_ROWS
     table = Table(caption=f"and {hidden} more in predictions.jsonl" if hidden > 0 else None)
     table.add_column("input", overflow="fold")
@@ -61,7 +61,7 @@ def cut(name: str, most_bytes: int) -> str:
 
 
 def file_stem(number: int, prediction: Prediction, count: int) -> str:
-    """The beginning of the names of a prediction's files: numbered where there are several.
+    """Return the beginning of the names of a prediction's files: numbered where there are several.
 
     A long name is cut.
 
@@ -117,16 +117,13 @@ def comparison_figure(
     for row, shown in enumerate(rows):
         for panel, label in enumerate(axes.panels):
             target = cells[row, panel]
-            axes.draw(target, shown.image, panel)
-            target.tick_params(labelsize=8)
+            axes.draw(target, shown.image, panel, time=row == len(rows) - 1, frequency=panel == 0)
             target.set_title(label if columns > 1 else "", fontsize=9)
-            if axes.is_sound and row == len(rows) - 1:
-                target.set_xlabel("time [s]", fontsize=8)
         name = Path(shown.source).name
         name = name if len(name) <= SHOWN_LETTERS else f"{name[:SHOWN_LETTERS]}…"
         start = f" from {shown.start_s:.3f} s" if shown.start_s else ""
-        unit = "frequency [Hz]" if axes.is_sound else ""
-        cells[row, 0].set_ylabel(f"{name}{start}\n{unit}".strip(), fontsize=8)
+        below = cells[row, 0].get_ylabel()
+        cells[row, 0].set_ylabel(f"{name}{start}\n{below}".strip(), fontsize=8)
     lines = []
     for p in predictor.model.parameters_by_head.values():
         true = prediction.true.get(p.name) if prediction.true is not None else None

@@ -93,7 +93,7 @@ def print_comparison(console: Console, built: Built, rows: list[Row], stage: str
 
 
 def measured_text(built: Built, stage: str) -> str:
-    """How many samples the last figures of "val" or "test" are of, and of how many."""
+    """Return how many samples the last figures of "val" or "test" are of, and of how many."""
     total = built.datamodule.get_dataset_info()["split_sizes"][stage]
     count = built.model.num_measured(stage)
     split = "test" if stage == "test" else "validation"

@@ -5,7 +5,7 @@ one. Spectra are those of :class:`~src.synth.spectrogram.Stft` with a periodic H
 zero-padded to the power of two at or above twice its length (so that ``|X|²`` is sampled densely
 enough to be the transform of the frame's whole autocorrelation). 0 dB is what a sine of amplitude
 1 has in its bin, ``|X| = N/4 · 1/sqrt(n_fft)`` with a window of N samples. A sound with a NaN has
-NaN distances.
+NaN distances. All take the true sounds and as many predicted ones of the same length and rate.
 """
 
 from collections.abc import Callable, Mapping
@@ -121,10 +121,6 @@ def multi_scale_spectral_db(target: Heard, predicted: Heard) -> Float64[np.ndarr
     inversion in symmetric parameter spaces with approximately equivariant flow matching", ISMIR
     2025 (arXiv 2506.07199); multi-scale spectra as a distance: J. Engel et al., "DDSP", ICLR 2020.
 
-    Args:
-        target: true sounds.
-        predicted: as many of the same length and rate.
-
     Example:
         >>> sound = np.sin(np.arange(8000, dtype=np.float32) * 0.3)[None]
         >>> multi_scale_spectral_db(Heard(sound, 8000), Heard(sound, 8000)).tolist()
@@ -144,10 +140,6 @@ def log_spectral_db(target: Heard, predicted: Heard) -> Float64[np.ndarray, "B"]
     over K frames (window 25 ms, hop 10 ms) and the F bins above 0 Hz: the RMS log spectral measure
     of A. H. Gray, J. D. Markel, "Distance measures for speech processing", IEEE Trans. ASSP 24
     (1976), averaged over frames.
-
-    Args:
-        target: true sounds.
-        predicted: as many of the same length and rate.
     """
     ours, theirs = (np.maximum(heard.levels_db, FLOOR_DB) for heard in (target, predicted))
     difference = ours - theirs
@@ -163,10 +155,6 @@ def envelope_cosine(target: Heard, predicted: Heard) -> Float64[np.ndarray, "B"]
 
     over frames x_k of 25 ms (rectangular window), hop 10 ms: the amplitude envelope measure of
     Hayes et al. 2025 (see :func:`multi_scale_spectral_db`).
-
-    Args:
-        target: true sounds.
-        predicted: as many of the same length and rate.
 
     Example:
         >>> decay = np.exp(-np.arange(8000, dtype=np.float32) / 800)[None]
@@ -196,10 +184,6 @@ def spectral_transport_hz(target: Heard, predicted: Heard) -> Float64[np.ndarray
     differentiable DSP and spectral optimal transport", ICASSP 2024 (arXiv 2312.14507), and E.
     Cazelles, A. Robert, F. Tobar, "The Wasserstein-Fourier distance for stationary time series",
     IEEE Trans. Signal Processing 69 (2021); the weighting of frames is ours.
-
-    Args:
-        target: true sounds.
-        predicted: as many of the same length and rate.
     """
     ours, theirs = target.cumulative_power, predicted.cumulative_power
     weights = (ours[:, -1] * theirs[:, -1]) ** 0.25
@@ -210,7 +194,7 @@ def spectral_transport_hz(target: Heard, predicted: Heard) -> Float64[np.ndarray
 
 @dataclass(frozen=True)
 class AudioMetric:
-    """A distance with what is said of it in a report.
+    """A distance and its description.
 
     Attributes:
         name: its key in `metrics.json`.
@@ -240,7 +224,7 @@ def audio_distances(
     predicted: Mapping[str, Float32[np.ndarray, "B T"]],
     sample_rate_hz: int,
 ) -> dict[str, dict[str, Float64[np.ndarray, "B"]]]:
-    """Every metric of :data:`AUDIO_METRICS` for each sound.
+    """Compute every metric of :data:`AUDIO_METRICS` for each sound.
 
     Args:
         target: true sounds.

@@ -25,7 +25,7 @@ Columns = dict[str, Float64[np.ndarray, "N"]]
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure and how it is told.
+    """One figure and how it is shown.
 
     Attributes:
         name: its key in `metrics.json`.
@@ -45,7 +45,7 @@ class Figure:
 
 
 def figures_of(parameter: Parameter) -> list[Figure]:
-    """The figures of one head."""
+    """Return the figures of one head."""
     name, unit = parameter.name, shown_unit(parameter)
     if parameter.is_categorical:
         return [Figure(f"{name}_acc", name, "right class", "", "share", "higher")]
@@ -62,12 +62,12 @@ def figures_of(parameter: Parameter) -> list[Figure]:
 
 
 def shown_unit(parameter: Parameter) -> str:
-    """The unit as it is told: nothing where it is "1"."""
+    """Return the unit as it is shown: nothing for "1"."""
     return "" if parameter.unit == "1" else parameter.unit
 
 
 def joint_figures(parameters: Sequence[Parameter]) -> list[Figure]:
-    """The figures of all heads at once; none where there is one head."""
+    """Return the figures of all heads at once; none where there is one head."""
     found: list[Figure] = []
     if len(parameters) == 1:
         return found
@@ -82,7 +82,7 @@ def joint_figures(parameters: Sequence[Parameter]) -> list[Figure]:
 
 
 def sound_figures() -> list[Figure]:
-    """The distances of resynthesised sounds."""
+    """Return the distances of resynthesised sounds."""
     return [
         Figure(m.name, SOUND, m.label, m.unit, "cosine", "higher")
         if m.higher_is_better
@@ -143,7 +143,7 @@ class Measured:
     replicates: dict[str, Float64[np.ndarray, "R"]]
 
     def estimate(self, name: str) -> Estimate:
-        """A figure with its 95 % interval."""
+        """Return a figure with its 95 % interval."""
         return Estimate(self.values[name], *interval(self.replicates[name]))
 
     def beats(self, other: "Measured", figure: Figure) -> bool:
@@ -162,7 +162,7 @@ class Measured:
 def measure(
     columns: Mapping[str, Columns], parameters: Sequence[Parameter], resamples: int, seed: int
 ) -> dict[str, Measured]:
-    """The figures of each method, from what is known of each sample.
+    """Return the figures of each method, from what is known of each sample.
 
     Args:
         columns: By method what :func:`sample_columns` gives, or distances of sounds; all methods
@@ -189,7 +189,7 @@ def measure(
 
 
 def _from_means(means: Columns, parameters: Sequence[Parameter]) -> Columns:
-    """Figures of means: the root of squares, and errors in % of the range."""
+    """Return the figures of means: the root of squares, and errors in % of the range."""
     found = dict(means)
     for p in parameters:
         if f"{p.name}_mae" in means:

@@ -20,7 +20,7 @@ class Estimate(NamedTuple):
 def bootstrap_means(
     columns: Float[np.ndarray, "N M"], resamples: int, seed: int
 ) -> Float64[np.ndarray, "{resamples} M"]:
-    """Column means of samples drawn with replacement, N of N, all columns from the same draws.
+    """Return means of N samples drawn with replacement, all columns from the same draws.
 
     B. Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7 (1979).
     For a column of zeros and ones these are binomial shares.
@@ -48,7 +48,7 @@ def bootstrap_means(
 
 
 def interval(replicates: Float64[np.ndarray, "R"]) -> tuple[float, float]:
-    """The percentile interval of 95 %: NaN where a replicate is NaN.
+    """Return the percentile interval of 95 %: NaN where a replicate is NaN.
 
     Example:
         >>> low, high = interval(np.arange(1001.0))
@@ -61,7 +61,7 @@ def interval(replicates: Float64[np.ndarray, "R"]) -> tuple[float, float]:
 
 
 def least_share(count: int) -> float:
-    """The share that `count` right ones of `count` leave possible: ``0.05^(1/count)``.
+    """Return the share that `count` right ones of `count` leave possible: ``0.05^(1/count)``.
 
     The one-sided limit of C. J. Clopper, E. S. Pearson, "The use of confidence or fiducial limits
     illustrated in the case of the binomial", Biometrika 26 (1934). Resampling can not give one:

@@ -46,13 +46,13 @@ def row_of(
 
 
 def network_row(values: Mapping[str, float], stage: str) -> Row:
-    """The network's figures on "val" or "test", out of all metrics by their logged names."""
+    """Return the network's figures on "val" or "test", out of all metrics by their logged names."""
     own = {n.removeprefix(f"{stage}/"): v for n, v in values.items() if n.startswith(f"{stage}/")}
     return Row("network", own)
 
 
 def baseline_rows(built: Built, stage: str, count: int) -> list[Row]:
-    """The baselines on "val" or "test", by the metrics that the network is measured with.
+    """Return the baselines on "val" or "test", by the metrics that the network is measured with.
 
     Args:
         built: The data module and the module.
@@ -100,7 +100,7 @@ def _beats(network: Row, other: Row, key: str) -> bool:
 
 
 def no_yardstick(baselines: Sequence[Row]) -> list[str]:
-    """A sentence where the auxiliary features alone solve the data set."""
+    """Return a sentence where the auxiliary features alone solve the data set."""
     key = _joint_key(baselines[0]) if baselines else None
     solved = [
         row
@@ -117,7 +117,7 @@ def no_yardstick(baselines: Sequence[Row]) -> list[str]:
 
 
 def _joint_key(row: Row) -> str | None:
-    """The share of samples that are right in all heads."""
+    """Return the share of samples that are right in all heads."""
     return next((key for key in ("jnd", "acc") if key in row.metrics), None)
 
 

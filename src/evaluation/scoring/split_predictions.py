@@ -99,7 +99,7 @@ def _batches(
     *,
     predict: bool,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """The batches of a split, by the attributes of the classes above."""
+    """Yield the batches of a split, by the attributes of the classes above."""
     preparation = model.required_preparation
     preparation.eval()  # in eval mode images are not augmented
     codec = ParameterSpace(model.parameters_by_head.values()).codec
@@ -121,5 +121,5 @@ def _batches(
 
 
 def _joined(batches: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """All batches in one."""
+    """Return all batches in one."""
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
