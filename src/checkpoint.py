@@ -34,7 +34,7 @@ from src.model_settings import (
 from src.models.multihead_module import MultiheadLitModule
 from src.models.tables import LOSSES, MODULES, NETWORKS
 from src.schema.arguments import check_arguments, shown, signature_of, unknown_key
-from src.schema.plain import as_plain, check_plain
+from src.schema.plain import check_plain, plain_values
 from src.schema.specs import HYDRA_KEYS, TARGET, listed
 from src.synth.front_end import FrontEnd
 from src.synth.table import own_classes, own_synthesizers
@@ -119,7 +119,7 @@ def check_content(raw: Any, path: Path) -> Checkpoint:
         if type(raw[key]) is not int or not 0 <= raw[key] < 2**63:
             raise ConfigError(f"{path}: {key} is {shown(raw[key])}; expected a whole number.")
     try:
-        data, preparation, settings = _checked_config(as_plain(described["config"]))
+        data, preparation, settings = _checked_config(plain_values(described["config"]))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     return Checkpoint(
@@ -127,7 +127,7 @@ def check_content(raw: Any, path: Path) -> Checkpoint:
         settings=settings,
         data=data,
         preparation=preparation,
-        metadata=Metadata.from_json(as_plain(described["metadata"]), where=str(path)),
+        metadata=Metadata.from_json(plain_values(described["metadata"]), where=str(path)),
         state_dict=_checked_tensors(raw["state_dict"], path),
         epoch=raw["epoch"],
         global_step=raw["global_step"],

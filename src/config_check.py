@@ -53,6 +53,22 @@ def check_config(cfg: DictConfig, schema: type[Task], *, devices: bool = True) -
     with naming_interpolation(cfg):
         values = resolved(cfg)
     check_values(values, schema, devices=devices)
+    if schema is TrainConfig and cfg.train:
+        _check_validation(cfg)
+
+
+def _check_validation(cfg: DictConfig) -> None:
+    """Refuse a metric of the validation where there will be no such figure."""
+    from src.monitor import check_steps
+    from src.validation_plan import SWITCHED_OFF, refuse_without_validation
+
+    cfg = cfg.copy()
+    if cfg.monitor.metric is None:  # every metric that the module chooses is of the validation
+        cfg.monitor.metric = "val/loss"
+    check_steps(cfg)
+    trainer = cfg.trainer
+    if trainer.get("limit_val_batches") == 0 and not trainer.get("fast_dev_run"):
+        refuse_without_validation(cfg, SWITCHED_OFF)
 
 
 def check_values(

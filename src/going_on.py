@@ -22,7 +22,7 @@ from src.build import Built
 from src.checkpoints.checkpoint_io import load_checkpoint
 from src.models.multihead_module import MultiheadLitModule
 from src.schema.arguments import shown
-from src.schema.plain import as_plain, check_plain
+from src.schema.plain import check_plain, plain_values
 from src.schema.specs import HYDRA_KEYS, TARGET
 from src.utils.errors import CheckpointError, ConfigError
 from src.utils.pylogger import RankedLogger
@@ -100,7 +100,7 @@ def check_going_on(cfg: DictConfig, built: Built) -> Former | None:
     path = _file(str(cfg.ckpt_path))
     checkpoint = load_checkpoint(path)
     then = _description(checkpoint, path)
-    now = as_plain(built.model.provenance)
+    now = plain_values(built.model.provenance)
     for key, before, after in _differences(then, now):
         raise ConfigError(
             f"ckpt_path={path}: it was trained with {key} {shown(before)}, and this run has "
@@ -138,7 +138,7 @@ def _file(ckpt_path: str) -> Path:
 def _description(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """What the checkpoint says of its data and model."""
     check_plain(checkpoint.get("avix"), f"{path}: avix")
-    described = as_plain(checkpoint.get("avix"))
+    described = plain_values(checkpoint.get("avix"))
     parts = ("metadata", "config", "config.data", "config.model", "config.loss")
     for part in (*parts, "config.model.optimizer"):
         node = described
@@ -207,7 +207,7 @@ def changed_arguments(
     for name in sorted((before.keys() | after.keys()) - {TARGET, *HYDRA_KEYS}):
         known = name in parameters
         default = parameters[name].default if known else None
-        default = None if default is inspect.Parameter.empty else as_plain(default)
+        default = None if default is inspect.Parameter.empty else plain_values(default)
         old, new = before.get(name, default), after.get(name, default)
         if old != new:
             yield name, old, new

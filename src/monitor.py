@@ -42,7 +42,7 @@ def resolve_monitor(cfg: DictConfig, model: MultiheadLitModule) -> None:
                 f"{mode_key} is {mode}, but {name} ({name_key}) is better when it is "
                 f"{'larger' if known[name] == 'max' else 'smaller'}: set {mode_key}={known[name]}"
             )
-    _check_steps(cfg)
+    check_steps(cfg)
     _check_sweep(cfg, known)
 
 
@@ -66,8 +66,14 @@ def _check_known(key: str, name: str, known: Mapping[str, str]) -> None:
         )
 
 
-def _check_steps(cfg: DictConfig) -> None:
-    """A checkpoint between two validations would be compared by the figures of the last one."""
+def check_steps(cfg: DictConfig) -> None:
+    """Refuse a metric of the validation for a checkpoint that is saved between two validations.
+
+    It would be compared by the figures of the last one.
+
+    Raises:
+        ConfigError: Names the callback's key.
+    """
     for name, entry in (cfg.get("callbacks") or {}).items():
         if not isinstance(entry, DictConfig) or not str(entry.get("monitor")).startswith("val/"):
             continue

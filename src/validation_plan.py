@@ -17,6 +17,8 @@ log = RankedLogger(__name__, rank_zero_only=True)
 
 OF_VALIDATION = "val/"
 PLATEAU = "ReduceLROnPlateau"
+DEFAULT_MONITOR = "val/loss"  # of the scheduler
+SWITCHED_OFF = "trainer.limit_val_batches=0"
 
 
 def plan_without_validation(
@@ -37,15 +39,17 @@ def plan_without_validation(
         Why there is none; None where there is one, or nothing to train.
 
     Raises:
-        ConfigError: If a sweep or the scheduler needs a metric of the validation.
+        ConfigError: If a sweep or the scheduler needs a metric of the validation, which is never
+            there or not in each epoch.
     """
     epochs_done = 0 if former is None else former.epochs
     why = why_no_validation(trainer, datamodule, epochs_done)
-    if why is None or (former is not None and former.is_finished):
+    if former is not None and former.is_finished:
         return None
-    for key, name in _needed(cfg):
-        if str(name).startswith(OF_VALIDATION):
-            raise ConfigError(f"{key} is {name}, but this training has no validation: {why}")
+    if why is None:
+        _check_plateau(cfg, trainer, datamodule)
+        return None
+    refuse_without_validation(cfg, why)
     left_out = [
         callback
         for callback in trainer.callbacks
@@ -64,6 +68,55 @@ def plan_without_validation(
     return why
 
 
+def refuse_without_validation(cfg: DictConfig, why: str) -> None:
+    """Refuse a config that cannot do without a metric of the validation.
+
+    Args:
+        cfg: The composed config.
+        why: Why there is no validation.
+
+    Raises:
+        ConfigError: If a sweep or the scheduler needs such a metric; names the key.
+    """
+    needed = {
+        "optimized_metric": cfg.get("optimized_metric"),
+        "model.scheduler_monitor": _plateau_monitor(cfg),
+    }
+    for key, name in needed.items():
+        if str(name).startswith(OF_VALIDATION):
+            raise ConfigError(f"{key} is {name}, but this training has no validation: {why}")
+
+
+def _plateau_monitor(cfg: DictConfig) -> str | None:
+    """Return the metric that a plateau scheduler follows; None for other schedulers."""
+    scheduler = cfg.model.get("scheduler")
+    if scheduler is None or not str(scheduler.get("_target_")).endswith(PLATEAU):
+        return None
+    return str(cfg.model.get("scheduler_monitor") or DEFAULT_MONITOR)
+
+
+def _check_plateau(cfg: DictConfig, trainer: Any, datamodule: VIMHDataModule) -> None:
+    """Refuse a plateau scheduler where an epoch may end without a validation.
+
+    Lightning asks for its metric at the end of each epoch, and raises after the work of the first.
+    """
+    name, every = _plateau_monitor(cfg), trainer.val_check_interval
+    if name is None or not name.startswith(OF_VALIDATION) or trainer.fast_dev_run:
+        return
+    batches = training_batches(trainer, datamodule)
+    if trainer._val_check_time_interval is not None:
+        found = f"by time, trainer.val_check_interval={cfg.trainer.val_check_interval}"
+    elif trainer.check_val_every_n_epoch is None and every > batches:
+        found = f"only every {every} batches by trainer.val_check_interval={every}"
+    else:
+        return
+    raise ConfigError(
+        f"model.scheduler needs {name} at the end of each epoch, but validations come {found}, and "
+        f"an epoch has {batches} batches: set trainer.val_check_interval to at most {batches}, or "
+        "model.scheduler_monitor to a metric of train/"
+    )
+
+
 def why_no_validation(trainer: Any, datamodule: VIMHDataModule, epochs_done: int = 0) -> str | None:
     """The key of the config by which no validation takes place; None where one does.
 
@@ -75,7 +128,7 @@ def why_no_validation(trainer: Any, datamodule: VIMHDataModule, epochs_done: int
     if trainer.fast_dev_run:
         return None
     if trainer.limit_val_batches == 0:
-        return "trainer.limit_val_batches=0"
+        return SWITCHED_OFF
     sizes = datamodule.splits.sizes
     if sizes["val"] == 0:
         return f"no sample is left for it by data.train_val_test_split (train {sizes['train']})"
@@ -117,12 +170,3 @@ def training_batches(trainer: Any, datamodule: VIMHDataModule) -> int:
     count = math.floor(batches) if batches > 2 else math.ceil(batches)
     limit = trainer.limit_train_batches
     return min(count, limit) if isinstance(limit, int) else int(count * limit)
-
-
-def _needed(cfg: DictConfig) -> list[tuple[str, str | None]]:
-    """What cannot do without a metric, by its key."""
-    needed = [("optimized_metric", cfg.get("optimized_metric"))]
-    scheduler = cfg.model.get("scheduler")
-    if scheduler is not None and str(scheduler.get("_target_")).endswith(PLATEAU):
-        needed.append(("model.scheduler_monitor", cfg.model.get("scheduler_monitor")))
-    return needed

@@ -84,6 +84,39 @@ def test_what_needs_no_data_is_refused_by_the_check(
 
 
 @pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["callbacks.model_checkpoint.every_n_train_steps=5"],
+            "callbacks.model_checkpoint.every_n_train_steps is 5, but ",
+        ),
+        (
+            ["trainer.limit_val_batches=0", "optimized_metric=val/acc"],
+            "optimized_metric is val/acc",
+        ),
+        (
+            ["trainer.limit_val_batches=0", "model/scheduler=plateau"],
+            "model.scheduler_monitor is val/loss, but this training has no validation",
+        ),
+        (["trainer.limit_val_batches=0", "model/scheduler=plateau", "train=false"], ""),
+        (["callbacks.last_checkpoint.every_n_train_steps=5"], ""),
+        (["trainer.limit_val_batches=0"], ""),
+    ],
+)
+def test_what_waits_for_a_validation_is_refused_where_there_is_none(
+    overrides: list[str], message: str, compose_config
+) -> None:
+    cfg = compose_config("train", *overrides)
+    if not message:
+        cfg.ckpt_path = str(MODEL)
+        check_config(cfg, TrainConfig)
+        return
+    with pytest.raises(ConfigError) as caught:
+        check_config(cfg, TrainConfig)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
     ("test", "message"), [(True, "train=false leaves nothing to test"), (False, "train and test")]
 )
 def test_a_run_that_would_do_nothing_is_refused(test: bool, message: str, compose_config) -> None:

@@ -105,6 +105,16 @@ def test_without_a_count_of_epochs_the_interval_counts_batches_over_all_of_them(
         run(null, "trainer.val_check_interval=0.5")
 
 
+def test_a_plateau_needs_a_validation_in_each_epoch(run: Run) -> None:
+    plateau = ("model/scheduler=plateau", "trainer.check_val_every_n_epoch=null")
+    _, objects = run(*plateau, "trainer.val_check_interval=5", "trainer.max_epochs=2")
+    assert objects["trainer"].current_epoch == 2  # an epoch has 5 batches
+    with pytest.raises(ConfigError, match=r"needs val/loss .*val_check_interval to at most 5, or"):
+        run(*plateau, "trainer.val_check_interval=7", "trainer.max_epochs=3")
+    of_training = "model.scheduler_monitor=train/loss"
+    run(*plateau, of_training, "trainer.val_check_interval=7", "trainer.max_epochs=2")
+
+
 @pytest.mark.parametrize("batch_size", [10, 16, 25, 32, 50, 64])
 def test_batches_are_those_that_the_trainer_counts(run: Run, batch_size: int) -> None:
     _, objects = run("trainer.max_epochs=1", batch_size=batch_size)

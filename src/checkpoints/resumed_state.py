@@ -281,21 +281,24 @@ def check_like(found: Any, own: Any, key: str, *, counts: bool = False) -> None:
             raise CheckpointError(f"{key} is {_kind(found)}; expected a list of {len(own)}")
         for number, (value, ours) in enumerate(zip(found, own, strict=True)):
             check_like(value, ours, f"{key}[{number}]", counts=counts)
-    elif isinstance(own, bool) or own is None:
-        if (
-            type(found) is not bool
-            and found is not None
-            and not (own is None and _is_scalar(found))
-        ):
-            raise CheckpointError(f"{key} is {_kind(found)}; expected true or false")
-    elif isinstance(own, str):
-        if type(found) is not str or len(found) > MAX_TEXT:
-            raise CheckpointError(f"{key} is {_kind(found)}; expected a text")
-    elif counts:
-        if type(found) is not int or not 0 <= found < MAX_COUNT:
-            raise CheckpointError(f"{key} is {_kind(found)}; expected a whole number, 0 or more")
-    elif type(found) not in _NUMBERS or not _is_like(found, own):
-        raise CheckpointError(f"{key} is {_kind(found)}; expected a number")
+    else:
+        is_like, expected = _like_scalar(found, own, counts)
+        if not is_like:
+            raise CheckpointError(f"{key} is {_kind(found)}; expected {expected}")
+
+
+def _like_scalar(found: Any, own: Any, counts: bool) -> tuple[bool, str]:
+    """Tell whether a value is of a scalar's kind, and what that kind is called."""
+    if own is None:
+        return found is None or type(found) is bool or _is_scalar(found), "true or false"
+    if isinstance(own, bool):
+        return found is None or type(found) is bool, "true or false"
+    if isinstance(own, str):
+        return type(found) is str and len(found) <= MAX_TEXT, "a text"
+    if counts:
+        is_count = type(found) is int and 0 <= found < MAX_COUNT
+        return is_count, "a whole number, 0 or more"
+    return type(found) in _NUMBERS and _is_like(found, own), "a number"
 
 
 def _is_like(found: float | int, own: float | int) -> bool:

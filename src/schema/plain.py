@@ -55,7 +55,10 @@ def plain_node(cfg: DictConfig, key: str) -> dict[str, Any]:
 
 
 def plain_values(node: Any) -> Any:
-    """The user's own mapping, Hydra's or a plain one, with texts as keys; see :func:`resolved`."""
+    """Return containers as dicts and lists, with texts as keys.
+
+    Tuples become lists, scalars stay. A user's own config of Hydra's is resolved: :func:`resolved`.
+    """
     if isinstance(node, DictConfig):
         node = resolved(node)
     if isinstance(node, Mapping):
@@ -126,12 +129,3 @@ def _check_scalar(value: Any, key: str) -> None:
 def _is_text(value: str) -> bool:
     """Whether it has no lone surrogate, which no file, path or terminal takes."""
     return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
-
-
-def as_plain(node: Any) -> Any:
-    """Containers as dicts and lists, tuples as lists; scalars as they are."""
-    if isinstance(node, Mapping):
-        return {key: as_plain(value) for key, value in node.items()}
-    if isinstance(node, list | tuple):
-        return [as_plain(value) for value in node]
-    return node

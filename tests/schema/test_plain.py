@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from src.schema.plain import MAX_DEPTH, MAX_NODES, as_plain, check_plain, resolved
+from src.schema.plain import MAX_DEPTH, MAX_NODES, check_plain, plain_values, resolved
 from src.utils.errors import ConfigError
 
 
@@ -76,7 +76,7 @@ def test_all_else_is_refused_by_name(node: dict, message: str) -> None:
 
 def test_containers_become_dicts_and_lists() -> None:
     node: Any = {"a": (1, [2, {"b": ()}])}
-    assert as_plain(node) == {"a": [1, [2, {"b": []}]]}
+    assert plain_values(node) == {"a": [1, [2, {"b": []}]]}
 
 
 def test_a_config_of_the_user_is_resolved_once() -> None:
