@@ -69,7 +69,8 @@ def test_the_recipes_pass_the_checks(tmp_path: Path) -> None:
             where,
         )
     run(
-        "python src/train.py loss=cubic model=avix_one_layer_8k synth@data.source.recipe.synth=buzz "
+        "python src/train.py loss=cubic model=avix_one_layer_8k "
+        "synth@data.source.recipe.synth=buzz "
         "data=vimh_16kdss data.source.recipe.dataset.name=buzz data.source.recipe.dataset.size=200 "
         "trainer=cpu trainer.max_epochs=1 && python src/eval.py trainer=cpu report.resamples=10 "
         'ckpt_path="$(ls logs/train/runs/*/checkpoints/last.ckpt)"',
