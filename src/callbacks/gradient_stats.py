@@ -149,7 +149,7 @@ class GradientStats(Callback):
         self._epoch_means: list[float] = []
         self._restored: dict[str, Any] = {}
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the sums since the last logging step, so that a resumed run logs the same."""
         if self._window is None:
             return {}

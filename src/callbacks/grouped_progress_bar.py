@@ -116,7 +116,7 @@ class GroupedProgressBar(ProgressBar):
         self._outer: _Phase | None = None
         self._next_draw_s = 0.0
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Leave out consoles, which hold locks; a spawned process makes its own."""
         return self.__dict__ | {"_console": None, "_live": None}
 
@@ -131,7 +131,7 @@ class GroupedProgressBar(ProgressBar):
         self._enabled = False
         self._stop()
 
-    def print(self, *args: Any, sep: str = " ", **kwargs: Any) -> None:
+    def print(self, *args: object, sep: str = " ", **kwargs: Any) -> None:
         """Print above the bar."""
         text = sep.join(str(arg) for arg in args)
         self._own_console().print(

@@ -94,7 +94,12 @@ class LastCheckpoint(Callback):
                 trainer.should_stop = True
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
     ) -> None:
         """Plan to save this step after a signal or at the interval."""
         steps = self.every_n_train_steps
@@ -107,7 +112,7 @@ class LastCheckpoint(Callback):
         self._random_states = random_states() if wanted and between and not last else None
 
     def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int
     ) -> None:
         """Save the step before, whose metrics have reached the loggers by now."""
         if self._random_states is None:

@@ -1,7 +1,7 @@
 """The table of a network's parts at the beginning of a run."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import Interval
 from lightning.pytorch.callbacks import RichModelSummary
@@ -33,7 +33,7 @@ class NetworkSummary(RichModelSummary):
         model_size: float,
         total_training_modes: dict[str, int],
         total_flops: int,
-        **summarize_kwargs: Any,
+        **summarize_kwargs: object,
     ) -> None:
         """Print the table.
 

@@ -52,7 +52,7 @@ def log_hyperparameters(objects: Mapping[str, Any], metric_names: Sequence[str] 
             logger.log_hyperparams(params)
 
 
-def plain_hyperparameters(cfg: DictConfig) -> dict[str, Any]:
+def plain_hyperparameters(cfg: DictConfig) -> dict[str, object]:
     """Return the part of a composed config that says what a run is, as resolved containers.
 
     Example:

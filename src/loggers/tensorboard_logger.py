@@ -199,7 +199,7 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
 
     @rank_zero_only
     def declare_hyperparameters(
-        self, params: Mapping[str, Any], metric_names: Sequence[str] = ()
+        self, params: Mapping[str, object], metric_names: Sequence[str] = ()
     ) -> None:
         """Log hyperparameters and name the metrics that the HParams tab shows beside them.
 
@@ -254,15 +254,15 @@ def head_layout(metric_names: Sequence[str]) -> dict[str, dict[str, list[Any]]]:
     return {head: charts for head, charts in layout.items() if charts}
 
 
-def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
+def _flat(params: Mapping[str, object], prefix: str = "") -> dict[str, bool | int | float | str]:
     """Flatten containers to ``{"model/net/dropout": 0.1}``; write other values as text."""
     flat: dict[str, bool | int | float | str] = {}
     for key, value in params.items():
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{prefix}{key}/")
         else:
-            scalar = isinstance(value, bool | int | float | str)
-            flat[f"{prefix}{key}"] = value if scalar else str(value)
+            name = f"{prefix}{key}"
+            flat[name] = value if isinstance(value, bool | int | float | str) else str(value)
     return flat
 
 

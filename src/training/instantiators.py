@@ -104,7 +104,7 @@ def _instantiate(cfg: DictConfig, key: str, **objects: Any) -> Any:
     return called(partial(hydra.utils.instantiate, cfg, **objects), key)
 
 
-def _entries(cfg: Any, group: str) -> list[tuple[str, DictConfig]]:
+def _entries(cfg: object, group: str) -> list[tuple[str, DictConfig]]:
     if not cfg:
         return []
     if not isinstance(cfg, DictConfig):

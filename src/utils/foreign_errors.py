@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -130,7 +129,7 @@ def sentence_of(error: BaseException, cfg: DictConfig) -> str | None:
 
 def _filled(sentence: str, found: re.Match[str], cfg: DictConfig) -> str:
     def value(match: re.Match[str]) -> str:
-        at: Any = OmegaConf.select(cfg, match[1])
+        at: object = OmegaConf.select(cfg, match[1])
         return "null" if at is None else str(at)
 
     with_groups = re.sub(r"\\(\d)", lambda match: found[int(match[1])] or "", sentence)

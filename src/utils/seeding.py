@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from src.utils.errors import ConfigError
 
 MAX_SEED = 2**32 - 1  # the largest that NumPy's global generator takes
 
 
-def seed_everything(seed: Any) -> None:
+def seed_everything(seed: object) -> None:
     """Seed Python, NumPy and torch, here and in the loader's workers.
 
     Args:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
 
 
-def strict_json(content: Any, indent: int | None = None) -> str:
+def strict_json(content: object, indent: int | None = None) -> str:
     """Write JSON without ``NaN`` and ``Infinity``, which few programs but Python read.
 
     Args:
@@ -22,7 +21,7 @@ def strict_json(content: Any, indent: int | None = None) -> str:
     return json.dumps(_without_nan(content), indent=indent, allow_nan=False)
 
 
-def _without_nan(content: Any) -> Any:
+def _without_nan(content: object) -> object:
     if isinstance(content, float):
         return content if math.isfinite(content) else None
     if isinstance(content, Mapping):

@@ -32,7 +32,9 @@ def check_name(name: str, what: str) -> str:
     return name
 
 
-def count(mapping: Mapping[str, Any], key: str, where: str | Path, *, least: int, most: int) -> int:
+def count(
+    mapping: Mapping[str, object], key: str, where: str | Path, *, least: int, most: int
+) -> int:
     """Read a whole number that must be present."""
     value = mapping[key]
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
@@ -43,7 +45,7 @@ def count(mapping: Mapping[str, Any], key: str, where: str | Path, *, least: int
     return value
 
 
-def optional_count(mapping: Mapping[str, Any], key: str, where: str | Path) -> int | None:
+def optional_count(mapping: Mapping[str, object], key: str, where: str | Path) -> int | None:
     """Read a number of samples; None where the key is missing."""
     if mapping.get(key) is None:
         return None
@@ -51,13 +53,13 @@ def optional_count(mapping: Mapping[str, Any], key: str, where: str | Path) -> i
 
 
 def number(
-    mapping: Mapping[str, Any], key: str, where: str | Path, *, least: float, most: float
+    mapping: Mapping[str, object], key: str, where: str | Path, *, least: float, most: float
 ) -> float:
     """Read a number that must be present."""
     value = mapping[key]
+    is_bool = isinstance(value, bool)
     # The comparison is false for a NaN, and compares huge integers without converting them.
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not least <= value <= most:
+    if is_bool or not isinstance(value, int | float) or not least <= value <= most:
         raise VIMHError(
             f"{where}: key '{key}' must be a number from {least:g} to {most:g}, found "
             f"{shown(value)}"
@@ -65,17 +67,17 @@ def number(
     return float(value)
 
 
-def positive(mapping: Mapping[str, Any], key: str, where: str | Path) -> float:
+def positive(mapping: Mapping[str, object], key: str, where: str | Path) -> float:
     """Read a rate, a time or a length of a sound: positive, and neither tiny nor huge."""
     return number(mapping, key, where, least=LEAST_SOUND, most=MOST_SOUND)
 
 
-def optional_positive(mapping: Mapping[str, Any], key: str, where: str | Path) -> float | None:
+def optional_positive(mapping: Mapping[str, object], key: str, where: str | Path) -> float | None:
     """Read a rate, a time or a length of a sound; None where the key is missing."""
     return None if mapping.get(key) is None else positive(mapping, key, where)
 
 
-def text(mapping: Mapping[str, Any], key: str, where: str | Path) -> str | None:
+def text(mapping: Mapping[str, object], key: str, where: str | Path) -> str | None:
     """Read a name, which may be empty; None where the key is missing."""
     value = mapping.get(key)
     if value is not None and not isinstance(value, str):
@@ -83,7 +85,7 @@ def text(mapping: Mapping[str, Any], key: str, where: str | Path) -> str | None:
     return check_name(value, f"{where}: key '{key}'") if value else value
 
 
-def section(mapping: Mapping[str, Any], key: str, where: str | Path) -> dict[str, Any]:
+def section(mapping: Mapping[str, object], key: str, where: str | Path) -> dict[str, object]:
     """Read an object; an empty one where the key is missing."""
     value = mapping.get(key)
     if value is None:
@@ -93,14 +95,14 @@ def section(mapping: Mapping[str, Any], key: str, where: str | Path) -> dict[str
     return dict(value)
 
 
-def checksums(mapping: Mapping[str, Any], where: str | Path) -> dict[str, str]:
+def checksums(mapping: Mapping[str, object], where: str | Path) -> dict[str, str]:
     """Read the SHA-256 checksums by name of the file."""
     found = section(mapping, "checksums", where)
     inside = f"{where}: checksums"
     return {check_name(name, inside): text(found, name, inside) or "" for name in found}
 
 
-def spectrogram_config(mapping: Mapping[str, Any], where: str | Path) -> dict[str, Any]:
+def spectrogram_config(mapping: Mapping[str, object], where: str | Path) -> dict[str, object]:
     """Read the settings of the transform; check the keys that the project uses."""
     found = section(mapping, "spectrogram_config", where)
     inside = f"{where}: spectrogram_config"
@@ -116,7 +118,7 @@ def spectrogram_config(mapping: Mapping[str, Any], where: str | Path) -> dict[st
     return found
 
 
-def mel_config(mapping: Mapping[str, Any], where: str | Path) -> dict[str, Any]:
+def mel_config(mapping: Mapping[str, object], where: str | Path) -> dict[str, object]:
     """Read the settings of the mel scale; check the keys that the project uses."""
     found = section(mapping, "mel_config", where)
     for key, most in (("freq_min", MOST_SOUND), ("freq_max_ratio", 1e3)):
@@ -125,7 +127,7 @@ def mel_config(mapping: Mapping[str, Any], where: str | Path) -> dict[str, Any]:
     return found
 
 
-def check_unlisted(mapping: Mapping[str, Any], where: str | Path) -> None:
+def check_unlisted(mapping: Mapping[str, object], where: str | Path) -> None:
     """Check the keys that are no attribute of `Metadata` but that other code reads from `raw`."""
     if mapping.get("pre_emphasis_coefficient") is not None:
         number(mapping, "pre_emphasis_coefficient", where, least=-1e6, most=1e6)

@@ -275,7 +275,7 @@ def parameter_label(parameter_id: int, parameter_names: Sequence[str]) -> str:
     return parameter_names[parameter_id] if known else f"param_{parameter_id}"
 
 
-def _names(mapping: Mapping[str, Any], where: str | Path) -> tuple[str, ...]:
+def _names(mapping: Mapping[str, object], where: str | Path) -> tuple[str, ...]:
     names = mapping["parameter_names"]
     if not isinstance(names, list | tuple) or not all(isinstance(n, str) and n for n in names):
         raise VIMHError(
@@ -289,7 +289,9 @@ def _names(mapping: Mapping[str, Any], where: str | Path) -> tuple[str, ...]:
     return tuple(check_name(name, f"{where}: a name of 'parameter_names'") for name in names)
 
 
-def _heads(mapping: Mapping[str, Any], names: Sequence[str], where: str | Path) -> ParameterSpace:
+def _heads(
+    mapping: Mapping[str, object], names: Sequence[str], where: str | Path
+) -> ParameterSpace:
     mappings = mapping["parameter_mappings"]
     if not isinstance(mappings, Mapping):
         raise VIMHError(
@@ -312,7 +314,7 @@ def _heads(mapping: Mapping[str, Any], names: Sequence[str], where: str | Path) 
 
 
 def _channel_labels(
-    mapping: Mapping[str, Any], channels: int, where: str | Path
+    mapping: Mapping[str, object], channels: int, where: str | Path
 ) -> tuple[str, ...]:
     labels = mapping.get("channel_labels")
     if labels is None:
@@ -338,7 +340,7 @@ def _check_image_size(size: object, metadata: Metadata, where: str | Path) -> No
         )
 
 
-def _fixed_value(name: str, listed: object, mapping: Mapping[str, Any] | None) -> float:
+def _fixed_value(name: str, listed: object, mapping: Mapping[str, object] | None) -> float:
     """Read a fixed parameter: a number, an object with 'value' or 'min', or the mapping's 'min'."""
     if listed is None and mapping is not None:
         listed = mapping.get("min")

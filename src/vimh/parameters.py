@@ -20,7 +20,7 @@ from src.vimh.plain import shown
 
 Kind = Literal["continuous", "categorical"]
 # A number, an array of any shape, or a (nested) list.
-Values: TypeAlias = np.ndarray | np.generic | float | int | Sequence[Any]
+Values: TypeAlias = np.ndarray | np.generic | float | int | Sequence[object]
 
 MAX_BYTE = 255
 MAX_NUMBER = 1e200  # of a range or a step: their products and squares are finite
@@ -68,7 +68,7 @@ class Parameter:
     scale: str | None = None
     kind: Kind = "continuous"
     class_names: tuple[str, ...] = ()
-    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    extra: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         check_name(self.name, "a parameter's name")
@@ -379,7 +379,7 @@ class ParameterSpace(Mapping[str, Parameter]):
         return self.names.index(name)
 
     @classmethod
-    def from_json(cls, names: Sequence[str], mappings: Mapping[str, Any]) -> "ParameterSpace":
+    def from_json(cls, names: Sequence[str], mappings: Mapping[str, object]) -> "ParameterSpace":
         """Build the parameters `names`, in this order, from `parameter_mappings`.
 
         Raises:

@@ -29,9 +29,9 @@ class PickleMachine:
         self._data = file.getvalue() if isinstance(file, io.BytesIO) else file
         self._size = len(self._data)
         self._room = MEMORY_FACTOR * self._size + MEMORY_FREE
-        self._stack: list[Any] = []
+        self._stack: list[object] = []
         self._marks: list[int] = []
-        self._memo: list[Any] = []
+        self._memo: list[object] = []
 
     def _take(self, num_bytes: int) -> None:
         """Count memory."""
@@ -63,7 +63,7 @@ class PickleMachine:
         self.position += 1
         return line
 
-    def _pop_mark(self) -> list[Any]:
+    def _pop_mark(self) -> list[object]:
         start = self._marks.pop()
         items = self._stack[start:]
         del self._stack[start:]

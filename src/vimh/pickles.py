@@ -10,7 +10,6 @@ import pickle
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -81,7 +80,7 @@ def read_pickle(
     return layout, layout.assemble(images, values, scale_factors)
 
 
-def load_dict(path: Path, max_bytes: int) -> dict[str, Any]:
+def load_dict(path: Path, max_bytes: int) -> dict[str, object]:
     """Unpickle a dict; its arrays and lists are still stand-ins (see `plain`)."""
     size = path.stat().st_size
     if size > max_bytes:
@@ -100,7 +99,7 @@ def load_dict(path: Path, max_bytes: int) -> dict[str, Any]:
         return unpickle_dict(mapped, str(path), size)
 
 
-def unpickle_dict(file: mmap.mmap | io.BytesIO, where: str, size: int) -> dict[str, Any]:
+def unpickle_dict(file: mmap.mmap | io.BytesIO, where: str, size: int) -> dict[str, object]:
     """Unpickle a dict from an open file of `size` bytes; `where` names the file in messages.
 
     Raises:
@@ -200,7 +199,7 @@ def _shown(contents: Mapping[str, object]) -> list[str]:
     return [shown(key) for key in list(contents)[:20]]
 
 
-def _check_size(path: Path, contents: Mapping[str, Any], metadata: Metadata) -> None:
+def _check_size(path: Path, contents: Mapping[str, object], metadata: Metadata) -> None:
     """Check the image size in the pickle, if it has one."""
     for key in ("height", "width", "channels"):
         value = getattr(metadata, key)
@@ -211,7 +210,7 @@ def _check_size(path: Path, contents: Mapping[str, Any], metadata: Metadata) -> 
             )
 
 
-def _rows(path: Path, key: str, values: object) -> list[Any] | tuple[Any, ...] | np.ndarray:
+def _rows(path: Path, key: str, values: object) -> list[object] | tuple[object, ...] | np.ndarray:
     if isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.ndim):
         return values
     raise VIMHError(f"{path}: key '{key}' must be an array or a list, found {kind_of(values)}")

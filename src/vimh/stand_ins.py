@@ -42,7 +42,7 @@ class PlainList:
             return 1
         return self.extend([item])
 
-    def extend(self, items: bytes | list[Any]) -> int:
+    def extend(self, items: bytes | list[object]) -> int:
         """Add items; return the bytes of memory that they take."""
         if isinstance(self.items, bytearray):
             if isinstance(items, bytes):

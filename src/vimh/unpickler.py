@@ -205,7 +205,7 @@ class RestrictedUnpickler(PickleMachine):
         self._push_dict()
         self._set(items)
 
-    def _set(self, items: list[Any]) -> None:
+    def _set(self, items: list[object]) -> None:
         target = self._stack[-1]
         if not isinstance(target, dict) or len(items) % 2:
             raise RefusedError(f"setting an item of a {kind_of(target)} is not allowed")

@@ -94,7 +94,7 @@ class DatasetWriter:
     def __init__(
         self,
         dataset_dir: str | Path,
-        metadata_json: Mapping[str, Any],
+        metadata_json: Mapping[str, object],
         *,
         output_format: OutputFormat = "binary",
         overwrite: bool = False,
@@ -263,7 +263,7 @@ class DatasetWriter:
         return {**complete, "checksums": checksums}
 
 
-def recipe_hash(recipe: Mapping[str, Any]) -> str:
+def recipe_hash(recipe: Mapping[str, object]) -> str:
     """Hash what decides a data set's samples (SHA-256), whatever the order of its keys.
 
     The metadata holds this as `recipe_hash`. A generator passes the part of its recipe that
@@ -277,7 +277,7 @@ def recipe_hash(recipe: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _plain_json(mapping: Mapping[str, Any]) -> dict[str, Any]:
+def _plain_json(mapping: Mapping[str, object]) -> dict[str, Any]:
     """Copy plain containers as JSON would read them back."""
     try:
         plain = json.loads(json.dumps(dict(mapping), allow_nan=False))
