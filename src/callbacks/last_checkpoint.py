@@ -181,13 +181,13 @@ class LastCheckpoint(Callback):
 
     def _save(self, trainer: Trainer) -> None:
         self._due = False
-        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if not _saves(trainer):
             return
         # The logs first: a resumed run does not write again what a kill loses of them.
         for logger in _tensorboards(trainer):
             logger.flush()
-        # Lightning warns at each save where `weights_only` is not given.
-        trainer.save_checkpoint(self.path, weights_only=False)
+        # False: all of the state, not the weights alone; Lightning warns where this is not given.
+        trainer.save_checkpoint(self.path, False)
         self._saved_at = time.monotonic()
 
     def _is_stopping(self, trainer: Trainer) -> bool:
@@ -195,7 +195,7 @@ class LastCheckpoint(Callback):
         return trainer.strategy.reduce_boolean_decision(self._signal is not None, all=False)
 
     def _stop(self, trainer: Trainer) -> None:
-        saved = None if trainer.fast_dev_run else self.path  # type: ignore[attr-defined]
+        saved = self.path if _saves(trainer) else None
         raise Interrupted(
             self._signal or signal.SIGTERM, saved, trainer.current_epoch, trainer.global_step
         )
@@ -225,7 +225,7 @@ class LastCheckpoint(Callback):
 
 def saved_last(trainer: Trainer) -> str:
     """Return the path of the last step's checkpoint after ``fit``; "" where none was saved."""
-    if trainer.fast_dev_run:  # type: ignore[attr-defined]
+    if not _saves(trainer):
         return ""
     paths = [
         Path(callback.path if isinstance(callback, LastCheckpoint) else callback.last_model_path)
@@ -236,7 +236,11 @@ def saved_last(trainer: Trainer) -> str:
 
 
 def _early_stoppings(trainer: Trainer) -> list[EarlyStopping]:
-    return [c for c in trainer.callbacks if isinstance(c, EarlyStopping)]  # type: ignore[attr-defined]
+    return [c for c in trainer.early_stopping_callbacks if isinstance(c, EarlyStopping)]
+
+
+def _saves(trainer: Trainer) -> bool:
+    return not trainer.fast_dev_run  # type: ignore[attr-defined]
 
 
 def _tensorboards(trainer: Trainer) -> list[TensorBoardLogger]:

@@ -74,17 +74,13 @@ class PredictionPlots(Callback):
         self._targets_logged = state_dict["targets_logged"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Build the data set's synthesiser once, so that one that is refused is refused now.
-
-        Args:
-            trainer: Its data module is read.
-            pl_module: Unused.
+        """Build the data set's synthesiser once, so that a refusal comes before training.
 
         Raises:
             VIMHError: As :func:`~src.synth.resynthesis.synthesizer_of`.
         """
-        datamodule = trainer.datamodule  # type: ignore[attr-defined]
-        if self.sounds and isinstance(datamodule, VIMHDataModule):
+        datamodule = _datamodule(trainer)
+        if self.sounds and datamodule is not None:
             synthesizer_of(datamodule.metadata)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -96,10 +92,10 @@ class PredictionPlots(Callback):
         writers = [
             logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)
         ]
-        datamodule = trainer.datamodule  # type: ignore[attr-defined]
+        datamodule = _datamodule(trainer)
         if not (turn and writers and trainer.is_global_zero):
             return
-        if isinstance(datamodule, VIMHDataModule) and isinstance(pl_module, MultiheadLitModule):
+        if datamodule is not None and isinstance(pl_module, MultiheadLitModule):
             found = predict_split(pl_module, datamodule, "val", limit=self.samples)
             if found is None:
                 return
@@ -152,3 +148,8 @@ class PredictionPlots(Callback):
                         sample_rate=synthesizer.sample_rate_hz,
                     )
         self._targets_logged = True
+
+
+def _datamodule(trainer: Trainer) -> VIMHDataModule | None:
+    datamodule = trainer.datamodule  # type: ignore[attr-defined]
+    return datamodule if isinstance(datamodule, VIMHDataModule) else None

@@ -12,11 +12,8 @@ from annotated_types import Interval, Len
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.utilities.logger import _add_prefix
 from lightning.pytorch import loggers as lightning_loggers
-from tensorboard.compat.proto.event_pb2 import (  # type: ignore[import-untyped]
-    Event,
-    SessionLog,
-)
-from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor, nn
 from torch.utils.tensorboard.summary import hparams
 from typing_extensions import TypedDict  # pydantic reads typing's only from Python 3.12 on

@@ -65,10 +65,10 @@ class RankedLogger(logging.LoggerAdapter):
         wanted = 0 if self.rank_zero_only and rank is None else rank
         if wanted is not None and own_rank != wanted:
             return
-        msg, kwargs = self.process(msg, kwargs)  # type: ignore[assignment]
-        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
-        text = rank_prefixed_message(str(msg), own_rank or None)
-        self.logger.log(level, text, *args, **kwargs)
+        message, options = self.process(msg, kwargs)
+        options["stacklevel"] = options.get("stacklevel", 1) + 1
+        text = rank_prefixed_message(str(message), own_rank or None)
+        self.logger.log(level, text, *args, **options)
 
 
 class _TipFilter(logging.Filter):
