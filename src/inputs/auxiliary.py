@@ -28,27 +28,6 @@ AUXILIARY_FEATURES: dict[str, tuple[str, ...]] = {
 MAX_LEVEL_DB = 200.0
 
 
-def feature_names(features: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the names of all numbers of the features, in their order.
-
-    Raises:
-        ConfigError: A feature is unknown or named twice.
-
-    Example:
-        >>> feature_names(["level", "range"])
-        ('level', 'range')
-    """
-    features = list(features or ())
-    if unknown := [f for f in features if f not in AUXILIARY_FEATURES]:
-        raise ConfigError(
-            f"data.auxiliary_features: there is no {', '.join(map(repr, unknown))}; there are "
-            f"{', '.join(AUXILIARY_FEATURES)}"
-        )
-    if len(set(features)) != len(features):
-        raise ConfigError(f"data.auxiliary_features: {features} names a feature twice")
-    return tuple(name for feature in features for name in AUXILIARY_FEATURES[feature])
-
-
 class AuxiliaryFeatures:
     """Computes the auxiliary features of one data set's samples, a batch at once.
 
@@ -57,8 +36,7 @@ class AuxiliaryFeatures:
         metadata: what describes the data set.
 
     Raises:
-        ConfigError: A feature is unknown, or the data set lacks the channel, the times or the
-            levels that it needs.
+        ConfigError: The data set lacks the channel, the times or the levels of a feature.
 
     Attributes:
         names: of the A numbers, in their order.
@@ -66,7 +44,7 @@ class AuxiliaryFeatures:
 
     def __init__(self, features: Sequence[str], metadata: Metadata) -> None:
         self.features = tuple(features)
-        self.names = feature_names(features)
+        self.names = tuple(name for feature in features for name in AUXILIARY_FEATURES[feature])
         if "decay_time" in self.features:
             self._find_decay_channel(metadata)
         if self.features and metadata.sample_rate is None:

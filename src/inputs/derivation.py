@@ -1,7 +1,6 @@
 """The channels that a network sees: those of the data set, those derived on the fly, or some."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import torch
@@ -13,73 +12,62 @@ from src.inputs.preparation_settings import PreparationSettings
 from src.utils.errors import ConfigError
 
 
-@dataclass(frozen=True)
 class Derivation:
-    """Which channels are derived of a data set's own.
+    """Derives channels of a data set's own.
+
+    Args:
+        stored: the labels of the data set's channels.
+        settings: name what to derive, and how.
+
+    Raises:
+        ConfigError: There is no channel to derive of, or one would be made twice.
 
     Attributes:
         labels: of all channels: base, stored derived ones, newly derived ones.
-        num_base: stored channels that are no derivation themselves; they come first.
-        feature_types: of the channels to derive, for each base channel.
-        normalize_spectrogram: whether base channels are divided by their envelopes.
-        kernel_size: points of the envelopes' moving average; None: 5 over time, 7 over frequency.
-        eps: keeps an empty row or column at 0.
     """
 
-    labels: tuple[str, ...]
-    num_base: int
-    feature_types: tuple[str, ...]
-    normalize_spectrogram: bool
-    kernel_size: int | None
-    eps: float
-
-    @classmethod
-    def of(cls, stored: tuple[str, ...], settings: PreparationSettings) -> "Derivation":
-        """Plan the derivation for the stored channels' labels.
-
-        Raises:
-            ConfigError: There is no channel to derive of, or one would be made twice.
-        """
+    def __init__(self, stored: tuple[str, ...], settings: PreparationSettings) -> None:
         config = settings.feature_config or {}
-        feature_types = tuple(settings.feature_types or ())
-        normalize = bool(config.get("normalize_spectrogram"))
-        kernel_size, eps = config.get("kernel_size"), config.get("eps")
-        num_base = sum(not channels.is_derived(label) for label in stored)
+        self._feature_types = tuple(settings.feature_types or ())
+        self._normalizes = bool(config.get("normalize_spectrogram"))
+        self._kernel_size = config.get("kernel_size")
+        self._eps = float(config.get("eps") or channels.EPS)
+        self._derives = self._normalizes or bool(self._feature_types)
+        num_base = self._num_base = sum(not channels.is_derived(label) for label in stored)
         base, derived = stored[:num_base], stored[num_base:]
         if any(map(channels.is_derived, base)):
             raise ConfigError(
                 f"the data set's channels {list(stored)} are not ordered base channels first"
             )
-        derives = normalize or bool(feature_types)
-        if derives and not base:
+        if self._derives and not base:
             raise ConfigError(
                 f"data.feature_types and data.feature_config derive channels from an un-normalised "
                 f"one, but this data set has only {list(stored)}: leave both null, or name a data "
                 "set that was generated without --normalize"
             )
-        appended = channels.appended_labels(base, feature_types, normalize_spectrogram=normalize)
-        labels = (*appended[:num_base], *derived, *appended[num_base:])
-        if derives and len(set(labels)) < len(labels):
+        appended = channels.appended_labels(
+            base, self._feature_types, normalize_spectrogram=self._normalizes
+        )
+        self.labels = (*appended[:num_base], *derived, *appended[num_base:])
+        if self._derives and len(set(self.labels)) < len(self.labels):
             raise ConfigError(
-                f"data.feature_types {list(feature_types)} would make channels twice, the data "
-                f"set holds {list(stored)} already: leave them out"
+                f"data.feature_types {list(self._feature_types)} would make channels twice, the "
+                f"data set holds {list(stored)} already: leave them out"
             )
-        eps = float(channels.EPS if eps is None else eps)
-        return cls(labels, num_base, feature_types, normalize, kernel_size, eps)
 
     def __call__(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D H W"]:
         """Append the derived channels to stored ones in 0…1, which are normalised if asked."""
-        if not self.feature_types and not self.normalize_spectrogram:
+        if not self._derives:
             return images
-        base, derived = images.split([self.num_base, images.shape[1] - self.num_base], dim=1)
+        base, derived = images.split([self._num_base, images.shape[1] - self._num_base], dim=1)
         appended = channels.append_features(
             base,
-            self.feature_types,
-            normalize_spectrogram=self.normalize_spectrogram,
-            kernel_size=self.kernel_size,
-            eps=self.eps,
+            self._feature_types,
+            normalize_spectrogram=self._normalizes,
+            kernel_size=self._kernel_size,
+            eps=self._eps,
         )
-        return torch.cat([appended[:, : self.num_base], derived, appended[:, self.num_base :]], 1)
+        return torch.cat([appended[:, : self._num_base], derived, appended[:, self._num_base :]], 1)
 
 
 def select_channels(labels: Sequence[str], patterns: Sequence[str] | None) -> list[int]:

@@ -52,7 +52,7 @@ class Preparation(nn.Module):
         super().__init__()
         settings = settings or PreparationSettings()
         self.stored_shape = metadata.image_shape
-        self.derivation = Derivation.of(metadata.channel_labels, settings)
+        self.derivation = Derivation(metadata.channel_labels, settings)
         labels = self.derivation.labels
         chosen = select_channels(labels, settings.channel_selection)
         self.selects = chosen != list(range(len(labels)))

@@ -7,7 +7,7 @@ from typing import Annotated
 from annotated_types import Len
 from typing_extensions import TypedDict  # pydantic reads typing's only from Python 3.12 on
 
-from src.inputs.auxiliary import AUXILIARY_FEATURES, feature_names
+from src.inputs.auxiliary import AUXILIARY_FEATURES
 from src.inputs.channels import EPS, FEATURE_TYPES, SMOOTHED
 from src.schema.arguments import section
 from src.schema.bounds import OneOf, OptionalSize, Positive, Size, Text
@@ -77,7 +77,10 @@ class PreparationSettings:
 
     def __post_init__(self) -> None:
         _check_known("feature_types", self.feature_types or (), FEATURE_TYPES)
-        feature_names(self.auxiliary_features)
+        names = self.auxiliary_features or ()
+        _check_known("auxiliary_features", names, AUXILIARY_FEATURES)
+        if len(set(names)) < len(names):
+            raise ConfigError(f"data.auxiliary_features: {list(names)} names a feature twice")
         self._check_feature_config()
         _check_known("augmentation", self.augmentation or (), AugmentationConfig.__annotations__)
 

@@ -34,3 +34,11 @@ def test_settings_are_read_out_of_a_config_whose_other_keys_are_left() -> None:
 def test_a_value_of_another_type_is_told_by_its_key() -> None:
     with pytest.raises(ConfigError, match=r"^data\.auxiliary_features is 'level'; expected a list"):
         PreparationSettings.of({"auxiliary_features": "level"})
+
+
+def test_unknown_and_repeated_features_are_told() -> None:
+    PreparationSettings(auxiliary_features=["decay_time", "level", "range"])
+    with pytest.raises(ConfigError, match=r"'pitch'.*decay_time, level, range"):
+        PreparationSettings(auxiliary_features=["pitch"])
+    with pytest.raises(ConfigError, match="twice"):
+        PreparationSettings(auxiliary_features=["level", "level"])
