@@ -180,7 +180,6 @@ def check_model(values: Mapping[str, Any]) -> None:
         ConfigError: Naming the key.
     """
     from src.model_settings import ModelSettings
-    from src.optimization import without_fused
 
     model = values["model"]
     # Configs of older runs have them, to no effect; they may not say anything else.
@@ -189,11 +188,6 @@ def check_model(values: Mapping[str, Any]) -> None:
             raise ConfigError(f"model.{key} is {shown(model[key])}, but {FORMER[f'model.{key}']}")
     if values.get("train") and model.get("optimizer") is None:
         raise ConfigError(f"model.optimizer is null; expected a mapping with a {TARGET} to train")
-    for key in ("optimizer", "scheduler"):
-        if model.get(key) is not None:
-            node = without_fused(model[key], f"model.{key}")
-            node_arguments(node, f"model.{key}")
-            check_node(node, f"model.{key}", partial=True)
     # Of the data, only what is read: a recipe would take longer than all the rest.
     data = {"target_width": values["data"].get("target_width")}
     read = {"data": data, "model": model, "loss": values["loss"]}

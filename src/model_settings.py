@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from src.models.components import MultiheadNetwork
-from src.models.multihead_module import MultiheadLitModule
+from src.models.multihead_module import SCHEDULER_MONITOR, MultiheadLitModule
 from src.optimization import build_partial
 from src.overrides import FORMER
 from src.schema.arguments import check_arguments, shown, signature_of, unknown_key
@@ -78,8 +79,10 @@ class ModelSettings:
             called(partial(build_partial, cfg, key), f"model.{key}")
             for key in ("optimizer", "scheduler")
         )
+        module = module_spec(model)
+        _check_monitor(module.arguments.get("scheduler_monitor", SCHEDULER_MONITOR), scheduler)
         return cls(
-            module=module_spec(model),
+            module=module,
             net=network_spec(model.get("net")),
             loss=loss_spec(config["loss"], where=loss_key),
             target_width=config["data"].get("target_width") or 0.0,
@@ -167,6 +170,17 @@ def loss_spec(node: Any, look_up: Lookup = imported, where: str = "loss") -> Spe
         ConfigError: If it is no module, or an argument is unknown or out of bounds.
     """
     return spec_of(node, where, look_up, base=nn.Module, complete=False)
+
+
+def _check_monitor(metric: str, scheduler: Callable[..., Any] | None) -> None:
+    """Refuse a metric for a scheduler that follows none."""
+    kind = getattr(scheduler, "func", None)
+    follows = isinstance(kind, type) and issubclass(kind, ReduceLROnPlateau)
+    if metric != SCHEDULER_MONITOR and not follows:
+        raise ConfigError(
+            f"model.scheduler_monitor is {metric!r}, but model.scheduler follows no metric: choose "
+            f"model/scheduler=plateau, or leave model.scheduler_monitor at {SCHEDULER_MONITOR}"
+        )
 
 
 def _criterion(node: Any) -> Any:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import hydra
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
-from src.schema.arguments import shown
+from src.schema.arguments import shown, signature_of, unknown_key
+from src.schema.nodes import check_node, node_arguments
+from src.schema.plain import plain_values
+from src.schema.specs import TARGET, imported
 from src.utils.errors import ConfigError
 
 # configs/model/optimizer has it where PyTorch does; another `_target_` may not.
@@ -31,67 +33,25 @@ def build_partial(cfg: DictConfig, key: str) -> Any:
         A partial, or None where the config has null.
 
     Raises:
-        ConfigError: If there is no such class, or it has no such argument.
+        ConfigError: If there is no such class, or an argument is unknown or does not fit.
     """
-    node = cfg.model.get(key)
+    node = plain_values(cfg.model.get(key))
     if node is None:
         return None
     where = f"model.{key}"
-    if not isinstance(node, DictConfig) or "_target_" not in node:
-        raise ConfigError(_choose_a_file(node, where))
-    parameters = _parameters(node["_target_"], where)
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        return hydra.utils.instantiate(node)
-    if FUSED not in without_fused(node, where):
-        node = node.copy()
-        with open_dict(node):
-            node.pop(FUSED, None)
-    known = [name for name in parameters if name not in ("self", "params", "optimizer")]
-    for name in (str(name) for name in node):
-        if name not in known and name not in ("_target_", "_partial_"):
-            raise ConfigError(
-                f"{where}.{name}: {node['_target_']} has no such argument, it has "
-                f"{', '.join(known)}. ~{where}.{name} on the command line leaves it out."
-            )
+    if not isinstance(node, Mapping) or TARGET not in node:
+        group = where.replace(".", "/")
+        raise ConfigError(
+            f"{where} is {shown(node)}, but it takes keys such as {where}.{TARGET}: {group}=NAME "
+            f"chooses a file of configs/{group}."
+        )
+    given = node_arguments(node, where)
+    signature = signature_of(imported(node[TARGET], f"{where}.{TARGET}"))
+    # The bounds of check_node are those of all optimisers, so it does not know who has what.
+    for name in () if signature.is_open else given.keys() - signature.arguments.keys():
+        if name != FUSED:
+            told = unknown_key(f"{where}.{name}", name, signature.arguments)
+            raise ConfigError(f"{told}; ~{where}.{name} on the command line leaves it out")
+        node = {key: value for key, value in node.items() if key != FUSED}
+    check_node(node, where, partial=True)
     return hydra.utils.instantiate(node)
-
-
-def without_fused(node: Any, where: str) -> Any:
-    """Leave ``fused`` out of an optimiser's keys where the optimiser has no such argument.
-
-    Args:
-        node: The keys; anything else than a mapping with a ``_target_`` comes back as it is.
-        where: Its key in the config.
-
-    Raises:
-        ConfigError: If it is a text, or there is no such class.
-    """
-    if isinstance(node, str):
-        raise ConfigError(_choose_a_file(node, where))
-    if not isinstance(node, Mapping | DictConfig) or not node.get("_target_") or FUSED not in node:
-        return node
-    parameters = _parameters(node["_target_"], where)
-    is_open = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    if FUSED in parameters or is_open:
-        return node
-    return {key: value for key, value in node.items() if key != FUSED}
-
-
-def _choose_a_file(node: Any, where: str) -> str:
-    group = where.replace(".", "/")
-    return (
-        f"{where} is {shown(node)}, but it takes keys such as {where}._target_: {group}=NAME "
-        f"chooses a file of configs/{group}."
-    )
-
-
-def _parameters(target: Any, where: str) -> dict[str, inspect.Parameter]:
-    if not isinstance(target, str):  # Hydra would log it before it raises
-        raise ConfigError(f"{where}._target_ is {target!r}; expected the import path of a class")
-    try:
-        found = hydra.utils.get_object(target)
-    except (ImportError, ValueError, AttributeError) as error:
-        raise ConfigError(f"{where}._target_: {error}") from error
-    if not callable(found):
-        raise ConfigError(f"{where}._target_ is {target}, which builds nothing: name a class")
-    return dict(inspect.signature(found).parameters)

@@ -47,19 +47,19 @@ def test_fused_stays_where_the_optimizer_has_it(compose_config) -> None:
         (
             "optimizer",
             {"_target_": "torch.optim.SGDD", "_partial_": True},
-            r"model\.optimizer\._target_: .*SGDD",
+            r"model\.optimizer\._target_ is 'torch\.optim\.SGDD': .*no attribute 'SGDD'",
         ),
         (
             "optimizer",
             {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 1, "momentum": 0.9},
-            r"model\.optimizer\.momentum: torch\.optim\.Adam has no such argument, it has lr, ",
+            r"model\.optimizer\.momentum is unknown \(there are .*lr, .*~model\.optimizer\.mom",
         ),
         (
             "scheduler",
             {"_target_": "torch.optim.lr_scheduler.StepLR", "_partial_": True, "T_max": 3},
-            r"model\.scheduler\.T_max: .* it has step_size, .*~model\.scheduler\.T_max",
+            r"model\.scheduler\.T_max is unknown .*step_size.*~model\.scheduler\.T_max",
         ),
-        ("scheduler", {"_target_": "torch.optim.lr_scheduler.warnings"}, "builds nothing"),
+        ("scheduler", {"_target_": "torch.optim.lr_scheduler.warnings"}, "which is no class"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(key: str, node: object, message: str) -> None:
@@ -96,3 +96,11 @@ def test_gradients_by_epoch_are_refused(compose_config) -> None:
     cfg = compose_config("train", "+trainer.accumulate_grad_batches={0:2}", "monitor.mode=min")
     with pytest.raises(ConfigError, match=r"trainer\.accumulate_grad_batches is \{0: 2\}"):
         check_config(cfg, TrainConfig)
+
+
+def test_a_metric_for_a_scheduler_that_follows_none_is_refused(compose_config) -> None:
+    monitor = "model.scheduler_monitor=val/acc"
+    check_config(compose_config("train", monitor, "model/scheduler=plateau"), TrainConfig)
+    for scheduler in ("model/scheduler=cosine", "model.scheduler=null"):
+        with pytest.raises(ConfigError, match=r"model\.scheduler_monitor is 'val/acc', but model"):
+            check_config(compose_config("train", monitor, scheduler), TrainConfig)

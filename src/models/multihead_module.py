@@ -26,6 +26,7 @@ from src.vimh.parameters import Parameter
 
 STAGES = ("train", "val", "test")
 OUTPUT_MODES = ("classification", "regression")
+SCHEDULER_MONITOR = "val/loss"  # unless the config names another metric
 # What the best of is kept over the epochs: the validation metric, the name it is logged under.
 BEST_METRICS: dict[str, tuple[str, type[MaxMetric] | type[MinMetric]]] = {
     "acc": ("val/acc_best", MaxMetric),
@@ -99,7 +100,7 @@ class MultiheadLitModule(ResumableModule):
         target_width: NonNegative = 0.0,
         parameters: Sequence[Parameter] | None = None,
         preparation: Preparation | None = None,
-        scheduler_monitor: Text = "val/loss",
+        scheduler_monitor: Text = SCHEDULER_MONITOR,
         provenance: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
