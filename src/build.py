@@ -1,4 +1,4 @@
-"""From a composed config and a data set to everything that a run needs.
+"""Data module, network, heads and module of a composed config and its data set.
 
 This is the one place where a config meets a data set. The data set decides the heads, their
 ranges and the shapes; the loss decides what each head puts out; the network is built to fit both.
@@ -230,7 +230,7 @@ def build_network(
 def _check_size(
     network: Spec, derived: Mapping[str, Any], weights: Mapping[str, Tensor] | None
 ) -> None:
-    """Counts the weights before any is made: on the meta device a layer has a shape and no memory.
+    """Count the weights before any is made: on the meta device a layer has a shape and no memory.
 
     Raises:
         ConfigError: If there are too many, or others than those that will be loaded.
@@ -256,38 +256,37 @@ def _check_size(
 
 
 def fit_data_to_model(datamodule: VIMHDataModule, model: MultiheadLitModule) -> None:
-    """Checks that the data have the model's heads.
+    """Check that the data have the model's heads.
 
     Raises:
         ConfigError: If the data set's parameters are not those the model was built for.
     """
-    found = {p.name: p for p in datamodule.metadata.parameters.values()}
-    expected = model.parameters_by_head
+    found, expected = datamodule.metadata.parameters, model.parameters_by_head
+    but = f"but the data set {datamodule.data_dir} has"
     if found.keys() != expected.keys():
         raise ConfigError(
-            f"The model reads {sorted(expected)}, but the data set {datamodule.data_dir} has "
-            f"{sorted(found)}: name another data set with data=... or data.data_dir=..."
+            f"The model reads {sorted(expected)}, {but} {sorted(found)}: name another data set "
+            "with data=... or data.data_dir=..."
         )
     if list(found) != list(expected):
         raise ConfigError(
-            f"The model reads {', '.join(expected)}, but the data set {datamodule.data_dir} has "
-            f"them in another order, {', '.join(found)}: make it again with the parameters in the "
-            "model's order, or name another one with data.data_dir=..."
+            f"The model reads {', '.join(expected)}, {but} them in another order, "
+            f"{', '.join(found)}: generate it again with the parameters in the model's order, or "
+            "name another one with data.data_dir=..."
         )
     for name, parameter in expected.items():
-        ours = (parameter.min, parameter.max, parameter.step, parameter.kind)
-        theirs = (found[name].min, found[name].max, found[name].step, found[name].kind)
+        ours, theirs = ((p.min, p.max, p.step, p.kind) for p in (parameter, found[name]))
         if ours != theirs:
             raise ConfigError(
-                f"The model reads {name} with (min, max, step, kind) = {ours}, but the data set "
-                f"{datamodule.data_dir} has {theirs}: name another one with data.data_dir=..."
+                f"The model reads {name} with (min, max, step, kind) = {ours}, {but} {theirs}: "
+                "name another one with data.data_dir=..."
             )
 
 
 def build_evaluation_data(
     cfg: DictConfig, trained_with: Mapping[str, Any], model: MultiheadLitModule
 ) -> VIMHDataModule:
-    """The data module for a loaded checkpoint: its own data set, or what the command line says.
+    """Build the data module for a checkpoint: of its own data set, or as the command line says.
 
     Args:
         cfg: The composed config; ``data`` and ``paths.vimh_dir`` are read.
@@ -313,7 +312,7 @@ def build_evaluation_data(
 def training_data(
     cfg: DictConfig, trained_with: Mapping[str, Any], model: MultiheadLitModule
 ) -> VIMHDataModule | None:
-    """The data module of the set that a loaded checkpoint was trained on, split as it was then.
+    """Build the data module of a checkpoint's training data, split as it was then.
 
     Args:
         cfg: The composed config; ``paths.vimh_dir`` is read.

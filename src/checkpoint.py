@@ -78,7 +78,7 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Reads a checkpoint with ``weights_only=True``: plain data and tensors, no code.
+    """Read a checkpoint with ``weights_only=True``: plain data and tensors, no code.
 
     Args:
         path: A checkpoint, or a .safetensors file that :func:`write_safetensors` made of one.
@@ -214,7 +214,7 @@ def warn_of_untrusted(model: MultiheadLitModule) -> None:
 
 
 def _checked_tensors(state: Any, path: Path) -> dict[str, Tensor]:
-    """The tensors by name, where each is held by memory of its own size.
+    """Check that the tensors by name are plain, and that each has memory of its own size.
 
     A tensor of a million million numbers can be a view of one number: what is copied from it is not
     bounded by the file.
@@ -242,7 +242,7 @@ def _checked_tensors(state: Any, path: Path) -> dict[str, Tensor]:
 
 
 def write_safetensors(checkpoint: Checkpoint, path: Path, about: Mapping[str, str]) -> Path:
-    """Writes what loading needs as safetensors: no optimiser's state, and no paths of ours.
+    """Write what loading needs as safetensors: no optimiser's state, and no paths of ours.
 
     Args:
         checkpoint: Read.
@@ -263,7 +263,7 @@ def write_safetensors(checkpoint: Checkpoint, path: Path, about: Mapping[str, st
 
 
 def _load_safetensors(path: Path) -> dict[str, Any]:
-    """The same keys as a checkpoint has; the format holds numbers and texts, and no code."""
+    """Read the keys of a checkpoint from a format that holds numbers and texts, and no code."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -289,7 +289,7 @@ def _load_safetensors(path: Path) -> dict[str, Any]:
 
 
 def load_model(checkpoint: Checkpoint) -> MultiheadLitModule:
-    """Builds the module that a checkpoint describes and loads its weights, in eval mode.
+    """Build the module that a checkpoint describes and load its weights, in eval mode.
 
     Raises:
         ConfigError: If the parts do not fit one another, or the weights do not fit the network.

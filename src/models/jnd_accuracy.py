@@ -14,7 +14,7 @@ from src.vimh.parameters import Parameter
 def within_jnd(
     predicted: Float[Tensor, "*shape"], true: Float[Tensor, "*shape"], tolerance: float | int
 ) -> Bool[Tensor, "*shape"]:
-    """``|predicted − true| ≤ tolerance``, in the widest floats that the device has.
+    """Compute ``|predicted − true| ≤ tolerance``, in the widest floats that the device has.
 
     Args:
         predicted: Predicted values, in the parameter's unit.
@@ -69,11 +69,11 @@ class JNDAccuracy(Metric):
         self.add_state("total", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, predicted: Float[Tensor, " B"], true: Float[Tensor, " B"]) -> None:
-        """Adds a batch of values in the parameter's unit."""
+        """Add a batch of values in the parameter's unit."""
         within = within_jnd(predicted, true, self.largest_error)
         self.within = self.within + within.sum()
         self.total = self.total + within.numel()
 
     def compute(self) -> Float[Tensor, ""]:
-        """The share so far, in 0...1."""
+        """Return the share so far, in 0...1."""
         return self.within / self.total

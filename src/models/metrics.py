@@ -44,7 +44,7 @@ class LoggedFigure(NamedTuple):
 def logged_figures(
     parameters: Sequence[Parameter], with_accuracy: bool = True
 ) -> tuple[LoggedFigure, ...]:
-    """The figures of heads, in the order in which they are logged.
+    """List the figures of heads, in the order in which they are logged.
 
     Args:
         parameters: The heads' parameters.
@@ -80,7 +80,7 @@ def _owner(figure: LoggedFigure, parameters: Sequence[Parameter]) -> str:
 
 
 def _factor(kind: str, parameter: Parameter) -> float:
-    """What a figure in the parameter's unit is multiplied by."""
+    """Return the factor of a figure that is in the parameter's unit."""
     match kind:
         case "mae_percent":
             return float(parameter.codec.error_in_range(100.0))
@@ -93,7 +93,7 @@ class WideMetric(Metric):
     """A metric whose sums stay in the widest floats that the device has."""
 
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Any:
-        """Follows moves to a device, but no change of precision (``precision=bf16-true``)."""
+        """Follow moves to a device, but no change of precision (``precision=bf16-true``)."""
         device = fn(torch.empty(0, device=self.device)).device
         dtype = widest_float(device)
         return super()._apply(lambda tensor: tensor.to(device, dtype), exclude_state)
@@ -102,8 +102,8 @@ class WideMetric(Metric):
 class WideMean(WideMetric):
     """A weighted mean, to the same bits however its numbers are split into updates.
 
-    Not torchmetrics' own: that leaves a NaN out, which is to show, or (1.9, ``nan_strategy`` of
-    "disable") takes every weight for 1.
+    The mean of torchmetrics 1.9 leaves out a NaN, which has to show, or with ``nan_strategy`` of
+    "disable" takes every weight for 1.
 
     Example:
         >>> mean = WideMean()
@@ -123,7 +123,7 @@ class WideMean(WideMetric):
             self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, values: Float[Tensor, " N"], weights: Int[Tensor, " N"]) -> None:
-        """Adds numbers, each so many times.
+        """Add numbers, each with its count.
 
         Args:
             values: The numbers.
@@ -135,7 +135,7 @@ class WideMean(WideMetric):
         self.weight = self.weight + weights.sum()
 
     def compute(self) -> Float[Tensor, ""]:
-        """The mean so far."""
+        """Return the mean so far."""
         return self.mean_value / self.weight
 
 
@@ -214,7 +214,7 @@ class ParameterMetrics(WideMetric):
         return {figure.name: DIRECTIONS[figure.kind] for figure in self.figures}
 
     def update(self, predicted: Float[Tensor, "B P"], true: Float[Tensor, "B P"]) -> None:
-        """Adds a batch.
+        """Add a batch.
 
         Args:
             predicted: Predicted values, in the parameters' units.
@@ -232,8 +232,8 @@ class ParameterMetrics(WideMetric):
         self.sums = self.sums + rows.sum(dim=0)
 
     def compute(self) -> dict[str, Tensor]:
-        """The figures by name, float32 scalars."""
-        # How many samples they are of: here, and only here, the sums are those of all ranks.
+        """Return the figures by name, float32 scalars."""
+        # The sums are those of all ranks only here, while the figures are computed.
         self.num_computed = int(self.sums[-1])
         return self._figures((self.sums / self.sums[-1]).float())
 

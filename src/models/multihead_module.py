@@ -27,7 +27,7 @@ from src.vimh.parameters import Parameter
 STAGES = ("train", "val", "test")
 OUTPUT_MODES = ("classification", "regression")
 SCHEDULER_MONITOR = "val/loss"  # unless the config names another metric
-# What the best of is kept over the epochs: the validation metric, the name it is logged under.
+# The validation metrics whose best over the epochs is logged, and under which name.
 BEST_METRICS: dict[str, tuple[str, type[MaxMetric] | type[MinMetric]]] = {
     "acc": ("val/acc_best", MaxMetric),
     "jnd": ("val/jnd_best", MaxMetric),
@@ -198,11 +198,11 @@ class MultiheadLitModule(ResumableModule):
         return "val/mae_jnd" if self.all_heads_have_steps else "val/loss"
 
     def num_measured(self, stage: str) -> int:
-        """How many samples the last figures of "train", "val" or "test" are of, on all ranks."""
+        """Return how many samples a stage's latest figures are of, on all ranks."""
         return self._stages[stage].num_samples
 
     def forward(self, images: Tensor, auxiliary: Tensor | None = None) -> dict[str, Tensor]:
-        """The network's outputs by head, not yet decoded.
+        """Compute the network's outputs by head, not yet decoded.
 
         Args:
             images: float32 (B, C, H, W) in 0...1.
@@ -221,15 +221,15 @@ class MultiheadLitModule(ResumableModule):
         return self._by_head(outputs, "outputs of the network")
 
     def decode(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Outputs by head → values in the parameters' units, (B,) each."""
+        """Convert outputs by head to values in the parameters' units, (B,) each."""
         return {name: head.decode(outputs[name]) for name, head in self.heads.items()}
 
     def predict(self, images: Tensor, auxiliary: Tensor | None = None) -> dict[str, Tensor]:
-        """Images (B, C, H, W) in 0...1 → parameter values in units, (B,) each."""
+        """Predict values in the parameters' units, (B,) each, of images (B, C, H, W) in 0...1."""
         return self.decode(self(images, auxiliary))
 
     def model_step(self, batch: Sequence[Any]) -> StepResult:
-        """Forward, loss and decoding of one batch.
+        """Compute outputs, loss and values of one batch.
 
         Args:
             batch: A :class:`~src.inputs.batch.Batch`; or plain ``(images, labels)`` or ``(images,
@@ -240,44 +240,44 @@ class MultiheadLitModule(ResumableModule):
         return self._decoded(self._step_outputs(batch))
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Bytes become float and features are derived here: per batch, on the device."""
+        """Make floats of bytes and derive the features, per batch and on the device."""
         if not isinstance(batch, RawBatch):
             return batch
         return self.required_preparation.prepare_batch(batch)
 
     def setup(self, stage: str) -> None:
-        """Compiles the network in place, so that checkpoints keep their names."""
+        """Compile the network in place, so that checkpoints keep their names."""
         if self.compile_net and stage == "fit":
             self.net.compile()
 
     def training_step(self, batch: Sequence[Any], batch_idx: int) -> Tensor:
-        """One step; the loss is logged every ``trainer.log_every_n_steps`` steps.
+        """Take one step, and log the loss every ``trainer.log_every_n_steps`` steps.
 
         Without a trainer nothing is logged.
         """
         loss = self._step(batch, "train")
         if self._trainer is None:
             return loss
-        # Lightning drops what is logged on the other steps anyway, after having paid for it.
+        # Lightning drops what is logged on other steps, but the call would cost time.
         interval: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if interval and (self.trainer.global_step + 1) % interval == 0:
             self.log("train/loss_step", loss.detach(), on_step=True, prog_bar=True)
         return loss
 
     def validation_step(self, batch: Sequence[Any], batch_idx: int) -> None:
-        """One batch of the validation split."""
+        """Take one batch of the validation split."""
         self._step(batch, "val")
 
     def test_step(self, batch: Sequence[Any], batch_idx: int) -> None:
-        """One batch of the test split."""
+        """Take one batch of the test split."""
         self._step(batch, "test")
 
     def on_train_epoch_end(self) -> None:
-        """Logs the epoch's training metrics."""
+        """Log the epoch's training metrics."""
         self._log_epoch("train")
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the validation metrics and the best so far."""
+        """Log the validation metrics and the best so far."""
         values = self._log_epoch("val")
         if self.trainer.sanity_checking:
             return
@@ -286,11 +286,11 @@ class MultiheadLitModule(ResumableModule):
             self.log(BEST_METRICS[metric][0], best.compute())
 
     def on_test_epoch_end(self) -> None:
-        """Logs the test metrics."""
+        """Log the test metrics."""
         self._log_epoch("test")
 
     def configure_optimizers(self) -> Any:
-        """The optimiser, and the scheduler stepped once an epoch."""
+        """Make the optimiser, and the scheduler, which steps once an epoch."""
         if self.optimizer is None:
             raise ValueError("This module was built for prediction: it has no optimizer.")
         optimizer = self.optimizer(params=self.net.parameters())
@@ -298,7 +298,7 @@ class MultiheadLitModule(ResumableModule):
         self.check_resumed_optimizers(optimizer, scheduler, self.optimizer)
         if scheduler is None:
             return {"optimizer": optimizer}
-        # A plateau is looked for after validations, which not every epoch has.
+        # A plateau shows after validations, which not every epoch has.
         plateau = isinstance(scheduler, ReduceLROnPlateau)
         validated = plateau and self.scheduler_monitor.startswith("val/")
         every = self._trainer.check_val_every_n_epoch if validated and self._trainer else None
@@ -313,7 +313,7 @@ class MultiheadLitModule(ResumableModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what prediction needs: the config, the parameters, the data set's description."""
+        """Add what prediction needs: the config, the parameters, the data set's description."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["avix"] = self.provenance
 
@@ -334,7 +334,7 @@ class MultiheadLitModule(ResumableModule):
         return TargetMaker([head.wanted for head in self.heads.values()])
 
     def _by_head(self, tensors: Tensor | Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
-        """A dict by head that lacks none, of a dict, or of a tensor where there is one head."""
+        """Return tensors by head, none missing; a tensor alone is the only head's."""
         names = list(self.heads)
         if isinstance(tensors, Tensor):
             if len(names) != 1:
@@ -379,5 +379,5 @@ class MultiheadLitModule(ResumableModule):
 
 
 def _is_batch_of_one(error: ValueError) -> bool:
-    """Whether torch's BatchNorm has refused a batch because it has nothing to normalise over."""
+    """Return whether torch's BatchNorm refused a batch that has nothing to normalise over."""
     return "more than 1 value per channel" in str(error)

@@ -14,7 +14,7 @@ from src.vimh.parameters import Parameter
 
 
 class ParameterHead(nn.Module):
-    """What the module knows of one parameter: how it is learnt and how it is read back.
+    """One parameter in the module: how it is learnt and how it is read back.
 
     Everything that depends on the loss is asked of the loss; the head adds the weight in the
     total loss and the margin of sigmoid outputs. A sigmoid reaches 0 and 1 only in the limit,
@@ -62,11 +62,11 @@ class ParameterHead(nn.Module):
 
     @property
     def num_outputs(self) -> int:
-        """How many columns the network has to give this head."""
+        """Return how many columns the network has to give this head."""
         return self.loss.outputs(self.parameter)
 
     def forward(self, outputs: Float[Tensor, "B K"], target: Tensor) -> Float[Tensor, ""]:
-        """The weighted loss.
+        """Compute the weighted loss.
 
         Args:
             outputs: The network's output for this head.
@@ -97,12 +97,12 @@ class ParameterHead(nn.Module):
 
     @torch.no_grad()
     def decode(self, outputs: Float[Tensor, "B K"]) -> Float[Tensor, " B"]:
-        """The parameter's value in its own unit, within its range."""
+        """Return the parameter's value in its own unit, within its range."""
         return self.loss.decode(self._for_loss(outputs), self.parameter)
 
     @torch.no_grad()
     def values_of(self, labels: Tensor) -> Float[Tensor, " B"]:
-        """What labels stand for in the parameter's unit: the centre of the class, or the value.
+        """Return the labels in the parameter's unit: the centre of the class, or the value.
 
         Only for batches that bring no values of their own (plain pairs and triples).
 
@@ -117,11 +117,11 @@ class ParameterHead(nn.Module):
         return values
 
     def extra_repr(self) -> str:
-        """The parameter and the weight, for ``print(model)``."""
+        """Show the parameter and the weight in the printed module."""
         return f"{self.parameter.name}, weight={self.weight:g}, margin={self.margin:g}"
 
     def _for_loss(self, outputs: Tensor) -> Tensor:
-        """The outputs normalised to 0...1 and spread, as the loss takes them."""
+        """Normalise the outputs to 0...1 and spread them, as the loss takes them."""
         if self.in_units:
             outputs = self.codec.normalise(outputs)
         if self.margin == 0.0:

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from src.models.metrics import Direction, ParameterMetrics, WideMean
 
-# Decoding and counting a batch costs some 15 small tensor operations, nearly as many for 4,000
-# samples as for 128: about 7 % of a small network's step if it is done on every one.
+# Decoding and counting takes some 15 small tensor operations, for 4,000 samples hardly longer than
+# for 128: on every step they would be about 7 % of a small network's time.
 SETTLE_EVERY = 32
 
 
 class StepResult(NamedTuple):
-    """What a step comes to; both dicts by head, in the parameters' units."""
+    """Loss, predictions and targets of a step; both dicts by head, in the parameters' units."""
 
     loss: Tensor
     predictions: dict[str, Tensor]
@@ -24,7 +24,7 @@ class StepResult(NamedTuple):
 
 
 class StepOutputs(NamedTuple):
-    """What a step came to before anything is decoded.
+    """Loss, outputs and targets of a step before anything is decoded.
 
     Attributes:
         loss: Scalar, to go backward from.
@@ -44,7 +44,7 @@ class StepOutputs(NamedTuple):
         return len(next(iter(self.outputs.values())))
 
     def detach(self) -> StepOutputs:
-        """The same without the graph."""
+        """Return the same without the graph."""
         outputs = {name: output.detach() for name, output in self.outputs.items()}
         return self._replace(loss=self.loss.detach(), outputs=outputs)
 
@@ -66,12 +66,12 @@ class StageMetrics(nn.Module):
         super().__init__()
         self.heads = cast(ParameterMetrics, metrics.clone())
         self.loss = WideMean()
-        # Kept in checkpoints: a run resumed in the middle of an epoch goes on counting.
+        # Saved in checkpoints, so that a run resumed within an epoch counts on.
         self.heads.persistent(True)
         self.loss.persistent(True)
         self.register_state_dict_pre_hook(StageMetrics._settle)
         self._decode = decode
-        # Of processes that are spawned (ddp_spawn) nothing comes back but what they share.
+        # Spawned processes (ddp_spawn) give back shared memory only.
         self._num_samples = torch.zeros(1, dtype=torch.int64).share_memory_()
         self._pending: list[StepOutputs] = []
 
@@ -91,13 +91,13 @@ class StageMetrics(nn.Module):
         return int(self._num_samples)
 
     def update(self, step: StepOutputs) -> None:
-        """Adds a batch. It is counted later, together with others."""
+        """Add a batch. It is counted later, together with others."""
         self._pending.append(step.detach())
         if len(self._pending) >= SETTLE_EVERY:
             self._settle()
 
     def compute(self) -> dict[str, Tensor]:
-        """The epoch's figures by name, summed over the ranks; starts anew."""
+        """Return the epoch's figures by name, summed over the ranks, and start again."""
         self._settle()
         values = {"loss": self.loss.compute().float(), **self.heads.compute()}
         self._num_samples.fill_(self.heads.num_computed)
@@ -107,7 +107,7 @@ class StageMetrics(nn.Module):
 
     @torch.no_grad()
     def _settle(self, *_: Any) -> None:
-        """Counts the pending batches; called also before the state is saved."""
+        """Count the pending batches; called also before the state is saved."""
         if not self._pending:
             return
         steps, self._pending = self._pending, []
@@ -121,7 +121,7 @@ class StageMetrics(nn.Module):
 
 
 def _joined(steps: list[StepOutputs]) -> StepOutputs:
-    """The samples of all steps in one; its loss says nothing."""
+    """Join the samples of all steps in one, whose loss says nothing."""
     values = [step.values for step in steps if step.values is not None]
     return StepOutputs(
         steps[0].loss,

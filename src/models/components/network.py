@@ -57,7 +57,7 @@ class MultiheadNetwork(nn.Module, ABC):
         return self.heads.parameter_ranges
 
     def example_inputs(self, batch_size: int = 1) -> tuple[Tensor, ...]:
-        """Zeros of the shapes it was built for, to trace it or to see what its layers give.
+        """Make zeros of the shapes it was built for, to trace it or to see what its layers give.
 
         Args:
             batch_size: B.

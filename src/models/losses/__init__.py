@@ -50,7 +50,7 @@ from src.vimh.parameters import Parameter
 
 
 def head_loss(criterion: nn.Module, parameter: Parameter) -> HeadLoss:
-    """The loss of a head: a :class:`HeadLoss` as it is, a plain cross-entropy in its adapter.
+    """Make the loss of a head: a :class:`HeadLoss` as it is, a plain cross-entropy in its adapter.
 
     Raises:
         ValueError: If the loss does not fit the parameter, or is of another kind.

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from src.inputs.targets import TargetKind
-from src.schema.bounds import MAX_CLASSES, Real
+from src.models.components.heads import Activation, OutputMode
+from src.schema.bounds import MAX_CLASSES, Classes, Real
 from src.vimh.codec import Codec
 from src.vimh.parameters import Parameter
-
-Activation = Literal["none", "sigmoid"]
-OutputMode = Literal["classification", "regression"]
 
 
 class HeadLoss(nn.Module, ABC):
@@ -42,13 +40,13 @@ class HeadLoss(nn.Module, ABC):
     needs_order: ClassVar[bool] = True
     needs_step: ClassVar[bool] = False
 
-    # Not nn.Module's, which takes anything: a config's key that no loss reads is a mistake.
+    # nn.Module's own takes any argument; a config's key that no loss reads is a mistake.
     def __init__(self) -> None:
         super().__init__()
 
     @classmethod
     def check_fits(cls, parameter: Parameter) -> None:
-        """Refuses a parameter that this loss cannot learn.
+        """Refuse a parameter that this loss cannot learn.
 
         Raises:
             ValueError: If an ordered loss meets a categorical parameter, if the parameter has a
@@ -78,7 +76,7 @@ class HeadLoss(nn.Module, ABC):
 
     @classmethod
     def arguments_from(cls, parameter: Parameter) -> dict[str, Any]:
-        """Constructor arguments that the data set decides; a config's own come before them.
+        """Return the arguments that the data set decides; a config's own come before them.
 
         Raises:
             ValueError: If the loss does not fit the parameter; see :meth:`check_fits`.
@@ -88,19 +86,19 @@ class HeadLoss(nn.Module, ABC):
 
     @abstractmethod
     def outputs(self, parameter: Parameter) -> int:
-        """How many columns the network has to give this head."""
+        """Return how many columns the network has to give this head."""
 
     def initial_bias(self, parameter: Parameter) -> float | None:
-        """What the bias of the head's last layer starts at; None: as the layer makes it."""
+        """Return where the bias of the head's last layer starts; None: as the layer makes it."""
         return None
 
     @abstractmethod
     def forward(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """The loss of a batch, a scalar where ``gives_scalar``."""
+        """Compute the loss of a batch, a scalar where ``gives_scalar``."""
 
     @abstractmethod
     def decode(self, outputs: Tensor, parameter: Parameter) -> Tensor:
-        """Outputs (B, K) to values in the parameter's unit, float32 (B,), in min...max."""
+        """Convert outputs (B, K) to values in the parameter's unit, float32 (B,), in min...max."""
 
 
 class ValueLoss(HeadLoss):
@@ -116,11 +114,11 @@ class ValueLoss(HeadLoss):
     codec: Codec | None = None
 
     def outputs(self, parameter: Parameter) -> int:
-        """One column."""
+        """Return 1."""
         return 1
 
     def decode(self, outputs: Float[Tensor, "B *k"], parameter: Parameter) -> Float[Tensor, " B"]:
-        """What 0...1 stands for, clipped to min...max."""
+        """Return what 0...1 stands for, clipped to min...max."""
         codec = self.codec or parameter.codec
         values: Tensor = codec.denormalise(single_column(outputs, self).float())
         return values.clamp(parameter.min, parameter.max)
@@ -134,21 +132,47 @@ class ClassLoss(HeadLoss):
     output_mode: OutputMode = "classification"
 
     def outputs(self, parameter: Parameter) -> int:
-        """One column a class."""
+        """Return one column a class."""
         return parameter.num_classes
 
     def decode(self, outputs: Float[Tensor, "B K"], parameter: Parameter) -> Float[Tensor, " B"]:
-        """The centre of the most probable class."""
+        """Return the centre of the most probable class."""
         return class_values(outputs.argmax(dim=1), parameter)
 
 
+class CountedClassLoss(ClassLoss):
+    """Base of losses on logits that are built for a number of classes.
+
+    Args:
+        num_classes: K, from the data set.
+
+    Raises:
+        ValueError: If ``num_classes`` < 2.
+    """
+
+    def __init__(self, num_classes: Classes) -> None:
+        super().__init__()
+        check_at_least("num_classes", num_classes, 2)
+        self.num_classes = num_classes
+
+    @classmethod
+    def arguments_from(cls, parameter: Parameter) -> dict[str, Any]:
+        """Return the number of classes."""
+        return super().arguments_from(parameter) | {"num_classes": parameter.num_classes}
+
+    def check_batch(self, outputs: Tensor, target: Tensor) -> None:
+        """Refuse outputs without one logit a class, and targets that are not (B,)."""
+        check_columns(outputs, self.num_classes, "one logit a class", self)
+        check_target(outputs, target, self)
+
+
 def full_precision(x: Tensor) -> Tensor:
-    """Half-precision numbers as float32, others as they are: a loss sums many small terms."""
+    """Widen half-precision numbers to float32: a loss sums many small terms."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def single_column(outputs: Tensor, loss: nn.Module) -> Tensor:
-    """(B, 1) or (B,) to (B,).
+    """Return outputs (B, 1) or (B,) as (B,).
 
     Raises:
         ValueError: If there are more columns, that is, class logits.
@@ -165,7 +189,7 @@ def single_column(outputs: Tensor, loss: nn.Module) -> Tensor:
 
 
 def check_target(outputs: Tensor, target: Tensor, loss: nn.Module) -> None:
-    """Refuses targets whose shape would broadcast against (B,) instead of matching it."""
+    """Refuse targets whose shape would broadcast against (B,) instead of matching it."""
     if target.shape != outputs.shape[:1]:
         raise ValueError(
             f"{type(loss).__name__} takes one target a sample, ({len(outputs)},), but got shape "
@@ -174,7 +198,7 @@ def check_target(outputs: Tensor, target: Tensor, loss: nn.Module) -> None:
 
 
 def target_column(outputs: Tensor, target: Tensor, loss: nn.Module) -> Tensor:
-    """One target a sample, (B,), of targets (B,) or (B, 1).
+    """Return targets (B,) or (B, 1) as (B,).
 
     Args:
         outputs: One number a sample, (B,).
@@ -191,7 +215,7 @@ def target_column(outputs: Tensor, target: Tensor, loss: nn.Module) -> Tensor:
 
 
 def check_columns(outputs: Tensor, expected: int, what: str, loss: nn.Module) -> None:
-    """Refuses outputs that have not the columns that the loss was made for."""
+    """Refuse outputs with other columns than the loss was made for."""
     if outputs.ndim != 2 or outputs.shape[1] != expected:
         raise ValueError(
             f"{type(loss).__name__} takes {what}, (B, {expected}), but got outputs of shape "
@@ -201,25 +225,25 @@ def check_columns(outputs: Tensor, expected: int, what: str, loss: nn.Module) ->
 
 
 def check_choice(key: str, value: str, allowed: Collection[str]) -> None:
-    """Refuses a word that is not allowed, listing those that are."""
+    """Refuse a word that is not allowed, and list those that are."""
     if value not in allowed:
         raise ValueError(f"{key} is {value!r}; allowed are {', '.join(allowed)}.")
 
 
 def check_positive(key: str, value: Real) -> None:
-    """Refuses what is not positive and finite."""
+    """Refuse what is not positive and finite."""
     if not 0 < value < float("inf"):
         raise ValueError(f"{key} is {value}; it has to be positive and finite.")
 
 
 def check_at_least(key: str, value: Real, least: Real) -> None:
-    """Refuses what is below a bound or not finite."""
+    """Refuse what is below a bound or not finite."""
     if not least <= value < float("inf"):
         raise ValueError(f"{key} is {value}; it has to be {least} or more, and finite.")
 
 
 def expected_class(probabilities: Float[Tensor, "B K"]) -> Float[Tensor, " B"]:
-    """The expectation ``Σ_k k · p_k`` of the class index.
+    """Compute the expectation ``Σ_k k · p_k`` of the class index.
 
     Example:
         >>> expected_class(torch.tensor([[0.25, 0.5, 0.25], [0.0, 0.0, 1.0]]))
@@ -230,7 +254,7 @@ def expected_class(probabilities: Float[Tensor, "B K"]) -> Float[Tensor, " B"]:
 
 
 def class_values(index: Tensor, parameter: Parameter) -> Float[Tensor, " B"]:
-    """Class indices, also fractional ones, to values in units, clipped to min...max."""
+    """Convert class indices, also fractional ones, to values in units, clipped to min...max."""
     values: Tensor = parameter.codec.value_of_class(index.float())
     return values
 
@@ -238,7 +262,7 @@ def class_values(index: Tensor, parameter: Parameter) -> Float[Tensor, " B"]:
 def derive_loss_weights(
     parameters: Collection[Parameter] | Mapping[str, Parameter],
 ) -> dict[str, float]:
-    """Loss weights by head, proportional to the number of JND steps ``(max - min) / step``.
+    """Derive loss weights by head: in proportion to the JND steps ``(max - min) / step``.
 
     A head with many steps has to be known more exactly than one with few, relative to its range.
     The largest weight is 1; heads without a step get 1.

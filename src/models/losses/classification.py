@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -11,12 +11,11 @@ from torch.nn import functional as F
 
 from src.models.losses.base import (
     ClassLoss,
+    CountedClassLoss,
     Real,
     TargetKind,
     check_at_least,
-    check_columns,
     check_positive,
-    check_target,
     full_precision,
 )
 from src.schema.bounds import Classes, NonNegative, Positive
@@ -46,7 +45,7 @@ class CrossEntropyHead(ClassLoss):
         self.accepts_soft_targets = not parameter.is_categorical
 
     def forward(self, outputs: Float[Tensor, "B K"], target: Tensor) -> Float[Tensor, ""]:
-        """Cross-entropy with class indices (B,) or distributions (B, K)."""
+        """Compute the loss for class indices (B,) or distributions (B, K)."""
         return self.criterion(full_precision(outputs), target)
 
 
@@ -80,7 +79,7 @@ class SoftTargetLoss(ClassLoss):
     accepts_soft_targets = True
 
     def forward(self, outputs: Float[Tensor, "B K"], target: Tensor) -> Float[Tensor, ""]:
-        """The divergence; see :func:`soft_target_loss`.
+        """Compute the divergence; see :func:`soft_target_loss`.
 
         Raises:
             ValueError: If the targets are not distributions over the outputs' classes.
@@ -123,7 +122,7 @@ def weighted_cross_entropy(
     return F.nll_loss(log_p, target) + (costs * log_p.exp()).sum(dim=1).mean()
 
 
-class WeightedCrossEntropyLoss(ClassLoss):
+class WeightedCrossEntropyLoss(CountedClassLoss):
     """Cross-entropy with a penalty on probability far from the right class; decoded by arg-max.
 
     Args:
@@ -138,21 +137,13 @@ class WeightedCrossEntropyLoss(ClassLoss):
     def __init__(
         self, num_classes: Classes, distance_power: Positive = 2, base_weight: NonNegative = 1
     ) -> None:
-        super().__init__()
-        check_at_least("num_classes", num_classes, 2)
+        super().__init__(num_classes)
         check_positive("distance_power", distance_power)
         check_at_least("base_weight", base_weight, 0)
-        self.num_classes = num_classes
         self.distance_power = distance_power
         self.base_weight = base_weight
 
-    @classmethod
-    def arguments_from(cls, parameter: Parameter) -> dict[str, Any]:
-        """The number of classes."""
-        return super().arguments_from(parameter) | {"num_classes": parameter.num_classes}
-
     def forward(self, outputs: Float[Tensor, "B K"], target: Tensor) -> Float[Tensor, ""]:
-        """The loss for class indices (B,); see :func:`weighted_cross_entropy`."""
-        check_columns(outputs, self.num_classes, "one logit a class", self)
-        check_target(outputs, target, self)
+        """Compute the loss for class indices (B,)."""
+        self.check_batch(outputs, target)
         return weighted_cross_entropy(outputs, target, self.distance_power, self.base_weight)

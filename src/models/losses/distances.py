@@ -18,7 +18,7 @@ DistanceName = Annotated[str, OneOf(DISTANCES)]
 
 
 def check_distance(key: str, loss_type: str, huber_delta: Real) -> None:
-    """Refuses a kind of distance that there is not, and a Huber threshold that is not positive.
+    """Refuse an unknown kind of distance, and a Huber threshold that is not positive.
 
     Raises:
         ValueError: Naming ``key`` and what is allowed.
@@ -33,7 +33,7 @@ def distance(
     loss_type: str = "l2",
     huber_delta: Real = 1.0,
 ) -> Float[Tensor, "*shape"]:
-    """Element-wise distance with ``e = predicted - target``.
+    """Compute the element-wise distance of ``e = predicted - target``.
 
     ``l1``: |e|. ``l2``, also written ``mse``: e². ``huber``: ½e² for |e| ≤ δ, else δ(|e| − ½δ)
     (Huber 1964, "Robust estimation of a location parameter").
@@ -59,27 +59,34 @@ def distance(
     return (predicted - target).square()
 
 
+class _ClampContext(FunctionCtx):
+    """What autograd keeps between the two passes; torch's own class does not declare it."""
+
+    bounds: tuple[float, float]
+    saved_tensors: tuple[Tensor, ...]
+
+
 class _InwardClamp(torch.autograd.Function):
     """Clamp whose gradient, outside the range, still passes when it leads back into it."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, low: float, high: float) -> Tensor:
+    def forward(ctx: _ClampContext, x: Tensor, low: float, high: float) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.bounds = low, high  # type: ignore[attr-defined]
+        ctx.bounds = low, high
         return x.clamp(low, high)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        low, high = ctx.bounds  # type: ignore[attr-defined]
+    def backward(ctx: _ClampContext, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (x,) = ctx.saved_tensors
+        low, high = ctx.bounds
         # Descent moves against the gradient: up where it is negative.
         outward = ((x < low) & (gradient > 0)) | ((x > high) & (gradient < 0))
         return gradient.masked_fill(outward, 0.0), None, None
 
 
 def inward_clamp(x: Float[Tensor, "*shape"], low: float, high: float) -> Float[Tensor, "*shape"]:
-    """``clamp(x, low, high)`` that cannot get stuck.
+    """Compute ``clamp(x, low, high)`` so that it cannot get stuck.
 
     A plain clamp has no gradient outside its range, so an output that has once left it never
     comes back. Here the gradient passes outside too, unless it would lead further away.

@@ -34,7 +34,7 @@ TIE = 1e-6
 def gaussian_histogram(
     target: Float[Tensor, " B"], edges: Float[Tensor, " E"], sigma: Real
 ) -> Float[Tensor, "B E-1"]:
-    """Probability of each bin under a Gaussian around the target, renormalised to sum 1.
+    """Compute the probability of each bin under a Gaussian around the target, with a sum of 1.
 
     ``q_k ∝ Φ((e_{k+1} − y)/σ) − Φ((e_k − y)/σ)``: the target of HL-Gauss (Imani & White 2018,
     "Improving regression performance with distributional losses").
@@ -59,7 +59,7 @@ def hl_gauss_loss(
     edges: Float[Tensor, " E"],
     sigma: Real,
 ) -> Float[Tensor, ""]:
-    """Cross-entropy to the Gaussian histogram of the target: ``−mean_B Σ_k q_k log p_k``.
+    """Compute ``−mean_B Σ_k q_k log p_k`` with q the Gaussian histogram of the target.
 
     Farebrother et al. (2024, "Stop regressing: training value functions via classification for
     scalable deep RL") name it HL-Gauss.
@@ -76,7 +76,7 @@ def hl_gauss_loss(
 
 
 def best_window(probabilities: Float[Tensor, "B K"], half_width: int) -> Tensor:
-    """Index (B,) of the bin whose window of ``±half_width`` bins holds the most probability.
+    """Find the bin (B,) whose window of ``±half_width`` bins holds the most probability.
 
     Among windows that hold the same (to 1e-6), the one with the highest centre bin.
 
@@ -144,22 +144,22 @@ class HLGaussLoss(ClassLoss):
 
     @classmethod
     def arguments_from(cls, parameter: Parameter) -> dict[str, Any]:
-        """The range in JND."""
+        """Return the range in JND."""
         return super().arguments_from(parameter) | {"num_steps": parameter.num_steps}
 
     def outputs(self, parameter: Parameter) -> int:
-        """One column a bin."""
+        """Return one column a bin."""
         return self.num_bins
 
     def forward(self, outputs: Float[Tensor, "B K"], target: Tensor) -> Float[Tensor, ""]:
-        """The loss for values in 0...1, (B,) or (B, 1)."""
+        """Compute the loss for values in 0...1, (B,) or (B, 1)."""
         check_columns(outputs, self.num_bins, "one logit a bin", self)
         target = target_column(outputs, target, self)
         in_bins = full_precision(target) * self.bins_in_range
         return hl_gauss_loss(outputs, in_bins, self.edges, self.sigma_bins)
 
     def decode(self, outputs: Float[Tensor, "B K"], parameter: Parameter) -> Float[Tensor, " B"]:
-        """The best window's centre, or the expectation, in units and clipped to min...max."""
+        """Return the best window's centre, or the expectation, in units, clipped to min...max."""
         check_columns(outputs, self.num_bins, "one logit a bin", self)
         probabilities = outputs.float().softmax(dim=1)
         if self.decoding == "jnd_window":

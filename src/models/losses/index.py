@@ -100,7 +100,7 @@ class IndexLoss(ValueLoss):
     def set_parameter_weights(
         self, parameter_weights: Mapping[str, NonNegative] | Sequence[NonNegative] | Tensor | None
     ) -> None:
-        """Weighs the parameters anew from now on.
+        """Change the weights of the parameters.
 
         Args:
             parameter_weights: As the constructor takes them; a tensor (P,) is a list.
@@ -124,11 +124,11 @@ class IndexLoss(ValueLoss):
 
     @classmethod
     def arguments_from(cls, parameter: Parameter) -> dict[str, Any]:
-        """The head's name, under which its weight is found."""
+        """Return the head's name, which its weight is found by."""
         return super().arguments_from(parameter) | {"parameter": parameter.name}
 
     def forward(self, outputs: Float[Tensor, "B *p"], target: Tensor) -> Float[Tensor, "*batch"]:
-        """The loss of vectors (B, P), or of a head's outputs (B, 1) and values (B,).
+        """Compute the loss of vectors (B, P), or of a head's outputs (B, 1) and values (B,).
 
         Returns:
             A scalar, or a loss for each sample (B,) where ``reduction`` is none.
@@ -164,7 +164,7 @@ def _check_vectors(predicted: Tensor) -> None:
 def _weights_of(
     parameter: str | None, given: Mapping[str, Real] | Sequence[Real] | None
 ) -> list[float]:
-    """The weights of the columns that the loss will see; empty: any number of ones."""
+    """Return the weights of the columns that the loss will see; empty: any number of ones."""
     if given is None:
         return [] if parameter is None else [1.0]
     if isinstance(given, Mapping):

@@ -1,4 +1,4 @@
-"""A loss that asks for what counts: being within a just-noticeable difference (JND)."""
+"""A loss for being within a just-noticeable difference (JND)."""
 
 from __future__ import annotations
 
@@ -102,23 +102,23 @@ class JNDLoss(ValueLoss):
 
     @classmethod
     def arguments_from(cls, parameter: Parameter) -> dict[str, Any]:
-        """The step as a share of the range, and the classes' values in 0...1."""
+        """Return the step as a share of the range, and the classes' values in 0...1."""
         arguments = super().arguments_from(parameter)
         values = parameter.normalise(parameter.value_of_class(range(parameter.num_classes)))
         return arguments | {"step": 1 / parameter.num_steps, "class_values": values.tolist()}
 
     def outputs(self, parameter: Parameter) -> int:
-        """One column, or one a class."""
+        """Return one column, or one a class."""
         return 1 if self.output_mode == "regression" else parameter.num_classes
 
     def forward(self, outputs: Float[Tensor, "B *k"], target: Tensor) -> Float[Tensor, ""]:
-        """The loss for values, (B,) or (B, 1), by default in 0...1."""
+        """Compute the loss for values, (B,) or (B, 1), by default in 0...1."""
         predicted = self._predicted(outputs)
         target = target_column(predicted, target, self).to(predicted.dtype)
         return jnd_loss(predicted, target, self.step, self.tolerance, self.beta)
 
     def decode(self, outputs: Float[Tensor, "B *k"], parameter: Parameter) -> Float[Tensor, " B"]:
-        """The affine map of the output, or of the logits' expectation, clipped to min...max."""
+        """Return the value of the output, or of the logits' expectation, clipped to min...max."""
         return super().decode(self._predicted(outputs), parameter)
 
     def _predicted(self, outputs: Tensor) -> Tensor:

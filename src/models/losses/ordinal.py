@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from src.models.losses.base import (
     Activation,
     ClassLoss,
+    CountedClassLoss,
     OutputMode,
     Real,
     TargetKind,
@@ -32,7 +33,7 @@ from src.vimh.parameters import Parameter
 
 
 def expected_index(logits: Float[Tensor, "B K"]) -> Float[Tensor, " B"]:
-    """The softmax expectation ``Σ_k k · p_k`` of the class index.
+    """Compute the softmax expectation ``Σ_k k · p_k`` of the class index.
 
     Example:
         >>> expected_index(torch.zeros(1, 3))
@@ -72,7 +73,7 @@ def ordinal_regression_loss(
     return step * far + alpha * F.cross_entropy(logits, target)
 
 
-class OrdinalRegressionLoss(ClassLoss):
+class OrdinalRegressionLoss(CountedClassLoss):
     """Distance of the softmax expectation to the class, plus some cross-entropy.
 
     See :func:`ordinal_regression_loss`; decoded by the same expectation.
@@ -98,12 +99,10 @@ class OrdinalRegressionLoss(ClassLoss):
         alpha: NonNegative = 0.1,
         huber_delta: Positive = 1.0,
     ) -> None:
-        super().__init__()
-        check_at_least("num_classes", num_classes, 2)
+        super().__init__(num_classes)
         check_positive("param_range", param_range)
         check_distance("regression_loss", regression_loss, huber_delta)
         check_at_least("alpha", alpha, 0)
-        self.num_classes = num_classes
         self.step = param_range / (num_classes - 1)
         self.regression_loss = regression_loss
         self.alpha = alpha
@@ -111,22 +110,20 @@ class OrdinalRegressionLoss(ClassLoss):
 
     @classmethod
     def arguments_from(cls, parameter: Parameter) -> dict[str, Any]:
-        """The number of classes and ``hi − lo``."""
+        """Return the number of classes and ``hi − lo``."""
         return super().arguments_from(parameter) | {
-            "num_classes": parameter.num_classes,
-            "param_range": parameter.codec.last - parameter.codec.first,
+            "param_range": parameter.codec.last - parameter.codec.first
         }
 
     def forward(self, outputs: Float[Tensor, "B K"], target: Tensor) -> Float[Tensor, ""]:
-        """The loss for class indices (B,)."""
-        check_columns(outputs, self.num_classes, "one logit a class", self)
-        check_target(outputs, target, self)
+        """Compute the loss for class indices (B,)."""
+        self.check_batch(outputs, target)
         return ordinal_regression_loss(
             outputs, target, self.step, self.regression_loss, self.alpha, self.huber_delta
         )
 
     def decode(self, outputs: Float[Tensor, "B K"], parameter: Parameter) -> Float[Tensor, " B"]:
-        """The expectation, in units, clipped to min...max."""
+        """Return the expectation, in units, clipped to min...max."""
         return class_values(expected_index(outputs), parameter)
 
 
@@ -175,24 +172,24 @@ class QuantizedRegressionLoss(ValueLoss):
 
     @classmethod
     def arguments_from(cls, parameter: Parameter) -> dict[str, Any]:
-        """The number of classes and ``hi − lo``."""
+        """Return the number of classes and ``hi − lo``."""
         return super().arguments_from(parameter) | {
             "num_classes": parameter.num_classes,
             "param_range": parameter.codec.last - parameter.codec.first,
         }
 
     def initial_bias(self, parameter: Parameter) -> float | None:
-        """The middle class."""
+        """Return the middle class."""
         return (self.num_classes - 1) / 2
 
     def forward(self, outputs: Float[Tensor, "B *k"], target: Tensor) -> Float[Tensor, ""]:
-        """The loss for class indices, (B,) or (B, 1)."""
+        """Compute the loss for class indices, (B,) or (B, 1)."""
         predicted = full_precision(single_column(outputs, self))
         target = target_column(predicted, target, self).to(predicted.dtype)
         return self.step * distance(predicted, target, self.loss_type, self.huber_delta).mean()
 
     def decode(self, outputs: Float[Tensor, "B *k"], parameter: Parameter) -> Float[Tensor, " B"]:
-        """The class number clamped to 0...K−1, in units; not rounded."""
+        """Return the class number clamped to 0...K−1, in units; not rounded."""
         index = single_column(outputs, self).float().clamp(0, self.num_classes - 1)
         return class_values(index, parameter)
 
@@ -226,7 +223,7 @@ class EMDLoss(ClassLoss):
     accepts_soft_targets = True
 
     def forward(self, outputs: Float[Tensor, "B K"], target: Tensor) -> Float[Tensor, ""]:
-        """The loss for class indices (B,) or distributions (B, K)."""
+        """Compute the loss for class indices (B,) or distributions (B, K)."""
         if target.is_floating_point():
             check_columns(target, outputs.shape[1], "distributions over the outputs' classes", self)
             return emd_loss(outputs, target)
@@ -235,7 +232,7 @@ class EMDLoss(ClassLoss):
         return emd_loss(outputs, one_hot.to(full_precision(outputs).dtype))
 
     def decode(self, outputs: Float[Tensor, "B K"], parameter: Parameter) -> Float[Tensor, " B"]:
-        """The expectation, in units, clipped to min...max."""
+        """Return the expectation, in units, clipped to min...max."""
         return class_values(expected_index(outputs), parameter)
 
 
@@ -263,7 +260,7 @@ def corn_loss(logits: Float[Tensor, "B T"], target: Int[Tensor, " B"]) -> Float[
 
 
 def corn_index(logits: Float[Tensor, "B T"]) -> Int[Tensor, " B"]:
-    """The class index ``Σ_k [Π_{j≤k} σ(z_j) > ½]``.
+    """Compute the class index ``Σ_k [Π_{j≤k} σ(z_j) > ½]``.
 
     Example:
         >>> corn_index(torch.tensor([[9.0, 9.0, -9.0], [-9.0, 9.0, 9.0]]))
@@ -273,7 +270,7 @@ def corn_index(logits: Float[Tensor, "B T"]) -> Int[Tensor, " B"]:
     return passed.sum(dim=1)
 
 
-class CORNLoss(ClassLoss):
+class CORNLoss(CountedClassLoss):
     """Conditional ordinal regression on K − 1 logits; see :func:`corn_loss`, :func:`corn_index`.
 
     Args:
@@ -283,26 +280,16 @@ class CORNLoss(ClassLoss):
         ValueError: If ``num_classes`` < 2.
     """
 
-    def __init__(self, num_classes: Classes) -> None:
-        super().__init__()
-        check_at_least("num_classes", num_classes, 2)
-        self.num_classes = num_classes
-
-    @classmethod
-    def arguments_from(cls, parameter: Parameter) -> dict[str, Any]:
-        """The number of classes."""
-        return super().arguments_from(parameter) | {"num_classes": parameter.num_classes}
-
     def outputs(self, parameter: Parameter) -> int:
-        """One column a threshold between two classes."""
+        """Return one column a threshold between two classes."""
         return self.num_classes - 1
 
     def forward(self, outputs: Float[Tensor, "B K"], target: Tensor) -> Float[Tensor, ""]:
-        """The loss for class indices (B,)."""
+        """Compute the loss for class indices (B,)."""
         check_columns(outputs, self.num_classes - 1, "one logit a threshold", self)
         check_target(outputs, target, self)
         return corn_loss(outputs, target)
 
     def decode(self, outputs: Float[Tensor, "B K"], parameter: Parameter) -> Float[Tensor, " B"]:
-        """The centre of the class that is reached with more than even probability."""
+        """Return the centre of the highest class that is reached with a probability above ½."""
         return class_values(corn_index(outputs), parameter)

@@ -27,7 +27,7 @@ from src.vimh.parameters import Parameter
 
 
 def check_bounds(key: str, bounds: Sequence[Real]) -> tuple[float, float]:
-    """A pair (low, high) as floats.
+    """Return a pair (low, high) as floats.
 
     Raises:
         ValueError: If there are not two finite numbers, the first the smaller.
@@ -106,7 +106,7 @@ class DirectParameterGradientLoss(ValueLoss):
                 self.target = "index"
 
     def forward(self, outputs: Float[Tensor, "B *k"], target: Tensor) -> Float[Tensor, ""]:
-        """The loss of one number a sample.
+        """Compute the loss of one number a sample.
 
         Args:
             outputs: (B, 1) or (B,), in 0...1.
@@ -124,7 +124,7 @@ class DirectParameterGradientLoss(ValueLoss):
         return direct_gradient_loss(predicted, normalised, self.scale_factor)
 
     def _normalised(self, predicted: Tensor, target: Tensor) -> Tensor:
-        """The targets in 0...1, (B,)."""
+        """Return the targets in 0...1, (B,)."""
         classes = self.num_classes
         if target.ndim == 2 and target.shape[1] > 1:
             columns = target.shape[1]
@@ -176,11 +176,11 @@ class DirectRegressionLoss(ValueLoss):
         self.activation = activation
 
     def initial_bias(self, parameter: Parameter) -> float | None:
-        """Mid-range for linear outputs."""
+        """Return mid-range for linear outputs."""
         return 0.5 if self.activation == "none" else None
 
     def forward(self, outputs: Float[Tensor, "B *k"], target: Tensor) -> Float[Tensor, ""]:
-        """The mean distance to values in 0...1, (B,) or (B, 1)."""
+        """Compute the mean distance to values in 0...1, (B,) or (B, 1)."""
         predicted = full_precision(single_column(outputs, self))
         target = target_column(predicted, target, self).to(predicted.dtype)
         if self.clamp_range is not None:
@@ -254,14 +254,14 @@ class NormalizedRegressionLoss(ValueLoss):
 
     @classmethod
     def arguments_from(cls, parameter: Parameter) -> dict[str, Any]:
-        """The range, and that targets come normalised."""
+        """Return the range, and that targets come normalised."""
         return super().arguments_from(parameter) | {
             "param_range": (parameter.min, parameter.max),
             "normalised_targets": True,
         }
 
     def forward(self, outputs: Float[Tensor, "B *k"], target: Tensor) -> Float[Tensor, ""]:
-        """The loss for values (B,) or (B, 1), in units unless ``normalised_targets``."""
+        """Compute the loss for values (B,) or (B, 1), in units unless ``normalised_targets``."""
         predicted = single_column(outputs, self)
         target = target_column(predicted, target, self)
         # Normalised targets stay as they are: over the units and back would cost digits.

@@ -76,21 +76,21 @@ class BetaNLLLoss(ValueLoss):
         self.margin = margin
 
     def outputs(self, parameter: Parameter) -> int:
-        """Two columns: mean, before the sigmoid, and log-variance."""
+        """Return two columns: mean, before the sigmoid, and log-variance."""
         return 2
 
     def forward(self, outputs: Float[Tensor, "B K"], target: Tensor) -> Float[Tensor, ""]:
-        """The loss for values in 0...1, (B,) or (B, 1)."""
+        """Compute the loss for values in 0...1, (B,) or (B, 1)."""
         mean, log_variance = self._gaussian(outputs)
         target = target_column(mean, target, self).to(mean.dtype)
         return beta_nll_loss(mean, log_variance, target, self.beta)
 
     def decode(self, outputs: Float[Tensor, "B K"], parameter: Parameter) -> Float[Tensor, " B"]:
-        """The mean, in units, clipped to min...max."""
+        """Return the mean, in units, clipped to min...max."""
         return super().decode(self._gaussian(outputs)[0], parameter)
 
     def deviation(self, outputs: Float[Tensor, "B K"], parameter: Parameter) -> Float[Tensor, " B"]:
-        """The standard deviation σ, in the parameter's unit."""
+        """Return the standard deviation σ, in the parameter's unit."""
         deviation = torch.exp(0.5 * self._gaussian(outputs)[1]).float()
         in_units: Tensor = parameter.codec.error_in_units(deviation)
         return in_units
