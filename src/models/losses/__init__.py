@@ -8,11 +8,8 @@ how many outputs the head has, which labels it wants, and the decoding. See
 from torch import nn
 
 from src.models.losses.base import (
-    Activation,
     ClassLoss,
     HeadLoss,
-    OutputMode,
-    TargetKind,
     ValueLoss,
     derive_loss_weights,
 )
@@ -35,7 +32,6 @@ from src.models.losses.ordinal import (
     corn_index,
     corn_loss,
     emd_loss,
-    expected_index,
     ordinal_regression_loss,
 )
 from src.models.losses.regression import (
@@ -77,7 +73,6 @@ def head_loss(criterion: nn.Module, parameter: Parameter) -> HeadLoss:
 
 
 __all__ = [
-    "Activation",
     "BetaNLLLoss",
     "CORNLoss",
     "ClassLoss",
@@ -91,10 +86,8 @@ __all__ = [
     "JNDLoss",
     "NormalizedRegressionLoss",
     "OrdinalRegressionLoss",
-    "OutputMode",
     "QuantizedRegressionLoss",
     "SoftTargetLoss",
-    "TargetKind",
     "ValueLoss",
     "WeightedCrossEntropyLoss",
     "best_window",
@@ -105,7 +98,6 @@ __all__ = [
     "direct_gradient_loss",
     "distance",
     "emd_loss",
-    "expected_index",
     "gaussian_histogram",
     "head_loss",
     "hl_gauss_loss",
