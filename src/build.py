@@ -56,7 +56,7 @@ class Built:
 def build(cfg: DictConfig) -> Built:
     """Build data module, network, heads and module from a composed config.
 
-    Makes the data set first where it is missing and the config says how (one process, under a
+    Generate the data set first where it is missing and the config says how (one process, under a
     file lock; the others wait).
 
     Args:

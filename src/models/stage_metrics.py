@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, cast
+from copy import deepcopy
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +65,7 @@ class StageMetrics(nn.Module):
         self, metrics: ParameterMetrics, decode: Callable[[StepOutputs], StepResult]
     ) -> None:
         super().__init__()
-        self.heads = cast(ParameterMetrics, metrics.clone())
+        self.heads = deepcopy(metrics)
         self.loss = WideMean()
         # Saved in checkpoints, so that a run resumed within an epoch counts on.
         self.heads.persistent(True)
