@@ -59,27 +59,20 @@ def distance(
     return (predicted - target).square()
 
 
-class _ClampContext(FunctionCtx):
-    """What autograd keeps between the two passes; torch's own class does not declare it."""
-
-    bounds: tuple[float, float]
-    saved_tensors: tuple[Tensor, ...]
-
-
 class _InwardClamp(torch.autograd.Function):
     """Clamp whose gradient, outside the range, still passes when it leads back into it."""
 
     @staticmethod
-    def forward(ctx: _ClampContext, x: Tensor, low: float, high: float) -> Tensor:
+    def forward(ctx: FunctionCtx, x: Tensor, low: float, high: float) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.bounds = low, high
+        ctx.bounds = low, high  # type: ignore[attr-defined]
         return x.clamp(low, high)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: _ClampContext, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (x,) = ctx.saved_tensors
-        low, high = ctx.bounds
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        low, high = ctx.bounds  # type: ignore[attr-defined]
         # Descent moves against the gradient: up where it is negative.
         outward = ((x < low) & (gradient > 0)) | ((x > high) & (gradient < 0))
         return gradient.masked_fill(outward, 0.0), None, None
