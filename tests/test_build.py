@@ -12,11 +12,12 @@ from lightning.pytorch import Trainer
 from omegaconf import open_dict
 
 from src.build import build, build_model, fit_data_to_model
-from src.checkpoint import read_checkpoint
+from src.checkpoint import load_model, read_checkpoint
 from src.config_check import TrainConfig, check_config
 from src.data.vimh_datamodule import VIMHDataModule
 from src.monitor import resolve_monitor
 from src.utils.errors import ConfigError
+from src.utils.trust import trusting
 from src.vimh.metadata import METADATA_FILE
 from src.vimh.parameters import ParameterSpace
 from tests.helpers import shrink
@@ -170,8 +171,14 @@ def test_the_module_that_the_config_names_is_built(config, own_module: str, tmp_
     trainer = Trainer(accelerator="cpu", logger=False, barebones=True)
     trainer.strategy.connect(model)
     trainer.save_checkpoint(tmp_path / "own.ckpt")
-    with pytest.raises(ConfigError, match=r"_target_ is 'own_module.Patient'; a checkpoint may na"):
+    refused = r"_target_ is 'own_module.Patient', which was not imported: a checkpoint may name"
+    with pytest.raises(ConfigError, match=refused):
         read_checkpoint(tmp_path / "own.ckpt")
+    with trusting([own_module]):
+        loaded = load_model(read_checkpoint(tmp_path / "own.ckpt"))
+    assert type(loaded).__name__ == "Patient"
+    assert loaded.patience == 3
+    assert loaded.heads["digit"].margin == model.heads["digit"].margin
 
 
 @pytest.mark.parametrize(
