@@ -128,7 +128,7 @@ class LoopApart:
         self._connection.recv()
 
     def close(self) -> None:
-        """Ends the process."""
+        """End the process."""
         self._connection.close()
         self._process.join()
 
@@ -147,7 +147,7 @@ def _serve(cfg: DictConfig, plain: bool, connection: Connection) -> None:
 
 
 class TimedEpochs(pl.Callback):
-    """Times each training epoch from its start to the next one's, without the validation.
+    """Time each training epoch from its start to the next one's, without the validation.
 
     What validation causes (checkpoints, logging) and every other callback's work is counted. The
     first epoch warms up. Subclasses say what happens between epochs, which is not counted.
@@ -169,7 +169,7 @@ class TimedEpochs(pl.Callback):
         raise NotImplementedError
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Ends one timing and starts the next."""
+        """End one timing and start the next."""
         seconds = time.perf_counter() - self.started - self.validation_seconds
         self.between(trainer, seconds if trainer.current_epoch > self.warm_ups else None)
         if trainer.current_epoch >= self.epochs + self.warm_ups:
@@ -187,7 +187,7 @@ class TimedEpochs(pl.Callback):
 
 
 class EpochTurns(TimedEpochs):
-    """Runs other things between the epochs of a fit, so that all are timed in turns."""
+    """Run other things between the epochs of a fit, so that all are timed in turns."""
 
     def __init__(self, others: Sequence[Callable[[], None]], epochs: int) -> None:
         super().__init__(epochs)
@@ -207,7 +207,7 @@ class EpochTurns(TimedEpochs):
 
 
 class ToggledCallback(TimedEpochs):
-    """Takes a callback out of every other epoch of a fit: with and without, in turns."""
+    """Take a callback out of every other epoch of a fit: with and without, in turns."""
 
     def __init__(self, kind: type[pl.Callback], pairs: int) -> None:
         super().__init__(2 * pairs)
@@ -233,7 +233,7 @@ class ToggledCallback(TimedEpochs):
 
 
 class ExitAfterFirstStep(pl.Callback):
-    """Ends the process after the first training step."""
+    """End the process after the first training step."""
 
     def on_train_batch_end(self, *_args: Any, **_kwargs: Any) -> None:
         """Without any farewell: only the way to the first step is measured."""

@@ -1,4 +1,4 @@
-"""Interleaved timing, and what a row of the table is."""
+"""Interleaved timing, and the rows of the table."""
 
 import gc
 import statistics
@@ -108,7 +108,7 @@ def timed(action: Callable[[], object]) -> float:
 def interleaved(
     first: Callable[[], object], second: Callable[[], object], pairs: int, warmups: int = 1
 ) -> tuple[list[float], list[float]]:
-    """Times two calls in turns, which of them goes first alternating, so that drift hits both.
+    """Time two calls in turns, each of them first by turns, so that drift hits both.
 
     Args:
         first: One side.

@@ -58,7 +58,7 @@ class Outcome:
 
     @classmethod
     def of(cls, trials: Sequence[FrozenTrial]) -> "Outcome":
-        """Counts the epochs of trials by the last one that each reported."""
+        """Count the epochs of trials by the last one that each reported."""
         values = [trial.value for trial in trials if trial.state is TrialState.COMPLETE]
         return cls(
             trials=len(trials),

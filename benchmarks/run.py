@@ -53,13 +53,13 @@ def arguments() -> argparse.Namespace:
 
 
 def measure_here(group: str, work: Path, answer: Path, quick: bool) -> None:
-    """Measures one group in this process and writes its rows to a file."""
+    """Measure one group in this process and write its rows to a file."""
     rows = importlib.import_module(f"benchmarks.rows.{group}").measure(quick, work)
     answer.write_text(json.dumps([row.to_dict() for row in rows]))
 
 
 def measure_apart(group: str, work: Path, quick: bool) -> list[Row]:
-    """Measures one group in a fresh process; what goes wrong there becomes a row that says so."""
+    """Measure one group in a fresh process; a failure there becomes a row that names it."""
     answer = work / f"{group}.json"
     command = [sys.executable, str(ROOT / "benchmarks" / "run.py")]
     command += ["--measure", group, str(work), str(answer)] + ["--quick"] * quick
@@ -136,7 +136,7 @@ def table(rows: list[Row], title: str) -> Table:
 
 
 def main() -> None:
-    """Measures all groups, prints the table and writes the JSON."""
+    """Measure all groups, print the table and write the JSON."""
     args = arguments()
     if args.measure:
         group, work, answer = args.measure

@@ -77,7 +77,7 @@ class Case:
 
 
 class Clock:
-    """Adds up the seconds in named parts; a part within another counts for itself alone."""
+    """Add up the seconds in named parts; a part within another counts for itself alone."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
@@ -86,7 +86,7 @@ class Clock:
         self._since = time.perf_counter()
 
     def wrap(self, owner: Any, method: str, part: str) -> None:
-        """Counts every call of a method."""
+        """Count every call of a method."""
         original = getattr(owner, method)
 
         @wraps(original)
@@ -109,7 +109,7 @@ class Clock:
 
 
 class Epochs(TimedEpochs):
-    """Keeps the seconds of training epochs, and what memory and clock say after the last of them.
+    """Keep the seconds of training epochs, and what memory and clock say after the last of them.
 
     Args:
         batches: How many at least are timed, in whole epochs; a long one needs no other before it.
@@ -161,7 +161,7 @@ def resident_mb() -> dict[str, float]:
 
 
 def measure_case(case: Case, work: Path) -> dict[str, Any]:
-    """Trains one case.
+    """Train one case.
 
     Returns:
         Milliseconds a batch, seconds an epoch, batches of an epoch, memory, and where asked the
@@ -199,7 +199,7 @@ def measure_case(case: Case, work: Path) -> dict[str, Any]:
 
 
 def watch(clock: Clock) -> None:
-    """Has a clock count the parts of a training step."""
+    """Make a clock count the parts of a training step."""
     from lightning.pytorch.callbacks import ModelCheckpoint
 
     from src.callbacks.gradient_stats import GradientStats

@@ -37,7 +37,7 @@ BEST_LOSSES = 3
 
 
 class Suite:
-    """Runs jobs, some at a time, and remembers what has been run.
+    """Run jobs, some at a time, and remember which have run.
 
     Args:
         folder: Of all runs; each has a folder in it.
@@ -66,7 +66,7 @@ class Suite:
         return found
 
     def keep_results(self) -> None:
-        """Writes the ledger: a line a result, so that a change shows as one."""
+        """Write the ledger: a line a result, so that a change shows as one."""
         found = sorted(self.results.items())
         lines = [f"{json.dumps(name)}: {json.dumps(result)}" for name, result in found]
         temporary = self.ledger.with_suffix(".tmp")
@@ -74,7 +74,7 @@ class Suite:
         temporary.replace(self.ledger)
 
     def run(self, jobs: Sequence[Job]) -> None:
-        """Runs those of the jobs that have no result yet.
+        """Run those of the jobs that have no result yet.
 
         Args:
             jobs: The jobs; the same one may be there more than once.
@@ -217,7 +217,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the comparison.
+    """Run the comparison.
 
     Args:
         arguments: The command line's words; None: those of this process.
@@ -249,7 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def write(path: Path, tables: Sequence[Table], suite: Suite, plan: Plan) -> None:
-    """Writes the page.
+    """Write the page.
 
     Args:
         path: Its file.

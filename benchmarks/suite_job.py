@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(job: Job, folder: Path, vimh_dir: Path) -> dict[str, Any]:
-    """Runs a job and writes its result.
+    """Run a job and write its result.
 
     Args:
         job: What to train; without a network, the baselines are computed.
@@ -123,21 +123,21 @@ class EpochTimes(pl.Callback):
         self._started = 0.0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Starts the clock."""
+        """Start the clock."""
         self._started = time.process_time()
         self._validating = 0.0
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stops it; validation comes within the training epoch."""
+        """Stop the clock: validation comes within the training epoch."""
         self._validation_started = time.process_time()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Lets it go on."""
+        """Let the clock go on."""
         if not trainer.sanity_checking:
             self._validating += time.process_time() - self._validation_started
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Notes the epoch."""
+        """Note the epoch."""
         self.seconds.append(time.process_time() - self._started - self._validating)
 
 

@@ -1,4 +1,4 @@
-"""What `make evaluate` runs: src/eval.py on a checkpoint, and on the data that its run was on.
+"""Run src/eval.py on a checkpoint and the data of its run, for `make evaluate`.
 
 usage: CKPT=path python scripts/evaluate_run.py [overrides of src/eval.py]
 
@@ -18,7 +18,7 @@ OWN_DATA = ("data=", "data.data_dir=", "data.source", "paths.vimh_dir=")
 
 
 def metrics_of(run: Path) -> dict[str, Any]:
-    """The `metrics.json` of a run's folder; empty where there is none."""
+    """Read the `metrics.json` of a run's folder; empty where there is none."""
     path = run / METRICS
     if not path.is_file():
         return {}
@@ -30,7 +30,7 @@ def metrics_of(run: Path) -> dict[str, Any]:
 
 
 def newest_run(runs: Path) -> tuple[Path, dict[str, Any]]:
-    """The checkpoint and the metrics of the run that has ended last."""
+    """Return the checkpoint and the metrics of the run that ended last."""
     ended = sorted(runs.glob(f"*/{METRICS}"), key=lambda path: path.stat().st_mtime)
     metrics = metrics_of(ended[-1].parent) if ended else {}
     if not metrics.get("checkpoint"):
@@ -42,16 +42,16 @@ def newest_run(runs: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def run_of(checkpoint: Path) -> dict[str, Any]:
-    """The metrics of the run that a checkpoint, or a model file beside it, lies in."""
+    """Read the metrics of a checkpoint's run, also for a model file beside it."""
     folder = checkpoint.absolute().parent
     return metrics_of(folder) or metrics_of(folder.parent)
 
 
 def words(arguments: list[str], checkpoint: str = "") -> list[str]:
-    """The arguments of src/eval.py.
+    """Return the arguments of src/eval.py.
 
     Args:
-        arguments: overrides of the user's own; one that names data counts.
+        arguments: the user's overrides; one that names data is kept.
         checkpoint: its path; empty: that of the newest run.
     """
     if checkpoint:
@@ -61,14 +61,14 @@ def words(arguments: list[str], checkpoint: str = "") -> list[str]:
         path, metrics = newest_run(ROOT / "logs" / "train" / "runs")
     said = [f"ckpt_path={path}"]
     data = metrics.get("data_dir")
-    # Data that are no longer there may have been moved to where src/eval.py looks by their name.
+    # src/eval.py looks by name for data that are no longer there.
     if data and Path(data).is_dir() and not any(word.startswith(OWN_DATA) for word in arguments):
         said.append(f"data.data_dir={data}")
     return [*said, *arguments]
 
 
 def main() -> None:
-    """Becomes src/eval.py."""
+    """Replace this process by src/eval.py."""
     given = words(sys.argv[1:], os.environ.get("CKPT", ""))
     os.execv(sys.executable, [sys.executable, str(ROOT / "src" / "eval.py"), *given])
 

@@ -1,4 +1,4 @@
-"""Write docs/makefile.md from the Makefile and make/*.mk; --check says whether it is current."""
+"""Write docs/makefile.md from the Makefile and make/*.mk; --check only compares."""
 
 import argparse
 import re
@@ -36,14 +36,14 @@ class Target(NamedTuple):
 
 
 def makefiles(root: Path = ROOT) -> list[Path]:
-    """The Makefile and what it includes, in its order."""
+    """List the Makefile and the files that it includes, in order."""
     main = root / "Makefile"
     included = re.findall(r"^include (\S+)$", main.read_text(), re.MULTILINE)
     return [main, *(root / name for name in included)]
 
 
 def targets(root: Path = ROOT) -> list[Target]:
-    """All rules with a `##` text, with the `##@` heading they stand under."""
+    """List all rules with a `##` text, each with its `##@` heading."""
     found = []
     group = ""
     for path in makefiles(root):
@@ -56,7 +56,7 @@ def targets(root: Path = ROOT) -> list[Target]:
 
 
 def render(root: Path = ROOT) -> str:
-    """The page as Markdown."""
+    """Write the page as Markdown."""
     lines = [HEADER]
     group = None
     for target in targets(root):

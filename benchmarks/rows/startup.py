@@ -13,7 +13,7 @@ AT_MOST = Budget("at most", 2.0, "s more")
 
 
 def run(*command: str) -> None:
-    """Runs a Python command line in a fresh process."""
+    """Run a Python command line in a fresh process."""
     subprocess.run(
         [sys.executable, *command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, timeout=300
     )

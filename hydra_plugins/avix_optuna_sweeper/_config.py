@@ -1,7 +1,7 @@
 """The settings of the sweeper, and its error.
 
-Apart from ``sweeper.py``, which Hydra executes before it is in ``sys.modules``; dataclasses look
-their annotations up there.
+They are not in ``sweeper.py``, because Hydra executes that before it is in ``sys.modules``, where
+dataclasses look up their annotations.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ NO_PRUNER = "optuna.pruners.NopPruner"
 
 
 class SweepError(CompactHydraException):
-    """Something of the sweep is wrong; Hydra prints the sentence and ends with exit code 1."""
+    """A setting or the study is wrong; Hydra prints the sentence and exits with code 1."""
 
 
 @dataclass
@@ -25,8 +25,8 @@ class AvixOptunaConf:
 
     Attributes:
         params: The search space: key -> a sweep of Hydra's override grammar.
-        n_trials: How many trials the study is to have, over all workers and resumes. Completed,
-            pruned and failed ones count, killed ones do not.
+        n_trials: How many trials the study has at the end, over all workers and resumes.
+            Completed, pruned and failed ones count, killed ones do not.
         n_jobs: How many trials one worker launches at once; more than one at a time takes a
             parallel launcher.
         direction: minimize or maximize, or a list of these for several objectives.
@@ -34,9 +34,9 @@ class AvixOptunaConf:
             experiment.
         storage: A file for Optuna's journal, or the URL of a database; null: a journal in the
             study's folder.
-        folder: Where studies have their folders.
+        folder: The folder of all studies.
         sampler: The class under ``_target_`` and its arguments.
-        pruner: The same; null prunes nothing.
+        pruner: Likewise; null prunes nothing.
         max_failure_rate: The share of ``n_trials`` that may fail before the sweep gives up.
     """
 

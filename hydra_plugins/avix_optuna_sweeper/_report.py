@@ -1,4 +1,4 @@
-"""The end of a sweep: what came out, the best trial's command, and plots."""
+"""The end of a sweep: results, the best trial's command, and plots."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ MIN_TRIALS_TO_PLOT = 2  # completed ones
 
 
 def report(shared: SharedStudy, space: SearchSpace) -> float | None:
-    """Prints the best trial and how to repeat it; writes the results and the plots.
+    """Print the best trial and how to repeat it; write the results and the plots.
 
     Args:
         shared: The study.
-        space: What was searched.
+        space: The search space.
 
     Returns:
         The best value; None where no trial completed or there are several objectives.
@@ -54,7 +54,7 @@ def report(shared: SharedStudy, space: SearchSpace) -> float | None:
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"Study {study.study_name}: {counts}")
     if counts.running:
-        console.print("Other workers are not through; if they died, the same command goes on.")
+        console.print("Other workers still run; if they died, the same command goes on.")
     for trial in best:
         values = ", ".join(f"{value:.6g}" for value in trial.values)
         console.print(f"Best: {values} (trial {trial.number})")
@@ -63,13 +63,13 @@ def report(shared: SharedStudy, space: SearchSpace) -> float | None:
     reported = any(trial.intermediate_values for trial in study.get_trials(deepcopy=False))
     if shared.settings.prunes and not reported:
         log.warning(
-            "No trial told the pruner anything: add the callback of configs/callbacks/pruning.yaml."
+            "No trial reported to the pruner: add the callback of configs/callbacks/pruning.yaml."
         )
     return best[0].value if best and len(study.directions) == 1 else None
 
 
 def repeat_command(shared: SharedStudy, space: SearchSpace, trial: FrozenTrial) -> str:
-    """The command line that runs a trial's settings once.
+    """Write the command line that runs a trial's settings once.
 
     Args:
         shared: The study.
@@ -86,12 +86,11 @@ def repeat_command(shared: SharedStudy, space: SearchSpace, trial: FrozenTrial) 
 
 
 def write_plots(study: optuna.Study, folder: Path) -> None:
-    """Writes history, importances and slices as PNG and as interactive HTML.
+    """Write history, importances and slices as PNG and as interactive HTML.
 
     Args:
-        study: With two completed trials at least.
-        folder: Where the files go; ``plotly.min.js`` is put beside them, so that they need no
-            network.
+        study: With at least two completed trials.
+        folder: Of the files; ``plotly.min.js`` lies beside them, so that they need no network.
     """
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it explains its categorical axes
     for name, arguments in _targets(study):
@@ -117,7 +116,7 @@ def _plots() -> Iterator[tuple[str, Callable[..., Any], Callable[..., Any]]]:
 
 
 def _targets(study: optuna.Study) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """A file name's ending and the plots' arguments, for each objective."""
+    """Yield a file name's ending and the plots' arguments for each objective."""
     if len(study.directions) == 1:
         yield "", {}
         return
@@ -169,7 +168,7 @@ def _results(
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
+    """Write a file whole or not at all."""
     temporary = path.with_suffix(".tmp")
     temporary.write_text(text)
     temporary.replace(path)

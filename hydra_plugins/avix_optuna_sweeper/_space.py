@@ -42,14 +42,14 @@ class Dimension:
     texts: tuple[str, ...] = ()
 
     def override(self, value: Any) -> str:
-        """A suggested value as an override, ``key=value``."""
+        """Write a suggested value as an override, ``key=value``."""
         if self.texts:
             return f"{self.key}={self.texts[int(self.distribution.to_internal_repr(value))]}"
         number = int(value) if isinstance(self.distribution, IntDistribution) else float(value)
         return f"{self.key}={number!r}"
 
     def extremes(self) -> list[Any]:
-        """Every choice, or both ends of a range."""
+        """Return every choice, or both ends of a range."""
         if isinstance(self.distribution, CategoricalDistribution):
             return list(self.distribution.choices)
         assert isinstance(self.distribution, IntDistribution | FloatDistribution)
@@ -58,7 +58,7 @@ class Dimension:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """What a sweep searches, and what it leaves as the command line says.
+    """The keys that a sweep searches, and the overrides that all trials share.
 
     Attributes:
         dimensions: The searched keys by their names in the study.
@@ -72,7 +72,7 @@ class SearchSpace:
     def parse(
         cls, parser: OverridesParser, params: Mapping[str, Any], arguments: Sequence[str]
     ) -> SearchSpace:
-        """Reads ``hydra.sweeper.params`` and the command line; the command line comes first.
+        """Read ``hydra.sweeper.params`` and the command line; the command line comes first.
 
         Args:
             parser: Hydra's parser, which knows the groups for ``glob``.
@@ -80,7 +80,7 @@ class SearchSpace:
             arguments: Overrides of the command line, sweeps or not.
 
         Raises:
-            SweepError: If a sweep is none that can be searched.
+            SweepError: If a sweep cannot be searched.
         """
         try:
             given = parser.parse_overrides(list(arguments))
@@ -95,16 +95,16 @@ class SearchSpace:
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """What Optuna is asked for."""
+        """The distributions by name, as Optuna takes them."""
         return {name: dimension.distribution for name, dimension in self.dimensions.items()}
 
     def overrides(self, values: Mapping[str, Any]) -> list[str]:
-        """The overrides of a trial: what is fixed, and what was suggested."""
+        """Write the overrides of a trial: the fixed and the suggested ones."""
         suggested = (self.dimensions[name].override(value) for name, value in values.items())
         return [*self.fixed, *suggested]
 
     def samples(self) -> Iterator[list[str]]:
-        """The fewest trials in which every choice and every end of a range occurs."""
+        """Yield the fewest trials in which every choice and every end of a range occurs."""
         extremes = {name: d.extremes() for name, d in self.dimensions.items()}
         for i in range(max(map(len, extremes.values()))):
             yield self.overrides({n: values[i % len(values)] for n, values in extremes.items()})
@@ -172,7 +172,7 @@ def _check_tags(override: Override, allowed: set[str]) -> bool:
     tags = sweep.tags if isinstance(sweep, Sweep) else set()  # a glob is a sweep without tags
     if unknown := tags - allowed:
         raise SweepError(
-            f"{override.input_line}: the tag {', '.join(sorted(unknown))} means nothing here. "
+            f"{override.input_line}: the tag {', '.join(sorted(unknown))} is unknown here. "
             f"{'The only tag is log.' if allowed else 'Choices take no tags.'}"
         )
     return LOG in tags

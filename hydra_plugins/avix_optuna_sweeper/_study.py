@@ -32,24 +32,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # User attributes of trials
-WORKER = "worker"  # which worker runs it
-FAILURE = "failure"  # why it failed; a failed trial without a reason was killed
+WORKER = "worker"  # the worker that runs it
+FAILURE = "failure"  # the reason of a failure; a failed trial without one was killed
 # User attributes of the study
-MADE_BY = "made_by"  # what the command fixed and what it searched
+MADE_BY = "made_by"  # the fixed and the searched keys of the command
 CONFIG = "config"  # the first worker's composed config, by dotted keys
-NUM_WORKERS = "num_workers"  # so many have ever worked on it
+NUM_WORKERS = "num_workers"  # of all workers so far
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How many trials of a study are in which state.
+    """The numbers of a study's trials by state.
 
     Attributes:
         completed: Returned a value.
         pruned: Stopped by the pruner.
         failed: Raised, or returned no finite number.
         killed: Ended without a result, with their process.
-        running: Are under way.
+        running: Have not ended.
     """
 
     completed: int
@@ -60,7 +60,7 @@ class Counts:
 
     @classmethod
     def of(cls, trials: Sequence[FrozenTrial]) -> Counts:
-        """Counts a study's trials."""
+        """Count a study's trials."""
         states = [trial.state for trial in trials]
         reasons = [FAILURE in t.user_attrs for t in trials if t.state is TrialState.FAIL]
         return cls(
@@ -73,7 +73,7 @@ class Counts:
 
     @property
     def finished(self) -> int:
-        """Those that ended by themselves; ``n_trials`` counts these."""
+        """The trials that ended by themselves, which ``n_trials`` counts."""
         return self.completed + self.pruned + self.failed
 
     def __str__(self) -> str:
@@ -89,7 +89,7 @@ class Counts:
 
 
 class SweepStudy(optuna.Study):
-    """A study outside Optuna's own loop, where samplers may say that they are through.
+    """A study outside Optuna's own loop, whose sampler can end it.
 
     Attributes:
         exhausted: Whether the sampler has tried its whole space.
@@ -98,7 +98,7 @@ class SweepStudy(optuna.Study):
     exhausted = False
 
     def stop(self) -> None:
-        """Called by samplers that enumerate their space."""
+        """End the study; samplers that enumerate their space call this."""
         self.exhausted = True
 
 
@@ -126,7 +126,7 @@ class SharedStudy:
         self.settings = settings
         self._name = settings.study_name
         self._space = space
-        optuna.logging.set_verbosity(optuna.logging.WARNING)  # the sweeper says it in its own way
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # the sweeper logs in its own words
         try:
             self._storage = open_storage(settings.storage)
         except ConfigError as error:
@@ -157,7 +157,7 @@ class SharedStudy:
         return Counts.of(self.study.get_trials(deepcopy=False))
 
     def claim(self, at_most: int) -> list[optuna.Trial]:
-        """Takes the next trials for this worker.
+        """Take the next trials for this worker.
 
         Args:
             at_most: How many.
@@ -184,7 +184,7 @@ class SharedStudy:
             return [self._ask() for _ in range(min(at_most, wanted))]
 
     def finish(self, trial: optuna.Trial, outcome: Any) -> None:
-        """Records how a trial ended.
+        """Record how a trial ended.
 
         Args:
             trial: The trial.
@@ -211,7 +211,7 @@ class SharedStudy:
         log.error("Trial %d failed: %s", number, reason)
 
     def check_any_succeeded(self) -> None:
-        """Refuses a study that has no result at all.
+        """Refuse a study that has no result at all.
 
         Raises:
             SweepError: If every trial failed.
@@ -249,7 +249,7 @@ class SharedStudy:
         return SweepStudy(self._name, made._storage, sampler=sampler, pruner=pruner)
 
     def _check_command(self, made: optuna.Study) -> None:
-        """Refuses a study whose trials would not compare with those of this command."""
+        """Refuse a study whose trials would not compare with those of this command."""
         command = {
             "direction": self.settings.directions,
             "fixed overrides": sorted(self._space.fixed),
@@ -272,7 +272,7 @@ class SharedStudy:
 
     def _ask(self) -> optuna.Trial:
         with warnings.catch_warnings():
-            # Said of databases; here the worker beats.
+            # This warning is for databases; here the worker sends the heartbeats.
             warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed")
             trial = self.study.ask(self._space.distributions)
         trial.set_user_attr(WORKER, self._worker.attributes)
@@ -283,14 +283,14 @@ class SharedStudy:
         return self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
     def _fail_dead_trials(self) -> None:
-        """Marks trials failed whose worker died; called under the lock."""
+        """Mark the trials of dead workers as failed; the caller holds the lock."""
         if isinstance(self._storage, RDBStorage):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 fail_stale_trials(self.study)
         for trial in self._running():
             worker = trial.user_attrs.get(WORKER)
-            # Trials are made and named under the lock: one without a name lost its maker.
+            # A trial is made and gets its worker under the lock; without one, its worker died.
             if worker is None or self._worker.is_dead(worker):
                 self._tell(trial.number, state=TrialState.FAIL)
                 log.info("Trial %d was killed; it is marked failed.", trial.number)
@@ -298,7 +298,7 @@ class SharedStudy:
     def _tell(
         self, number: int, *, state: TrialState, values: Sequence[float] | None = None
     ) -> None:
-        # Finished already: another worker held this one for dead.
+        # It is finished already if another worker took this one for dead.
         self.study.tell(number, values=values, state=state, skip_if_finished=True)
 
     def _write_trace(self, number: int, error: Exception) -> str:
@@ -317,7 +317,7 @@ class SharedStudy:
 
 
 def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A plain config by dotted keys.
+    """Flatten a plain config to dotted keys.
 
     Args:
         config: Nested mappings; lists are values.
@@ -337,7 +337,7 @@ def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _finite_values(outcome: Any) -> list[float]:
-    """The objective's values; empty where one of them is no finite number."""
+    """Return the objective's values; none where one of them is no finite number."""
     values = outcome if isinstance(outcome, list | tuple) else [outcome]
     finite = all(isinstance(v, Real) and math.isfinite(v) for v in values)
     return [float(value) for value in values] if finite else []

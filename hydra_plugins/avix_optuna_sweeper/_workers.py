@@ -1,4 +1,4 @@
-"""Who works on a study, and who has died: a lock file and a heartbeat for each worker."""
+"""The workers of a study: a lock file and a heartbeat show which of them live."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from src.sweeps.storage import HEARTBEAT_S, STALE_S
 class Worker:
     """This process as one of a study's workers, alive while the context is open.
 
-    It holds a lock on a file of its own, which the kernel frees when the process dies in whatever
-    way, and touches that file every half minute for workers on other machines. A database gets
-    Optuna's own heartbeats of the running trials as well.
+    The worker holds a lock on a file of its own, which the kernel frees when the process dies. It
+    touches that file every half minute for workers on other machines. A database also gets
+    Optuna's own heartbeats of the running trials.
 
     Args:
         folder: The study's folder.
@@ -59,17 +59,17 @@ class Worker:
 
     @property
     def attributes(self) -> dict[str, str]:
-        """What a trial says of its worker."""
+        """The attributes that a trial keeps of its worker."""
         return {"host": self.host, "lock": str(self._path)}
 
     def started(self, trial_id: int) -> None:
-        """Beats for this trial too, where the storage keeps heartbeats."""
+        """Send heartbeats of this trial too, where the storage keeps them."""
         self._trial_ids.add(trial_id)
         if self._database is not None:
             self._database.record_heartbeat(trial_id)
 
     def ended(self, trial_id: int) -> None:
-        """Beats for it no longer."""
+        """Send no more heartbeats of this trial."""
         self._trial_ids.discard(trial_id)
 
     def is_dead(self, attributes: Mapping[str, str]) -> bool:

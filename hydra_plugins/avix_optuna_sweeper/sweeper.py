@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class AvixOptunaSweeper(Sweeper):
-    """Searches with Optuna; can be killed, resumed, and run by several workers at once.
+    """A search with Optuna that can be killed, resumed, and run by several workers at once.
 
     The arguments are those of :class:`~hydra_plugins.avix_optuna_sweeper._config.AvixOptunaConf`.
     """
@@ -72,7 +72,7 @@ class AvixOptunaSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Names the study and its folder, and makes the launcher.
+        """Name the study and its folder, and make the launcher.
 
         Args:
             hydra_context: Hydra's loader of configs, and its callbacks.
@@ -102,7 +102,7 @@ class AvixOptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> float | None:
-        """Runs trials until the study has ``n_trials``, then reports.
+        """Run trials until the study has ``n_trials``, then report.
 
         Args:
             arguments: The overrides of the command line. Sweeps among them belong to the search
@@ -115,7 +115,7 @@ class AvixOptunaSweeper(Sweeper):
             SweepError: If the space does not fit the config, the study was made by another
                 command, too many trials fail, or all do.
         """
-        # Only here: a start of train.py that sweeps nothing does not wait for Optuna.
+        # Imported here, so that a start without a sweep does not wait for Optuna.
         from hydra_plugins.avix_optuna_sweeper._report import report
         from hydra_plugins.avix_optuna_sweeper._space import SearchSpace
         from hydra_plugins.avix_optuna_sweeper._study import SharedStudy
@@ -140,7 +140,7 @@ class AvixOptunaSweeper(Sweeper):
     def _launch(
         self, study: SharedStudy, batch: Sequence[optuna.Trial], space: SearchSpace
     ) -> Iterator[tuple[optuna.Trial, Any]]:
-        """Runs a batch; yields each trial with what it returned, or the exception it raised."""
+        """Run a batch; yield each trial with what it returned, or the exception it raised."""
         assert self.launcher is not None
         for trials in _consecutive(batch):
             jobs = [space.overrides(trial.params) for trial in trials]
@@ -154,12 +154,12 @@ class AvixOptunaSweeper(Sweeper):
     def _check_settings(self) -> None:
         if self.n_trials < 1 or self.n_jobs < 1:
             raise SweepError(
-                f"hydra.sweeper.n_trials={self.n_trials} and n_jobs={self.n_jobs} have to be at "
+                f"hydra.sweeper.n_trials={self.n_trials} and n_jobs={self.n_jobs}; expected at "
                 "least 1."
             )
         if not 0 <= self.max_failure_rate <= 1:
             raise SweepError(
-                f"hydra.sweeper.max_failure_rate={self.max_failure_rate} has to be a share, 0 to 1."
+                f"hydra.sweeper.max_failure_rate={self.max_failure_rate} must be a share, 0 to 1."
             )
         if wrong := [d for d in self.directions if d not in ("minimize", "maximize")]:
             raise SweepError(f"hydra.sweeper.direction: {wrong}; it is minimize or maximize.")
@@ -170,7 +170,7 @@ class AvixOptunaSweeper(Sweeper):
             )
 
     def _compose_samples(self, space: SearchSpace) -> dict[str, Any]:
-        """Composes jobs that between them use every choice and both ends of every range.
+        """Compose jobs that between them use every choice and both ends of every range.
 
         Returns:
             The first one's config, plain, without Hydra's part and with interpolations as written.
@@ -204,7 +204,7 @@ class AvixOptunaSweeper(Sweeper):
 
 
 def default_study_name(config: DictConfig) -> str:
-    """The names of the search and the experiment, or of the config where there are neither."""
+    """Join the names of the search and the experiment; without both, take the config's."""
     choices = config.hydra.runtime.choices
     names = [choices.get(group) for group in ("hparams_search", "experiment")]
     return "-".join(name.replace("/", "_") for name in names if name) or str(
@@ -223,13 +223,13 @@ def _quoted(text: str) -> str:
 
 
 def _consecutive(trials: Sequence[optuna.Trial]) -> Iterator[list[optuna.Trial]]:
-    """Runs of consecutive numbers: a launcher numbers the jobs of a batch one after the other."""
+    """Split trials into runs of consecutive numbers, as a launcher numbers the jobs of a batch."""
     groups = itertools.groupby(enumerate(trials), lambda item: item[1].number - item[0])
     for _, group in groups:
         yield [trial for _, trial in group]
 
 
 def _outcome(job: JobReturn) -> Any:
-    """What the job returned, or the exception that it raised."""
-    # Not by the property, which prints that the job failed: a pruned one did not.
+    """Return the job's value, or the exception that it raised."""
+    # The property would print that a pruned job failed.
     return job._return_value

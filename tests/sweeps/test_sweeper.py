@@ -105,7 +105,7 @@ def test_a_seeded_sweep_is_reproducible(sweep, sweeps) -> None:
         (["layers=int(interval(1,3))", "model.depth=choice(1,2)"], "model.depth"),
         (["x=tag(log,interval(-1.0,1.0))"], "start > 0 for log"),
         (["x=interval(1.0,1.0)"], "start < end"),
-        (["x=tag(twice,interval(0.0,1.0))"], "the tag twice means nothing here"),
+        (["x=tag(twice,interval(0.0,1.0))"], "the tag twice is unknown here"),
         (["layers=range(3,3)"], "this range is empty"),
         (["x=3"], "There is nothing to search"),
         (["optimized_metric=null"], "optimized_metric is null"),
