@@ -7,11 +7,13 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from src.build import build
+from src.callbacks.prediction_plots import PredictionPlots
 from src.checkpoint import load_model, read_checkpoint, warn_of_untrusted
 from src.checkpoints.checkpoint_io import load_checkpoint
 from src.eval import evaluate
@@ -20,7 +22,7 @@ from src.export import write_model_files
 from src.predict import predict
 from src.synth.resynthesis import synthesizer_of
 from src.utils.errors import ConfigError
-from src.utils.trust import Trust, current_trust, trusting
+from src.utils.trust import Trust, current_trust, trusting, trusting_config
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import Metadata
 from tests.helpers import shrink
@@ -153,6 +155,20 @@ def test_a_data_set_names_only_synthesisers_that_are_trusted(own) -> None:
         synthesizer = synthesizer_of(built.datamodule.metadata)
     assert synthesizer is not None
     assert synthesizer.synth_type == "chirp"
+
+
+def test_a_run_trusts_what_its_own_config_names(own) -> None:
+    cfg, built = own
+    plots, trainer = PredictionPlots(), SimpleNamespace(datamodule=built.datamodule)
+    with pytest.raises(VIMHError, match=r"extras\.trusted_modules=\[my_synths\]"):
+        plots.on_fit_start(trainer, built.model)  # before anything is trained
+    with trusting_config(cfg):
+        plots.on_fit_start(trainer, built.model)
+        assert current_trust().admits("my_synths.CubicLoss")
+        assert not current_trust().admits("my_synths.Another")
+    cfg.extras = None
+    with trusting_config(cfg):
+        assert current_trust().modules == ()
 
 
 def test_training_says_what_will_not_load(own, caplog: pytest.LogCaptureFixture) -> None:
