@@ -72,7 +72,7 @@ def entry_point(main: Callable[[DictConfig], Result]) -> Callable[[DictConfig], 
 def start(
     main: Callable[[], object], *, name: str = "error", usage_code: int = 1, advice: str = ""
 ) -> None:
-    """Run a command; what Hydra refuses before our function is called is one sentence, too.
+    """Run a command; what Hydra refuses before it calls our function is one sentence, too.
 
     Args:
         main: The function that ``hydra.main`` made.
@@ -104,7 +104,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _how_to_go_on(interruption: Interrupted) -> str:
-    """What was saved, and the command that goes on from it."""
+    """Say what was saved, and which command goes on from it."""
     saved = interruption.checkpoint
     if saved is None:
         return f"{interruption}"

@@ -40,7 +40,7 @@ OPTIONS_WITH_VALUE = (
 
 
 def prepare() -> None:
-    """Makes this process's command line fit for Hydra; called before ``hydra.main``."""
+    """Make this process's command line fit for Hydra; called before ``hydra.main``."""
     take_any_text()
     try:
         sys.argv[1:] = add_or_override(user_paths(take_check(sys.argv[1:])))
@@ -49,7 +49,7 @@ def prepare() -> None:
 
 
 def take_check(arguments: Sequence[str]) -> list[str]:
-    """The arguments without ``--check-config``, for which Hydra leaves nothing behind.
+    """Take out ``--check-config``, for which Hydra writes no files.
 
     The config is then composed and checked as for a run, in a folder that is removed at the end;
     :func:`is_check` says so to the command.
@@ -68,12 +68,12 @@ def take_check(arguments: Sequence[str]) -> list[str]:
 
 
 def is_check() -> bool:
-    """Whether the command line asks only whether its config is right."""
+    """Tell whether the command line asks only whether its config is right."""
     return bool(_check_folders)
 
 
 def user_paths(arguments: Sequence[str]) -> list[str]:
-    """The arguments, with the values of path keys quoted where Hydra could not read them.
+    """Quote the values of path keys that Hydra could not read.
 
     What names something that is there is taken as it is. Else a value stays where Hydra reads a
     text, null or a list, or in a multirun a sweep, and is quoted otherwise. A ``~`` at its
@@ -109,7 +109,7 @@ def _user_path(argument: str, is_multirun: bool) -> str:
 
 
 def by_position(arguments: Sequence[str], keys: Collection[str]) -> tuple[list[str], list[str]]:
-    """Parts the arguments into Hydra's and those that are given by their position.
+    """Split the arguments into Hydra's and those that are given by position.
 
     Args:
         arguments: Of the command line, without the script.
@@ -147,7 +147,7 @@ def _is_hydras(argument: str, keys: Collection[str]) -> bool:
 
 
 def matches(pattern: str) -> list[str]:
-    """The files that a name or a pattern of names means: itself where it is there, else by glob.
+    """Find the files that a name or a pattern matches; an existing name matches itself.
 
     Args:
         pattern: A path, perhaps with ``*``, ``?`` or ``[a-z]``; a ``~`` is the home directory.

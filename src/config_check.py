@@ -37,7 +37,7 @@ TRAINER_OBJECTS = ("callbacks", "logger")
 
 
 def check_config(cfg: DictConfig, schema: type[Task], *, devices: bool = True) -> None:
-    """Checks every key of a composed config, and builds once what needs no data.
+    """Check every key of a composed config, and build once what needs no data.
 
     Args:
         cfg: As Hydra composed it.
@@ -78,7 +78,7 @@ def check_values(
     groups: Collection[str] | None = None,
     devices: bool = True,
 ) -> None:
-    """Checks a resolved config; see :func:`check_config`.
+    """Check a resolved config; see :func:`check_config`.
 
     Args:
         values: Plain containers.
@@ -122,7 +122,7 @@ def _check_checkpoint(values: Mapping[str, Any], schema: type[Task]) -> None:
 
 
 def _check_task(values: Mapping[str, Any]) -> None:
-    """Refuses a training that would do nothing."""
+    """Refuse a training that would do nothing."""
     if not values["train"] and not values["test"]:
         raise ConfigError("train and test are both false: nothing would be done; set one to true")
     if not values["train"] and values.get("ckpt_path") is None:
@@ -159,7 +159,7 @@ def _check_callbacks(entries: Mapping[str, Any] | None, mode: str | None) -> Non
 
 
 def _check_loggers(entries: Mapping[str, Any] | None) -> None:
-    """Loggers are not tried: some ask a server."""
+    """Check the loggers' arguments; none is built, since some ask a server."""
     from lightning.pytorch.loggers import Logger
 
     for name, entry in (entries or {}).items():
@@ -171,7 +171,7 @@ def _check_loggers(entries: Mapping[str, Any] | None) -> None:
 
 
 def check_model(values: Mapping[str, Any]) -> None:
-    """Checks ``model`` and ``loss``.
+    """Check ``model`` and ``loss``.
 
     Args:
         values: The resolved config.
@@ -195,7 +195,7 @@ def check_model(values: Mapping[str, Any]) -> None:
 
 
 def check_trainer(node: Any) -> None:
-    """Checks the arguments of Lightning's Trainer; null is its own default.
+    """Check the arguments of Lightning's Trainer; null is its own default.
 
     Raises:
         ConfigError: Naming the key.

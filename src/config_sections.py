@@ -17,7 +17,7 @@ from src.schema.bounds import Count, Name, PositiveCount, Seed, Share, Text, Tru
 
 
 def _is_own_file(text: str) -> bool:
-    """Whether the ONNX file would lie beside the files that are named after it."""
+    """Tell whether the ONNX file would lie beside the files that are named after it."""
     path = Path(text)
     return path.suffix not in (".safetensors", ".pt2", ".sha256") and not path.is_dir()
 

@@ -25,7 +25,7 @@ from src.utils.refusals import called
 
 
 def try_data(node: Mapping[str, Any]) -> None:
-    """Builds the data module; no data are read or made.
+    """Build the data module; no data are read or made.
 
     Args:
         node: ``data``, in plain containers.
@@ -38,7 +38,7 @@ def try_data(node: Mapping[str, Any]) -> None:
 
 
 def try_callbacks(entries: Mapping[str, Any]) -> None:
-    """Builds the callbacks.
+    """Build the callbacks.
 
     Args:
         entries: ``callbacks``, in plain containers.
@@ -55,7 +55,7 @@ def _make_callback(name: str, node: Mapping[str, Any]) -> None:
 
 
 def try_trainer(node: Mapping[str, Any]) -> None:
-    """Builds Lightning's Trainer, without callbacks and loggers.
+    """Build Lightning's Trainer, without callbacks and loggers.
 
     Args:
         node: ``trainer``, in plain containers.
@@ -67,7 +67,7 @@ def try_trainer(node: Mapping[str, Any]) -> None:
 
 
 def _try(make: Callable[[Mapping[str, Any]], Any], node: Mapping[str, Any], where: str) -> None:
-    """What is refused is tried again without one key after another: so the one at fault is found.
+    """Build a node; if it is refused, find the key at fault by leaving out one after another.
 
     Args:
         make: Builds the node.
@@ -103,7 +103,7 @@ def _is_at_fault(
 
 @contextmanager
 def _unheard() -> Iterator[None]:
-    """Nothing is logged, warned of or left in the environment: the real one will say it."""
+    """Silence logs and warnings, and restore the environment: the real object will say it."""
     disabled = logging.root.manager.disable
     environment = dict(os.environ)
     logging.disable(logging.CRITICAL)

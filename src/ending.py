@@ -40,11 +40,11 @@ class Ended:
     steps: int
 
     def as_json(self) -> dict[str, Any]:
-        """As plain data, for ``metrics.json``."""
+        """Return plain data for ``metrics.json``."""
         return asdict(self)
 
     def raise_if_diverged(self) -> None:
-        """For the end of a command: what was trained is of no use.
+        """End the command with an error if the training diverged.
 
         Raises:
             DivergedError: If the training has diverged.
@@ -76,7 +76,7 @@ class Ending(Callback):
 
     @property
     def ended(self) -> Ended | None:
-        """What :meth:`on_train_end` has noted, in whichever process; None: nothing."""
+        """The note of :meth:`on_train_end`; None: nothing was noted."""
         text = bytes(self._note.tolist()).rstrip(b"\0")
         return Ended(**json.loads(text)) if text else None
 
@@ -89,7 +89,7 @@ class Ending(Callback):
         self._note[: len(text)] = torch.tensor(list(text), dtype=torch.uint8)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forgets why a former run was stopped: a checkpoint brings that along."""
+        """Forget why a former run was stopped: a checkpoint brings that along."""
         self.message, self._loss = None, None
         self._note.zero_()
         for callback in trainer.early_stopping_callbacks:
@@ -100,11 +100,11 @@ class Ending(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Keeps the loss, which is not looked at: that would wait for the device."""
+        """Keep the loss without looking at it: that would wait for the device."""
         self._loss = outputs["loss"].detach()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Looks at the loss of the epoch's last step, in all processes."""
+        """Look at the loss of the epoch's last step, in all processes."""
         loss, self._loss = self._loss, None
         lost = loss is not None and not bool(torch.isfinite(loss).all())
         if not trainer.strategy.reduce_boolean_decision(lost, all=False):
@@ -115,7 +115,7 @@ class Ending(Callback):
 
 
 def why_ended(trainer: Trainer) -> Ended:
-    """Why ``trainer.fit`` came back.
+    """Say why ``trainer.fit`` returned.
 
     Args:
         trainer: After ``fit``.
@@ -158,20 +158,20 @@ def _reason(trainer: Any) -> tuple[str, str]:
 
 
 def _has_stopped(callback: EarlyStopping) -> bool:
-    """Whether it has; the epoch alone does not say so of the first one, which is 0."""
+    """Tell whether it has; the epoch alone does not say so of the first one, which is 0."""
     return bool(
         callback.stopped_epoch or callback.stopping_reason != EarlyStoppingReason.NOT_STOPPED
     )
 
 
 def _stopping_reason(callback: EarlyStopping) -> str:
-    """What it says itself; a run that goes on after it was stopped is told nothing."""
+    """Return the callback's own words; a run that goes on after it was stopped has none."""
     said = callback.stopping_reason_message
     return said or f"{callback.monitor} had not improved for {callback.patience} validations"
 
 
 def _divergence(trainer: Any) -> str | None:
-    """What is not finite, in words; None where the training went well."""
+    """Say what is not finite; None if everything is."""
     for callback in trainer.callbacks:
         if isinstance(callback, Ending) and callback.message:
             return callback.message

@@ -81,7 +81,7 @@ class Former:
 
 
 def check_going_on(cfg: DictConfig, built: Built) -> Former | None:
-    """Compares a checkpoint with the run that is to go on from it.
+    """Compare a checkpoint with the run that is to go on from it.
 
     Args:
         cfg: The composed config; ``ckpt_path`` and ``trainer`` are read.
@@ -136,7 +136,7 @@ def _file(ckpt_path: str) -> Path:
 
 
 def _description(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """What the checkpoint says of its data and model."""
+    """Read the checkpoint's description of its data and model."""
     check_plain(checkpoint.get("avix"), f"{path}: avix")
     described = plain_values(checkpoint.get("avix"))
     parts = ("metadata", "config", "config.data", "config.model", "config.loss")
@@ -154,7 +154,7 @@ def _description(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Each key that has to be the same and is not, with its two values."""
+    """Yield each key that has to be the same and is not, with both values."""
     for key in METADATA_KEYS:
         before, after = then["metadata"].get(key), now["metadata"].get(key)
         # Sets of before there were checksums and recipes have none.
@@ -185,7 +185,7 @@ def _nested(key: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]
 
 
 def _node(key: str, before: Any, after: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """The differences of two nodes of a class; an argument that is not given has its default."""
+    """Yield the differences of two nodes of a class; a missing argument has its default."""
     before = before if isinstance(before, dict) else {}
     if before.get(TARGET) != after[TARGET]:
         yield f"{key}.{TARGET}", before.get(TARGET), after[TARGET]
@@ -197,7 +197,7 @@ def _node(key: str, before: Any, after: Mapping[str, Any]) -> Iterator[tuple[str
 def changed_arguments(
     before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> Iterator[tuple[str, Any, Any]]:
-    """The arguments that differ between two nodes of one class, with their two values.
+    """Return the arguments that differ between two nodes of one class, with both values.
 
     Args:
         before: The node out of a checkpoint; its class is not looked up.
@@ -229,7 +229,7 @@ def _check_moments(
     model: MultiheadLitModule,
     path: Path,
 ) -> None:
-    """Refuses settings for which the optimiser would have had to keep more from the start."""
+    """Refuse settings for which the optimiser needs a state that it did not keep."""
     assert model.optimizer is not None
     now = model.provenance["config"]["model"]["optimizer"]
     changed = [name for name, _, _ in changed_arguments(then["config"]["model"]["optimizer"], now)]
@@ -251,7 +251,7 @@ def _check_moments(
 
 
 def _moments(checkpoint: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What the optimiser kept of each weight, as far as it is there.
+    """Yield the optimiser's state of each weight that has one.
 
     The whole of it is checked where it is loaded (:mod:`src.checkpoints.resumed_state`).
     """
@@ -265,7 +265,7 @@ def _moments(checkpoint: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _check_length(
     cfg: DictConfig, checkpoint: Mapping[str, Any], path: Path, own_folder: bool
 ) -> tuple[int, bool]:
-    """The epochs that are trained, and whether they are all; a new run of none is refused.
+    """Return the trained epochs, and whether they are all; refuse a new run with none left.
 
     A run that goes on in its own folder may have ended before its test: then only that is done.
     """

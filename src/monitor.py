@@ -15,7 +15,7 @@ DIRECTIONS = {"min": "minimize", "max": "maximize"}
 
 
 def resolve_monitor(cfg: DictConfig, model: MultiheadLitModule) -> None:
-    """Fills ``monitor`` in place, and checks every metric that the config waits for.
+    """Fill ``monitor`` in place, and check every metric that the config waits for.
 
     Where the config leaves ``monitor.metric`` null, what is monitored is the mean error in JND
     steps, or the loss where some head has no step. Where it leaves ``monitor.mode`` null, the
@@ -47,7 +47,7 @@ def resolve_monitor(cfg: DictConfig, model: MultiheadLitModule) -> None:
 
 
 def _looked_at(cfg: DictConfig) -> Iterator[tuple[str, str | None]]:
-    """The keys of a metric's name and of the mode that it is compared by."""
+    """Yield the keys of each metric's name and of its mode."""
     yield "monitor.metric", "monitor.mode"
     yield "optimized_metric", None
     has_mode = "mode" in (cfg.model.get("scheduler") or {})

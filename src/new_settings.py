@@ -57,7 +57,7 @@ class NewSettings(Callback):
         )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Applies them: by now all of the checkpoint has been restored.
+        """Apply the settings: the checkpoint is restored by now.
 
         Args:
             trainer: The trainer.
@@ -84,7 +84,7 @@ class NewSettings(Callback):
         )
 
     def _apply(self, optimizer: Optimizer, scheduler: Any, module: MultiheadLitModule) -> None:
-        """Gives both the state of a run with the new settings at the same place."""
+        """Give optimiser and scheduler the state that the new settings have at the same place."""
         assert module.optimizer is not None
         twin = _twin(optimizer, module.optimizer)
         if scheduler is not None:
@@ -105,7 +105,7 @@ class NewSettings(Callback):
         optimizer.load_state_dict(optimizer.state_dict())
 
     def _reduced(self, optimizer: Optimizer, twin: Optimizer, scheduler: Any) -> float:
-        """The learning rate with the reductions so far, but not below the smallest."""
+        """Return the new learning rate with the reductions so far, but not below the smallest."""
         now: float = optimizer.param_groups[0]["lr"]
         for name, before, after in self.of_optimizer:
             if name == "lr":
@@ -114,7 +114,7 @@ class NewSettings(Callback):
 
 
 def new_settings(cfg: DictConfig, former: Former | None) -> list[Callback]:
-    """The callback for a training that goes on; none for one that begins.
+    """Make the callback for a training that goes on; none for one that begins.
 
     Args:
         cfg: The composed config.
@@ -127,13 +127,13 @@ def new_settings(cfg: DictConfig, former: Former | None) -> list[Callback]:
 
 
 def _twin(optimizer: Optimizer, make: Callable[..., Optimizer]) -> Optimizer:
-    """An optimiser of one weight with the config's settings, where the real one's weights are."""
+    """Make an optimiser of one weight with the config's settings, on the real one's device."""
     real = optimizer.param_groups[0]["params"][0]
     return make(params=[nn.Parameter(torch.zeros(1, dtype=real.dtype, device=real.device))])
 
 
 def _replay(twin: Optimizer, scheduler: Any, place: int, former: Former) -> None:
-    """Brings a new scheduler to a place step by step: few of torch's have a closed form."""
+    """Bring a new scheduler to a place step by step: few of torch's have a closed form."""
     if not 0 <= place <= MAX_REPLAYED:
         raise CheckpointError(
             f"ckpt_path={former.path}: its scheduler has made {place} steps; expected 0 to "

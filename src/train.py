@@ -31,7 +31,7 @@ from src.utils.seeding import seed_everything  # noqa: E402
 
 @task_wrapper
 def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Trains, and tests the best checkpoint.
+    """Train, and test the best checkpoint.
 
     Args:
         cfg: The composed config.

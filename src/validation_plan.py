@@ -24,7 +24,7 @@ SWITCHED_OFF = "trainer.limit_val_batches=0"
 def plan_without_validation(
     cfg: DictConfig, trainer: Any, datamodule: VIMHDataModule, former: Former | None = None
 ) -> str | None:
-    """Leaves out what waits for a validation where there will be none, and says so.
+    """Leave out what waits for a validation where there will be none, and says so.
 
     Early stopping and the best checkpoint look at metrics of the validation. Without one Lightning
     would raise at the end of the first epoch, after the work.

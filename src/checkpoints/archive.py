@@ -34,7 +34,7 @@ class Refused(pickle.UnpicklingError):
 
 
 def check_directory(path: Path, size: int) -> None:
-    """Refuses a table of contents that would take more memory than any checkpoint's."""
+    """Refuse a table of contents that would take more memory than any checkpoint's."""
     length = _END.size + _LOCATOR_BYTES + _END_64.size
     with path.open("rb") as file:
         file.seek(max(0, size - length))
@@ -53,7 +53,7 @@ def check_directory(path: Path, size: int) -> None:
 
 
 def members_of(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """The members by their names without the archive's own, each stored once and as it is."""
+    """Return the members by their names below the archive's own; check that each is stored once."""
     members: dict[str, zipfile.ZipInfo] = {}
     prefixes, total = set(), 0
     for info in archive.infolist():
@@ -78,7 +78,7 @@ def members_of(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo
 
 
 def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """A member's bytes; zipfile checks their checksum."""
+    """Read a member's bytes; zipfile checks their checksum."""
     content = archive.read(info)
     if len(content) != info.file_size:
         raise zipfile.BadZipFile(f"{info.filename} is cut off")
@@ -88,7 +88,7 @@ def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 def check_the_rest(
     archive: zipfile.ZipFile, members: Iterable[zipfile.ZipInfo], read: set[str]
 ) -> None:
-    """Compares the checksums of what was not read: a flipped bit anywhere is damage."""
+    """Check the checksums of the members that were not read: a flipped bit anywhere is damage."""
     for info in members:
         if info.filename not in read:
             with archive.open(info) as member:
@@ -105,7 +105,7 @@ class Storage:
 
     @property
     def numel(self) -> int:
-        """How many numbers it holds."""
+        """The number of its elements."""
         return self.content.numel() // self.dtype.itemsize
 
 
@@ -126,7 +126,7 @@ class Storages:
         self.read: set[str] = set()
 
     def get(self, key: str, dtype: torch.dtype, numel: int) -> Storage:
-        """The storage of a key.
+        """Return the storage of a key.
 
         Raises:
             Refused: If the archive has none, or one of another size.

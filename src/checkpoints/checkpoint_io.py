@@ -41,7 +41,7 @@ class AtomicCheckpointIO(CheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
     ) -> None:
-        """Writes a checkpoint.
+        """Write a checkpoint.
 
         Args:
             checkpoint: Tensors and plain containers.
@@ -78,7 +78,7 @@ class AtomicCheckpointIO(CheckpointIO):
         map_location: MapLocation = "cpu",
         weights_only: bool | None = None,
     ) -> dict[str, Any]:
-        """Reads a checkpoint without running any code.
+        """Read a checkpoint without running any code.
 
         Args:
             path: A local file.
@@ -98,7 +98,7 @@ class AtomicCheckpointIO(CheckpointIO):
         return checkpoint
 
     def remove_checkpoint(self, path: str | Path) -> None:
-        """Removes a checkpoint, file or folder, if it is there."""
+        """Remove a checkpoint, file or folder, if it is there."""
         target = _local(path)
         try:
             if target.is_dir() and not target.is_symlink():
@@ -110,7 +110,7 @@ class AtomicCheckpointIO(CheckpointIO):
 
 
 def load_checkpoint(path: str | Path, map_location: MapLocation = "cpu") -> dict[str, Any]:
-    """Reads a checkpoint as tensors and plain containers, without running any code.
+    """Read a checkpoint as tensors and plain containers, without running any code.
 
     Args:
         path: A local file.
@@ -147,7 +147,7 @@ def load_checkpoint(path: str | Path, map_location: MapLocation = "cpu") -> dict
 
 
 def _check_version(checkpoint: dict[str, Any], path: str | Path) -> None:
-    """Lightning migrates checkpoints by a text in them, before any hook of ours is asked."""
+    """Check the version: Lightning migrates checkpoints by it before it calls our hooks."""
     written_by = checkpoint.setdefault(VERSION_KEY, lightning.pytorch.__version__)
     if not isinstance(written_by, str) or not _VERSION.fullmatch(written_by):
         raise CheckpointError(
@@ -186,7 +186,7 @@ class _SummingFile:
 
 
 def _write(checkpoint: dict[str, Any], path: Path) -> tuple[int, int]:
-    """Writes; returns the checksum and the number of bytes that went out."""
+    """Write a checkpoint; return the checksum and the number of the written bytes."""
     with path.open("wb") as file:
         summing = _SummingFile(file)
         try:
@@ -209,7 +209,7 @@ def _checksum(path: Path) -> tuple[int, int]:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value is of nothing but tensors and plain containers, so that it can be read.
+    """Tell whether a value consists of tensors and plain containers, which can be read back.
 
     Nearly always so, and then torch's slow unpickler need not try: that took longer than all of
     the writing.

@@ -16,7 +16,7 @@ _LEAVES = (str, int, float, bool, type(None), Tensor, torch.nn.Parameter)
 
 
 def check_plain_tree(root: Any, most: int) -> None:
-    """Refuses what is no plain data, holds itself, is too deep, or would take too many visits.
+    """Refuse data that is not plain, holds itself, is too deep, or takes too many visits.
 
     A list of two lists of two lists ... is small in a file; whoever walks it visits 2^depth parts.
 
@@ -59,7 +59,7 @@ def check_plain_tree(root: Any, most: int) -> None:
 
 
 def _parts(node: Any) -> list[tuple[Any, Any]]:
-    """The parts of a container and the names of them that a message may say."""
+    """Return a container's parts with the names that a message may show."""
     if isinstance(node, dict):
         more = vars(node).items() if type(node) is OrderedDict else ()
         return [*node.items(), *more]

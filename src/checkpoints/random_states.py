@@ -16,7 +16,7 @@ from src.utils.errors import CheckpointError
 
 
 def random_states() -> dict[str, Any]:
-    """The states of Python's, numpy's (the old global one) and torch's generators."""
+    """Return the states of Python's, numpy's (the old global one) and torch's generators."""
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
     return {
@@ -29,7 +29,7 @@ def random_states() -> dict[str, Any]:
 
 
 def checked_random_states(states: Any) -> dict[str, Any] | None:
-    """The states out of a checkpoint, if they are ones: numpy reads beyond its words otherwise.
+    """Check the states in a checkpoint: numpy would read beyond the end of wrong ones.
 
     Args:
         states: What was found; None: there are none.
@@ -72,7 +72,7 @@ def _is_bytes(state: Any) -> bool:
 
 
 def restore_random_states(states: dict[str, Any]) -> None:
-    """Puts the generators where :func:`random_states` found them.
+    """Put the generators where :func:`random_states` found them.
 
     Devices that are not there, or of another number than then, are left as they are.
 

@@ -61,7 +61,7 @@ DTYPES = {
 
 
 def read_saved(path: Path, *, with_data: bool = True) -> Any:
-    """Reads a file of ``torch.save``.
+    """Read a file of ``torch.save``.
 
     Args:
         path: A zip file.
@@ -130,7 +130,7 @@ class _Reader:
         self._memo: dict[int, Any] = {}
 
     def load(self) -> Any:
-        """What the pickle makes."""
+        """Run the pickle and return its value."""
         read = self._file.read
         while (code := read(1)) != pickle.STOP:
             instruction = _INSTRUCTIONS.get(code)
@@ -217,7 +217,7 @@ class _Reader:
         self._push(_GLOBALS[module, name])
 
     def _foreign_names(self) -> list[str]:
-        """The first globals of the pickle that are not read: one alone may not say much."""
+        """List the first globals of the pickle that are not read: one alone may not say much."""
         names: dict[str, None] = {}
         try:
             for opcode, argument, _ in pickletools.genops(self._file.getvalue()):
@@ -276,7 +276,7 @@ class _Reader:
         stride: tuple[Any, ...],
         grad: bool,
     ) -> Tensor:
-        """A view of a storage, within it."""
+        """Make a tensor that lies within a storage."""
         dimensions = (offset, *size, *stride)
         if any(type(number) is not int or not 0 <= number < 2**62 for number in dimensions):
             raise Refused("it describes a tensor whose sizes are no sizes")
@@ -295,7 +295,7 @@ class _Reader:
         return tensor.requires_grad_(grad and storage.dtype.is_floating_point)
 
     def _build(self) -> None:
-        """The versions of a state dict's modules, and nothing else that an object may have."""
+        """Set the versions of a state dict's modules; refuse every other attribute."""
         state, target = self._pop(), self._stack[-1]
         match state:
             case {"_metadata": OrderedDict() as versions} if len(state) == 1:

@@ -30,11 +30,11 @@ class ResumableModule(LightningModule):
         self._resumed: dict[str, Any] | None = None  # until the optimiser is there
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds where the random generators are."""
+        """Add the states of the random generators."""
         checkpoint["random_states"] = random_states()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Checks what goes on, and keeps the random states for the moment when it does.
+        """Check the checkpoint, and keep its random states until the training starts.
 
         Raises:
             CheckpointError: If a part of it is not of the kind of this run's own.
@@ -47,7 +47,7 @@ class ResumableModule(LightningModule):
         self._resumed = checkpoint if self.trainer.state.fn == TrainerFn.FITTING else None
 
     def on_train_start(self) -> None:
-        """A resumed run draws what the uninterrupted one would have drawn next."""
+        """Restore the generators, so that a resumed run draws what it would have drawn."""
         if self._random_states is not None:
             restore_random_states(self._random_states)
             self._random_states = None
@@ -58,7 +58,7 @@ class ResumableModule(LightningModule):
         scheduler: Any,
         make: Callable[..., torch.optim.Optimizer],
     ) -> None:
-        """Checks the states that Lightning puts in as soon as optimiser and scheduler are there.
+        """Check the states that Lightning puts in as soon as optimiser and scheduler are there.
 
         Args:
             optimizer: Of this run.

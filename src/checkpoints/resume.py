@@ -39,7 +39,7 @@ HYDRA_DIR = ".hydra"
 
 
 def newest_run(runs_dir: str | Path) -> Path | None:
-    """The newest run that has a checkpoint to go on from; names of runs are their times.
+    """Find the newest run that has a checkpoint to go on from; runs are named by their times.
 
     Args:
         runs_dir: ``logs/<task_name>/runs``.
@@ -48,7 +48,7 @@ def newest_run(runs_dir: str | Path) -> Path | None:
 
 
 def goes_on(ckpt_path: str | None) -> bool:
-    """Whether a run goes on in its own folder: for ``last``, and for the folder of a run.
+    """Tell whether a run goes on in its own folder: for ``last``, and for the folder of a run.
 
     Args:
         ckpt_path: The config's ``ckpt_path``.
@@ -57,7 +57,7 @@ def goes_on(ckpt_path: str | None) -> bool:
 
 
 def run_dir(ckpt_path: str | None, runs_dir: str, fresh: str) -> str:
-    """The folder of a run: the one that goes on, otherwise a new one.
+    """Return the folder of a run: that of the run that goes on, otherwise a new one.
 
     Args:
         ckpt_path: The config's ``ckpt_path``.
@@ -72,7 +72,7 @@ def run_dir(ckpt_path: str | None, runs_dir: str, fresh: str) -> str:
 
 
 def task_dir(log_dir: str, task_name: str) -> str:
-    """The folder of a task's runs, ``logs/<task_name>``, asked before Hydra makes any folder.
+    """Return the folder of a task's runs, ``logs/<task_name>``, before Hydra makes any folder.
 
     Args:
         log_dir: The config's ``paths.log_dir``.
@@ -89,7 +89,7 @@ def task_dir(log_dir: str, task_name: str) -> str:
 
 
 def hydra_subdir(run: str) -> str:
-    """The subfolder for Hydra's files: ``.hydra``, and ``.hydra_2`` ... where a run goes on.
+    """Return the subfolder for Hydra's files: ``.hydra``, or ``.hydra_2`` ... for a resumed run.
 
     Args:
         run: The run's folder.
@@ -106,7 +106,7 @@ OmegaConf.register_new_resolver("hydra_subdir", hydra_subdir, use_cache=True, re
 
 @contextmanager
 def run_folder(cfg: DictConfig) -> Iterator[DictConfig]:
-    """Holds the run's folder against other processes; resumes the config of a run that goes on.
+    """Lock the run's folder against other processes; restore the config of a run that goes on.
 
     Args:
         cfg: What Hydra composed from the command line alone.
@@ -142,7 +142,7 @@ def run_folder(cfg: DictConfig) -> Iterator[DictConfig]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """The first process of a run holds its lock; the others belong to it."""
+    """Lock the folder in the run's first process; the others belong to it."""
     if rank_of_process() != 0:
         yield
         return
@@ -159,7 +159,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _resumed(folder: Path) -> DictConfig:
-    """The config of the run in the folder with the command line's changes on top, written there."""
+    """Apply the command line's changes to the config of the folder's run, and save it there."""
     hydra = HydraConfig.get()
     new_dir = folder / str(hydra.output_subdir)
     cfg, overrides = resumed_config(
@@ -177,7 +177,7 @@ def _resumed(folder: Path) -> DictConfig:
 
 
 def resumed_config(name: str, saved_dir: Path, said_now: list[str]) -> tuple[DictConfig, list[str]]:
-    """The config of an earlier run with what the present command line changes.
+    """Apply what the present command line changes to the config of an earlier run.
 
     Args:
         name: Of the config that is composed, for example "train".
@@ -220,7 +220,7 @@ def _plain_list(node: Any) -> Any:
 
 
 def _newest_hydra_dir(folder: Path) -> Path:
-    """The last of ``.hydra``, ``.hydra_2`` ... that holds the config of a process that ran.
+    """Find the last of ``.hydra``, ``.hydra_2`` ... with the config of a process that ran.
 
     Hydra writes the command line alone there before it is known whether the run can go on.
     """
@@ -238,7 +238,7 @@ def _newest_hydra_dir(folder: Path) -> Path:
 
 
 def _names_the_run(override: str, folder: Path) -> bool:
-    """Whether an override is the ``ckpt_path`` by which the run in the folder goes on."""
+    """Tell whether an override is the ``ckpt_path`` that resumes the run in the folder."""
     key, _, value = override.lstrip("+").partition("=")
     name = Path(value.strip("'\"")).name
     return key == "ckpt_path" and name in (LAST, folder.name)
@@ -252,7 +252,7 @@ def _overrides_in(hydra_dir: Path) -> list[str]:
 
 
 def merge_overrides(said: list[str], now: list[str]) -> list[str]:
-    """Overrides of an earlier command line followed by new ones, which replace those of their keys.
+    """Join an earlier command line's overrides and new ones, which replace those of their keys.
 
     Args:
         said: The earlier ones.
@@ -272,7 +272,7 @@ def merge_overrides(said: list[str], now: list[str]) -> list[str]:
 def apply_changes(
     saved: Mapping[Any, Any], without: Mapping[Any, Any], with_it: Mapping[Any, Any]
 ) -> dict[Any, Any]:
-    """``saved``, with the changes that lead from ``without`` to ``with_it``.
+    """Apply the changes that lead from ``without`` to ``with_it`` to ``saved``.
 
     Args:
         saved: The config that is to be changed.

@@ -42,7 +42,7 @@ _TARGET_LINE = re.compile(r"^\s*_target_:\s*['\"]?([\w.]+)", re.MULTILINE)
 
 
 def load_yaml(path: Path) -> Any:
-    """A config's file out of a run's folder as plain containers, its interpolations as texts.
+    """Read a config's file of a run's folder as plain containers, its interpolations as texts.
 
     Raises:
         ConfigError: If it is no YAML, is larger than any config, or repeats itself by aliases, of
@@ -65,7 +65,7 @@ def load_yaml(path: Path) -> Any:
 
 
 def check_overrides(lines: list[str], where: Path) -> None:
-    """Refuses what an earlier command line, read from a file, must not decide.
+    """Refuse what an earlier command line, read from a file, must not decide.
 
     Raises:
         ConfigError: For a line that is no override, an override of Hydra's own settings, an
@@ -94,7 +94,7 @@ def check_overrides(lines: list[str], where: Path) -> None:
 
 
 def check_config(config: Any, own: Any, trust: Trust, where: Path) -> None:
-    """Refuses a saved config that names classes or resolvers of its own.
+    """Refuse a saved config that names classes or resolvers of its own.
 
     Args:
         config: As it will run: the saved one with what the command line changes, unresolved.
@@ -122,7 +122,7 @@ def check_config(config: Any, own: Any, trust: Trust, where: Path) -> None:
 
 
 def _leaves(config: Any, own: Any) -> Iterator[tuple[str, Any, Any, Any]]:
-    """(whole key, its last name, value, value at the same place of the other) of every leaf."""
+    """Yield (whole key, last name, value, value at the same place of the other) of every leaf."""
     waiting: list[tuple[str, Any, Any, Any, int]] = [("", "", config, own, 0)]
     seen = 0
     while waiting:

@@ -30,7 +30,7 @@ _NUMBERS = (int, float)
 
 
 def check_resumed(checkpoint: dict[str, Any], module: LightningModule) -> None:
-    """Refuses a checkpoint that does not fit the run, before its parts are handed out.
+    """Refuse a checkpoint that does not fit the run, before its parts are handed out.
 
     Paths in it that do not lead to a file of this run's own folder are emptied.
 
@@ -108,7 +108,7 @@ def _check_loops(loops: Any, trainer: Trainer) -> None:
 
 
 def _check_places(value: Any, key: str) -> None:
-    """The loaders' places in an epoch, and a number of steps: whole numbers by name."""
+    """Check the loaders' places in an epoch and the number of steps: whole numbers by name."""
     if isinstance(value, dict):
         for name, part in value.items():
             _check_places(part, f"{key}.{str(name)[:60]}")
@@ -189,7 +189,7 @@ def _is_score(value: Any) -> bool:
 
 
 def lies_in(path: str, folder: str) -> bool:
-    """Whether a path leads into a folder, with no ``..`` on the way."""
+    """Tell whether a path leads into a folder, with no ``..`` on the way."""
     file = Path(path)
     return ".." not in file.parts and Path(folder) in file.parents
 
@@ -200,7 +200,7 @@ def check_optimizers(
     scheduler: Any,
     make: Callable[..., torch.optim.Optimizer],
 ) -> None:
-    """Refuses states that are not of the run's own optimiser and scheduler.
+    """Refuse states that are not of the run's own optimiser and scheduler.
 
     Args:
         checkpoint: ``optimizer_states`` and ``lr_schedulers`` are read.
@@ -233,7 +233,7 @@ def check_optimizers(
 def _check_moments(
     found: Any, optimizer: torch.optim.Optimizer, make: Callable[..., torch.optim.Optimizer]
 ) -> None:
-    """What the optimiser keeps of each weight, against what one keeps after a step on zeros."""
+    """Check the optimiser's state of each weight against that of one after a step on zeros."""
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     copies = [torch.nn.Parameter(torch.zeros_like(weight)) for weight in weights]
     for weight in copies:
@@ -251,7 +251,7 @@ def _check_moments(
 
 
 def check_like(found: Any, own: Any, key: str, *, counts: bool = False) -> None:
-    """Refuses a value that is not of the kind of another one.
+    """Refuse a value that is not of the kind of another one.
 
     Args:
         found: The value out of a checkpoint.
@@ -302,14 +302,14 @@ def _like_scalar(found: Any, own: Any, counts: bool) -> tuple[bool, str]:
 
 
 def _is_like(found: float | int, own: float | int) -> bool:
-    """Whether a number is finite, where the run's own is, and none that overflows."""
+    """Tell whether a number does not overflow, and is finite if the run's own is."""
     if isinstance(found, int):
         return abs(found) < MAX_COUNT
     return math.isfinite(found) or (not math.isfinite(own) and not math.isnan(found))
 
 
 def _check_keys(found: Any, own: Mapping[Any, Any], key: str) -> None:
-    """The same keys; numbers beside them are what another scheduler has left in a group."""
+    """Check that the keys are the run's own; another scheduler may have left ``initial_lr``."""
     if not isinstance(found, Mapping):
         raise CheckpointError(f"{key} is {_kind(found)}; expected a mapping")
     for name in own:
@@ -335,7 +335,7 @@ def _is_scalar(value: Any) -> bool:
 
 
 def _kind(value: Any) -> str:
-    """The type of a value out of a file, whose text may be long."""
+    """Name the type of a value in a file; its text may be long."""
     if value is None:
         return "null"
     if type(value) in (bool, *_NUMBERS) and (isinstance(value, float) or abs(value) < 2**64):

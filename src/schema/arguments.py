@@ -51,7 +51,7 @@ class Argument:
 
     @functools.cached_property
     def validate(self) -> Callable[[Any], Any]:
-        """What checks a value: returns it, or raises pydantic's ``ValidationError``."""
+        """The function that returns a checked value or raises pydantic's ``ValidationError``."""
         hint = Any if self.hint is inspect.Parameter.empty else self.hint
         try:
             return TypeAdapter(hint, config=_STRICT).validate_python
@@ -74,7 +74,7 @@ class Signature:
 
 @functools.cache
 def signature_of(cls: type) -> Signature:
-    """The arguments of a class's constructor, with ``**options: Unpack[Options]`` spelled out.
+    """Read the arguments of a class's constructor; ``**options: Unpack[Options]`` is spelled out.
 
     Of a ``TypedDict``, its keys.
     """
@@ -112,7 +112,7 @@ def check_arguments(
     complete: bool = True,
     bounds: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Checks the names and values of arguments that a config gives for a class.
+    """Check the names and values of arguments that a config gives for a class.
 
     Args:
         cls: The class.
@@ -169,7 +169,7 @@ def check_arguments(
 
 
 def section(cls: Callable[..., T], given: Any, where: str = "") -> T:
-    """A dataclass made of a mapping whose keys and values are checked; its sections too.
+    """Check a mapping and make a dataclass of it, and of its sections.
 
     Args:
         cls: The dataclass.
@@ -201,12 +201,12 @@ def _typed_dict_in(hint: Any) -> type | None:
 
 
 def options_of(hint: Any) -> tuple[Any, ...]:
-    """The types that a union admits, or the one type."""
+    """Return the types of a union, or the one type."""
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
 def check_value(hint: Any, value: Any, key: str) -> Any:
-    """One value, checked.
+    """Check one value.
 
     Args:
         hint: The annotation that it has to fit.
@@ -230,7 +230,7 @@ def _checked(argument: Argument, value: Any, key: str) -> Any:
 
 
 def _check_within(hint: Any, value: Any, key: str) -> None:
-    """Names the entry of a mapping that is at fault."""
+    """Name the entry of a mapping that is at fault."""
     if not isinstance(value, Mapping):
         return
     for option in options_of(hint):
@@ -241,21 +241,21 @@ def _check_within(hint: Any, value: Any, key: str) -> None:
 
 
 def is_too_large(value: Any) -> bool:
-    """Whether a value is, or a list holds, a whole number that no array takes."""
+    """Tell whether a value is, or a list holds, a whole number that no array takes."""
     if isinstance(value, int):
         return value.bit_length() > 63
     return isinstance(value, list | tuple) and any(map(is_too_large, value))
 
 
 def unknown_key(key: str, name: object, known: Collection[str]) -> str:
-    """The sentence for a key that is not read, with the nearest that is."""
+    """Say that a key is not read, and which similar key is."""
     near = difflib.get_close_matches(str(name), known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     return f"{key} is unknown{hint} (there are {', '.join(known)})"
 
 
 def shown(value: Any, length: int = _MAX_SHOWN) -> str:
-    """A value as a message shows it, cut to a length in characters."""
+    """Show a value in a message, cut to a length in characters."""
     if isinstance(value, int) and value.bit_length() > 256:
         return "a number of more than 256 bits"
     text = "null" if value is None else repr(value)
@@ -263,7 +263,7 @@ def shown(value: Any, length: int = _MAX_SHOWN) -> str:
 
 
 def describe(hint: Any) -> str:
-    """What an annotation admits, in words.
+    """Describe in words what an annotation admits.
 
     Example:
         >>> from src.schema.bounds import Rate, Size

@@ -118,7 +118,7 @@ TRAINER: dict[str, Any] = {
 
 
 def bounds_of(cls: type) -> dict[str, Any]:
-    """The bounds for a class's arguments, where torch or Lightning wrote its constructor.
+    """Return the bounds for the arguments of a class of torch or Lightning.
 
     A constructor of our own has its bounds in its signature.
     """

@@ -22,7 +22,7 @@ HYDRA: dict[str, Any] = {
 
 
 def check_node(node: Any, where: str, *, base: type = object, partial: bool = False) -> None:
-    """Checks a node, and the nodes in its arguments.
+    """Check a node, and the nodes in its arguments.
 
     Args:
         node: Plain containers.
@@ -51,7 +51,7 @@ def check_node(node: Any, where: str, *, base: type = object, partial: bool = Fa
 
 
 def node_arguments(node: Any, where: str, *, base: type | None = object) -> dict[str, Any]:
-    """The arguments of a node whose class and whose words for Hydra are checked.
+    """Check a node's class and its keys for Hydra; return the other arguments.
 
     Args:
         node: Plain containers.
@@ -80,14 +80,14 @@ def node_arguments(node: Any, where: str, *, base: type | None = object) -> dict
 
 
 def holds_nodes(value: Any) -> bool:
-    """Whether a value is, or holds, a node that Hydra builds."""
+    """Tell whether a value is, or holds, a node that Hydra builds."""
     if isinstance(value, Mapping):
         return TARGET in value or any(map(holds_nodes, value.values()))
     return isinstance(value, list) and any(map(holds_nodes, value))
 
 
 def check_nodes(value: Any, where: str) -> None:
-    """Checks the nodes in a value.
+    """Check the nodes in a value.
 
     Args:
         value: Plain containers.

@@ -24,7 +24,7 @@ _SCALARS = (str, int, float, bool, type(None))
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
-    """A user's own config as plain containers, with its interpolations resolved.
+    """Return a user's own config as plain containers, with its interpolations resolved.
 
     Raises:
         ConfigError: If a value is missing (``???``) or an interpolation leads nowhere; the message
@@ -43,7 +43,7 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
 
 
 def plain_node(cfg: DictConfig, key: str) -> dict[str, Any]:
-    """One group of a user's own config as plain containers; see :func:`resolved`.
+    """Return one group of a user's own config as plain containers; see :func:`resolved`.
 
     Raises:
         ConfigError: Also if the group is no mapping.
@@ -67,14 +67,14 @@ def plain_values(node: Any) -> Any:
 
 
 def _sentence(error: OmegaConfBaseException) -> str:
-    """What OmegaConf says in several lines, in one."""
+    """Put what OmegaConf says in several lines into one."""
     reason = str(error).partition("\n")[0]
     key = getattr(error, "full_key", None)
     return f"{key}: {reason}" if key else reason
 
 
 def check_plain(node: Any, where: str) -> None:
-    """Refuses a node out of a file that is anything but plain data.
+    """Refuse a node out of a file that is anything but plain data.
 
     Args:
         node: The node, from a file that anybody may have written.
@@ -127,5 +127,5 @@ def _check_scalar(value: Any, key: str) -> None:
 
 
 def _is_text(value: str) -> bool:
-    """Whether it has no lone surrogate, which no file, path or terminal takes."""
+    """Tell whether a text has no lone surrogate, which no file, path or terminal takes."""
     return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)

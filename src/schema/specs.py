@@ -30,7 +30,7 @@ Lookup = Callable[[str, str], type]
 
 
 def _check_no_node(value: Any, key: str) -> None:
-    """Refuses what Hydra would build in an argument: a checkpoint could not be loaded from it."""
+    """Refuse what Hydra would build in an argument: a checkpoint could not be loaded from it."""
     if isinstance(value, Mapping):
         for name, part in value.items():
             if name in (TARGET, *HYDRA_KEYS):
@@ -58,7 +58,7 @@ class Spec:
     where: str
 
     def make(self, **more: Any) -> Any:
-        """The object.
+        """Build the object.
 
         Args:
             **more: Arguments that do not come from the config; they win.
@@ -75,7 +75,7 @@ class Spec:
 
 
 def imported(target: str, key: str) -> type:
-    """The class that a user's own config names by its import path.
+    """Import the class that a user's own config names.
 
     Args:
         target: Such as "src.models.components.SimpleCNN".
@@ -126,7 +126,7 @@ def spec_of(
     base: type = object,
     complete: bool = True,
 ) -> Spec:
-    """The class and the checked arguments of a node.
+    """Look up a node's class and check its arguments.
 
     Args:
         node: Plain containers.

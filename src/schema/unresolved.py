@@ -15,7 +15,7 @@ from src.utils.errors import ConfigError
 
 
 def check_groups(cfg: DictConfig, schema: type) -> None:
-    """Refuses a list or a scalar where a group is expected, which other keys refer to.
+    """Refuse a list or a scalar where a group is expected, which other keys refer to.
 
     Args:
         cfg: As Hydra composed it.
@@ -39,7 +39,7 @@ def check_groups(cfg: DictConfig, schema: type) -> None:
 
 @contextmanager
 def naming_interpolation(cfg: DictConfig) -> Iterator[None]:
-    """Names the key that says what leads nowhere, not the first of those that refer to it.
+    """Name the key whose interpolation leads nowhere, not the first key that refers to it.
 
     Args:
         cfg: The config that is resolved within.
