@@ -7,10 +7,10 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 
 from src.build import build
 from src.callbacks.prediction_plots import PredictionPlots
@@ -157,9 +157,11 @@ def test_a_data_set_names_only_synthesisers_that_are_trusted(own) -> None:
     assert synthesizer.synth_type == "chirp"
 
 
-def test_a_run_trusts_what_its_own_config_names(own) -> None:
+def test_a_run_trusts_what_its_own_config_names(own, tmp_path: Path) -> None:
     cfg, built = own
-    plots, trainer = PredictionPlots(), SimpleNamespace(datamodule=built.datamodule)
+    plots = PredictionPlots()
+    trainer = Trainer(logger=False, accelerator="cpu", default_root_dir=tmp_path)
+    trainer.datamodule = built.datamodule
     with pytest.raises(VIMHError, match=r"extras\.trusted_modules=\[my_synths\]"):
         plots.on_fit_start(trainer, built.model)  # before anything is trained
     with trusting_config(cfg):
