@@ -139,7 +139,7 @@ def test_the_validation_split_and_no_sounds(checkpoint, evaluated) -> None:
     content, report, _ = evaluated(path, "split=val", "report.sounds=0")
     assert content["evaluation"]["num_samples"] == content["num_samples"]["val"]
     assert content["evaluation"]["num_sounds"] == 0
-    assert "The checkpoint was chosen on these samples" in report
+    assert "The checkpoint was selected on these samples" in report
     with pytest.raises(ConfigError, match="split=val has no samples"):
         evaluated(path, "split=val", "data.train_val_test_split=[0.5,0,0.5]")
 
