@@ -1,8 +1,8 @@
 """Files and directories that appear under their names whole, or not at all.
 
-The files of a directory are written into `<parent>/.vimh-writing-<random>/<name>`, one level deeper
-than a data set is looked for, and renamed to `<parent>/<name>` when they are complete and synced. A
-file lock says that the writer lives; what a killed writer left is removed by the next one.
+A writer fills `<parent>/.vimh-writing-<random>/<name>`, one level below the data sets, and renames
+it to `<parent>/<name>` when all files are complete and synced. A file lock shows that the writer
+lives; the next writer removes what a killed one left.
 """
 
 import contextlib
@@ -30,11 +30,12 @@ def whole_file(target: Path) -> Iterator[Path]:
     """Write a file that is seen only when it is complete.
 
     Args:
-        target: The file that is to appear, or to be replaced; its folder is there.
+        target: The file to write or to replace; its folder exists.
 
     Yields:
-        Where to write. When the block ends, this is synced and takes the target's place; after an
-        exception it is removed. The name is fixed: what a killed writer left is written over.
+        The path to write to. At the end of the block this file is synced and takes the target's
+        place; after an exception it is removed. Its name is fixed, so that the next writer
+        overwrites what a killed one left.
 
     Example:
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -57,19 +58,19 @@ class AtomicDirectory:
     """Write a directory so that it is seen only when it is complete.
 
     Attributes:
-        path: The directory to fill; its name is already the final one.
-        scratch: A directory for files that are not to stay.
+        path: The directory to fill, which has its final name already.
+        scratch: A directory for temporary files.
     """
 
     def __init__(self, target: Path, *, replace: bool) -> None:
         """Make the temporary directory beside `target`.
 
         Args:
-            target: The directory that is to appear; a symbolic link is followed.
-            replace: Whether a directory that is there may be replaced.
+            target: The final directory; a symbolic link is followed.
+            replace: Whether an existing directory may be replaced.
 
         Raises:
-            VIMHError: `target` is there and may not be replaced.
+            VIMHError: `target` exists and may not be replaced.
         """
         self._target = Path(os.path.realpath(target))
         self._replace = replace
@@ -83,7 +84,7 @@ class AtomicDirectory:
         self.path.mkdir()
 
     def commit(self) -> None:
-        """Sync the directory and put it in its place; what it replaces is deleted.
+        """Sync the directory and put it in its place; delete what it replaces.
 
         Raises:
             VIMHError: `target` has appeared in the meantime and may not be replaced.
@@ -99,7 +100,7 @@ class AtomicDirectory:
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
-                self._check_free()  # it appeared in this very moment
+                self._check_free()  # it appeared just now
                 raise
         sync_directory(self._target.parent)
         self.discard()
@@ -110,15 +111,15 @@ class AtomicDirectory:
         os.close(self._lock)
 
     def _check_free(self) -> None:
-        # an empty directory is no data set: rename(2) takes its place
+        # rename(2) replaces an empty directory, which is no data set
         if self._target.exists() and not _is_empty(self._target):
             raise VIMHError(
-                f"{self._target}: is already there; say overwrite=true to replace it, or give "
+                f"{self._target}: is already there; set overwrite=true to replace it, or give "
                 "another name"
             )
 
     def _replace_in_two_steps(self) -> None:
-        """Replace where directories cannot be exchanged; `_put_back` mends an interruption."""
+        """Replace where directories cannot be exchanged; `_put_back` undoes an interrupted move."""
         replaced = self.scratch / _REPLACED
         replaced.mkdir()
         self._target.rename(replaced / self._target.name)
@@ -126,13 +127,13 @@ class AtomicDirectory:
 
 
 def clean_stale(parent: Path) -> None:
-    """Remove what killed writers left in `parent`; a directory they had moved away is put back."""
+    """Remove what killed writers left in `parent`; put back a directory that they moved away."""
     for scratch in parent.glob(f"{_PREFIX}*"):
         try:
             lock = os.open(scratch / _LOCK, os.O_RDWR)
         except FileNotFoundError:
-            # Its writer was killed before it made the lock or after it removed it; one that lives
-            # makes itself another.
+            # The writer was killed before it made the lock or after it removed it. A writer that
+            # lives makes another directory.
             with contextlib.suppress(OSError):
                 scratch.rmdir()
             continue
@@ -170,14 +171,14 @@ def _remove_leftover(temporary: Path) -> None:
 
 
 def _put_back(scratch: Path) -> None:
-    """Put back what was moved away for a replacement that did not come."""
+    """Put back a directory that was moved away for a replacement that did not come."""
     for replaced in (scratch / _REPLACED).glob("*"):
         if not (scratch.parent / replaced.name).exists():
             replaced.rename(scratch.parent / replaced.name)
 
 
 def _remove(scratch: Path) -> None:
-    """Remove a temporary directory, the lock last: it says that there is something to remove."""
+    """Remove a temporary directory, the lock last: it marks what is still to remove."""
     _put_back(scratch)
     with contextlib.suppress(OSError):
         for path in scratch.iterdir():
@@ -192,7 +193,7 @@ def _is_empty(path: Path) -> bool:
 
 
 def _locked_directory(parent: Path) -> tuple[Path, int]:
-    """Make a temporary directory and lock it; another writer may clean it before it is locked."""
+    """Make a temporary directory and lock it; retry where another writer removes it before."""
     while True:
         scratch = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
         try:

@@ -1,4 +1,4 @@
-"""The one exception type for everything that is wrong with data."""
+"""The exceptions for wrong data."""
 
 
 class VIMHError(ValueError):

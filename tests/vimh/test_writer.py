@@ -134,7 +134,7 @@ def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
     folder = tmp_path / "x"
     write(folder)
     before = (folder / "train").read_bytes()
-    with pytest.raises(VIMHError, match="is already there; say overwrite=true"):
+    with pytest.raises(VIMHError, match="is already there; set overwrite=true"):
         write(folder, 5)
     with pytest.raises(KeyboardInterrupt):
         interrupted(folder)
