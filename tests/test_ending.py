@@ -18,6 +18,8 @@ from src.utils.errors import ConfigError, DivergedError
 from tests.helpers import shrink
 
 Run = Callable[..., tuple[dict[str, Any], dict[str, Any]]]
+# The largest values that the config check admits: decay alone makes weights infinite soon.
+DIVERGES = ("model.optimizer.lr=1e6", "model.optimizer.weight_decay=1e6")
 
 
 @pytest.fixture
@@ -70,7 +72,7 @@ def test_the_reason_is_in_the_log_and_in_metrics_json(
 # With the monitored metric finite (what is read from NaN counts as wrong), and not.
 @pytest.mark.parametrize("monitor", ["val/jnd", "val/loss"])
 def test_a_loss_that_is_none_ends_the_training(run: Run, monitor: str, tmp_path: Path) -> None:
-    _, objects = run("model.optimizer.lr=1e30", f"monitor.metric={monitor}")
+    _, objects = run(*DIVERGES, f"monitor.metric={monitor}")
     ended = objects["ended"]
     assert ended.reason == "diverged"
     assert ended.epochs < 3
@@ -82,7 +84,7 @@ def test_a_loss_that_is_none_ends_the_training(run: Run, monitor: str, tmp_path:
 
 @pytest.mark.filterwarnings("ignore:Encountered `nan` values in tensor")
 def test_a_divergence_without_any_validation(run: Run) -> None:
-    _, objects = run("model.optimizer.lr=1e30", "trainer.limit_val_batches=0")
+    _, objects = run(*DIVERGES, "trainer.limit_val_batches=0")
     assert objects["ended"].reason == "diverged"
     assert "at the end of epoch" in objects["ended"].message
 

@@ -88,8 +88,10 @@ def test_make_hands_the_path_on_as_it_is(name: str, tmp_path: Path) -> None:
     shown = tmp_path / "python"
     shown.write_text('#!/bin/sh\nprintf "%s\\n" "$CKPT" "$@"\n')
     shown.chmod(0o755)
+    # Without what a `make test ARGS=...` that runs this test hands down.
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "ARGS"))}
     done = subprocess.run(
         ["make", "--no-print-directory", f"PYTHON={shown}", "evaluate", f"CKPT={name}"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
+        cwd=ROOT, capture_output=True, text=True, check=True, env=env,
     )  # fmt: skip
     assert done.stdout.splitlines() == [name, "scripts/evaluate_run.py"]

@@ -38,7 +38,12 @@ CFG = OmegaConf.create(
             "set model.optimizer.fused=false",
         ),
         (
-            ["trainer.detect_anomaly=true", "model.optimizer.lr=1e30"],
+            [
+                *("trainer.detect_anomaly=true", "model/optimizer=sgd", "model.optimizer.lr=1e6"),
+                # The largest that the config check admits: the first step takes weights to 1e30.
+                "model.loss_weights={note_velocity: 1e12, log10_decay_time: 1e12}",
+                "loss.scale_factor=1e12",
+            ],
             r"training has diverged: \w+Backward0 gives NaN",
         ),
     ],
