@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.text import Text
@@ -148,6 +149,22 @@ def test_a_display_that_shows_nothing_is_no_success(colours: Path) -> None:
         assert "--save OUT.png" in result.stderr
         assert result.stderr.count("\n") == 1
         assert result.stdout == ""
+
+
+def test_a_toolkit_that_is_missing_or_shows_nothing_is_no_window(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(plt, "get_backend", lambda: "agg")
+    with pytest.raises(VIMHError, match=r"no screen, or no toolkit such as Qt or Tk\. Write"):
+        display_vimh.pyplot_with_windows()
+
+    def missing(backend: str) -> None:
+        raise ImportError("No module named 'tkinter'")
+
+    monkeypatch.setattr(plt, "get_backend", lambda: "tkagg")
+    monkeypatch.setattr(plt, "switch_backend", missing)
+    with pytest.raises(VIMHError, match=r"no window: No module named 'tkinter'\. Write"):
+        display_vimh.pyplot_with_windows()
 
 
 @pytest.mark.slow

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from lightning.pytorch import Callback, LightningModule, Trainer
-from omegaconf import open_dict
+from omegaconf import OmegaConf, open_dict
 
+from src.cli import JobError
 from src.ending import Ended, Ending
-from src.train import train
+from src.train import main, train
 from src.utils.errors import ConfigError, DivergedError
 from tests.helpers import shrink
 
@@ -87,6 +90,24 @@ def test_a_divergence_without_any_validation(run: Run) -> None:
     _, objects = run(*DIVERGES, "trainer.limit_val_batches=0")
     assert objects["ended"].reason == "diverged"
     assert "at the end of epoch" in objects["ended"].message
+
+
+@pytest.mark.parametrize(
+    ("mode", "raised"), [(RunMode.RUN, SystemExit), (RunMode.MULTIRUN, JobError)]
+)
+def test_a_command_that_diverged_has_failed(
+    compose_config, mode: RunMode, raised: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a sentence and exit code 1; as a trial of a search, with an error for the sweeper."""
+    cfg = compose_config("train", "experiment=avix_quick")
+    hydra = OmegaConf.create({"hydra": {"mode": mode}})
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", hydra)
+    diverged = Ended("diverged", "training has diverged: NaN", 1, 2)
+    monkeypatch.setattr("src.train.extras", lambda cfg: None)
+    monkeypatch.setattr("src.train.train", lambda cfg: ({"val/jnd": 0.5}, {"ended": diverged}))
+    job: Any = main
+    with pytest.raises(raised, match="training has diverged"):
+        job.__wrapped__(cfg)
 
 
 @pytest.mark.parametrize(("losses", "stops"), [([math.inf, 0.5], False), ([0.5, math.nan], True)])

@@ -113,6 +113,26 @@ def test_a_plateau_keeps_its_reductions(run: Run, last) -> None:
     assert rate(objects) == pytest.approx(0.02 * 0.3 * 0.5)
 
 
+@pytest.mark.parametrize(
+    ("settings", "share"),
+    [
+        # One epoch that is no better before, one after: together more than the patience.
+        (["model.scheduler.patience=1"], 0.5),
+        # The reduction of before still cools down.
+        (["model.scheduler.patience=0", "+model.scheduler.cooldown=5"], 0.3),
+    ],
+)
+def test_a_plateau_keeps_its_patience_and_its_cooldown(
+    run: Run, last, settings: list[str], share: float
+) -> None:
+    plateau = ("model/scheduler=plateau", "model.scheduler_monitor=val/loss", *settings)
+    never = ("+model.scheduler.threshold=1e9", "+model.scheduler.threshold_mode=abs")
+    path = last(*plateau, *never)
+    _, objects = run("plateau", 3, *plateau, *never, "model.scheduler.factor=0.5", ckpt_path=path)
+    assert objects["trainer"].lr_scheduler_configs[0].scheduler.last_epoch == 3
+    assert rate(objects) == pytest.approx(LR * share)
+
+
 def test_a_setting_that_needs_other_moments_is_refused_by_name(run: Run, last) -> None:
     path = last(CONSTANT)
     with pytest.raises(ConfigError, match=r"model.optimizer.amsgrad would need max_exp_avg_sq"):
@@ -187,6 +207,16 @@ def test_a_new_folder_names_its_own_best(run: Run, last, tmp_path: Path) -> None
     assert metrics["val/jnd_best"] <= 1
     written = json.loads((tmp_path / "second" / "metrics.json").read_text())
     assert written["checkpoint"] == best
+
+
+def test_a_new_folder_without_a_best_of_its_own_names_none(run: Run, last, tmp_path: Path) -> None:
+    every = "callbacks.model_checkpoint.every_n_epochs=2"
+    path = last(CONSTANT, every)
+    assert list(path.parent.glob("epoch_*.ckpt"))
+    _, objects = run("second", 3, CONSTANT, every, ckpt_path=path)
+    assert objects["trainer"].checkpoint_callback.best_model_path == ""
+    written = json.loads((tmp_path / "second" / "metrics.json").read_text())
+    assert written["checkpoint"] == str(tmp_path / "second" / "checkpoints" / "last.ckpt")
 
 
 def test_the_same_folder_keeps_its_best(run: Run, last, tmp_path: Path) -> None:

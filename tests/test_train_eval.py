@@ -124,6 +124,23 @@ def test_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(run) -> 
         assert torch.equal(tensor, found[name]), name
 
 
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+def test_a_run_that_goes_on_without_a_best_epoch_tests_its_own_last_weights(
+    run, tmp_path: Path
+) -> None:
+    constant = "model/scheduler=constant"
+    run("half", 1, constant)
+    last = tmp_path / "half" / "checkpoints" / "last.ckpt"
+    unseen = "trainer.limit_val_batches=0"
+    _, resumed = run("resumed", 2, constant, unseen, ckpt_path=str(last))
+    former = torch.load(last, weights_only=True)["state_dict"]
+    tested = resumed["model"].state_dict()
+    weights = [name for name in former if name.startswith("net.") and name.endswith(".weight")]
+    assert not any(torch.equal(former[name], tested[name]) for name in weights)
+    content = json.loads((tmp_path / "resumed" / "metrics.json").read_text())
+    assert content["checkpoint"] in (None, str(tmp_path / "resumed" / "checkpoints" / "last.ckpt"))
+
+
 def test_baselines_are_measured_on_the_samples_that_the_network_was(
     run, tmp_path: Path, capsys
 ) -> None:
