@@ -352,9 +352,9 @@ def test_tags_without_a_terminal_are_one_sentence(data_root: Path, tmp_path: Pat
     done = command_line("src/train.py 'tags=[]'", data_root, tmp_path, check=False)
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith("error: tags is empty")
-    done = command_line("src/train.py -m +x=1,2,3 tags=[]", data_root, tmp_path, check=False)
+    done = command_line("src/train.py -m seed=1,2,3 tags=[]", data_root, tmp_path, check=False)
     assert done.returncode == 1
-    assert "\ntags is empty: give it before a multirun starts" in done.stderr
+    assert "\nerror: tags is empty: give it before a multirun starts" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -373,5 +373,5 @@ def test_a_gpu_that_is_missing_is_one_sentence(
         check=False,
     )
     assert done.returncode == 1
-    assert "trainer (accelerator=gpu, devices=1): " in done.stderr
+    assert "\nerror: trainer.accelerator is 'gpu': " in f"\n{done.stderr}"
     assert "Traceback" not in done.stderr + done.stdout
