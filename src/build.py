@@ -22,7 +22,7 @@ from src.data.vimh_datamodule import VIMHDataModule
 from src.inputs.preparation import Preparation
 from src.model_settings import ModelSettings
 from src.models.components import MultiheadNetwork
-from src.models.head_building import gives_units, loss_weights
+from src.models.head_building import loss_weights, make_heads
 from src.models.losses import HeadLoss, head_loss
 from src.models.multihead_module import MultiheadLitModule
 from src.models.parameter_head import ParameterHead
@@ -157,17 +157,7 @@ def _build_heads(
                 f"model.output_mode is {settings.output_mode!r}, but loss={target} is for "
                 f"{loss.output_mode!r}: leave model.output_mode null or choose another loss."
             )
-    return [
-        ParameterHead(
-            p,
-            losses[p.name],
-            weights[p.name],
-            settings.head_margin,
-            gives_units(net, p.name),
-            width,
-        )
-        for p in parameters
-    ]
+    return make_heads(net, parameters, losses, weights, settings.head_margin, width)
 
 
 def build_loss(loss: Spec, parameter: Parameter) -> HeadLoss:

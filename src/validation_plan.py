@@ -1,4 +1,4 @@
-"""Is there a validation in a training at all? If not, that is said before it begins."""
+"""A training without any validation: what is left out, and what is refused, before it begins."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from src.data.vimh_datamodule import VIMHDataModule
 from src.going_on import Former
+from src.models.multihead_module import SCHEDULER_MONITOR
 from src.utils.errors import ConfigError
 from src.utils.pylogger import RankedLogger
 
@@ -17,14 +18,13 @@ log = RankedLogger(__name__, rank_zero_only=True)
 
 OF_VALIDATION = "val/"
 PLATEAU = "ReduceLROnPlateau"
-DEFAULT_MONITOR = "val/loss"  # of the scheduler
 SWITCHED_OFF = "trainer.limit_val_batches=0"
 
 
 def plan_without_validation(
     cfg: DictConfig, trainer: Any, datamodule: VIMHDataModule, former: Former | None = None
 ) -> str | None:
-    """Leave out what waits for a validation where there will be none, and says so.
+    """Leave out what waits for a validation where there will be none, and say so.
 
     Early stopping and the best checkpoint look at metrics of the validation. Without one Lightning
     would raise at the end of the first epoch, after the work.
@@ -92,7 +92,7 @@ def _plateau_monitor(cfg: DictConfig) -> str | None:
     scheduler = cfg.model.get("scheduler")
     if scheduler is None or not str(scheduler.get("_target_")).endswith(PLATEAU):
         return None
-    return str(cfg.model.get("scheduler_monitor") or DEFAULT_MONITOR)
+    return str(cfg.model.get("scheduler_monitor") or SCHEDULER_MONITOR)
 
 
 def _check_plateau(cfg: DictConfig, trainer: Any, datamodule: VIMHDataModule) -> None:

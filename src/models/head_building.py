@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from torch import nn
 
 from src.models.components.network import MultiheadNetwork
-from src.models.losses import derive_loss_weights, head_loss
+from src.models.losses import HeadLoss, derive_loss_weights, head_loss
 from src.models.parameter_head import ParameterHead
 from src.schema.bounds import Real
 from src.utils.errors import ConfigError
@@ -68,17 +68,8 @@ class HeadArguments:
             criteria = {p.name: make_loss(p) for p in parameters}
         assert criteria is not None
         weights = loss_weights(parameters, given_weights)
-        heads = [
-            ParameterHead(
-                p,
-                head_loss(criteria[p.name], p),
-                weights[p.name],
-                self.head_margin,
-                gives_units(net, p.name),
-                self.target_width,
-            )
-            for p in parameters
-        ]
+        losses = {p.name: head_loss(criteria[p.name], p) for p in parameters}
+        heads = make_heads(net, parameters, losses, weights, self.head_margin, self.target_width)
         for head in heads:
             if head.loss.output_mode != self.output_mode:
                 raise ValueError(
@@ -128,9 +119,29 @@ def loss_weights(
     return derived | numbers
 
 
-def gives_units(net: nn.Module, name: str) -> bool:
-    """Return whether a network's output for a head comes in the parameter's unit."""
-    return isinstance(net, MultiheadNetwork) and name in net.parameter_ranges
+def make_heads(
+    net: nn.Module,
+    parameters: Sequence[Parameter],
+    losses: Mapping[str, HeadLoss],
+    weights: Mapping[str, Real],
+    margin: Real,
+    target_width: Real,
+) -> list[ParameterHead]:
+    """Make the heads of a network, in the order of the parameters.
+
+    Args:
+        net: Its ``parameter_ranges`` say which outputs come in units.
+        parameters: Of the heads.
+        losses: By head.
+        weights: By head, all of them.
+        margin: Spread of sigmoid outputs.
+        target_width: Standard deviation of soft targets, in classes; 0: none.
+    """
+    in_units = net.parameter_ranges if isinstance(net, MultiheadNetwork) else {}
+    return [
+        ParameterHead(p, losses[p.name], weights[p.name], margin, p.name in in_units, target_width)
+        for p in parameters
+    ]
 
 
 def check_fit(net: nn.Module, heads: Sequence[ParameterHead]) -> None:
