@@ -15,6 +15,7 @@ from src.schema.bounds import FolderPath, Whole
 from src.schema.plain import plain_values
 from src.synth.errors import RecipeError, class_errors, recipe_errors
 from src.synth.images import ImageMaker
+from src.synth.presets import with_preset
 from src.synth.settings import (
     Decibels,
     MelSection,
@@ -135,7 +136,8 @@ class NoiseSection:
 class Recipe:
     """What `configs/recipe/*.yaml` says, as checked values; see docs/avix_dataset.md.
 
-    Build it with :meth:`from_mapping`, which refuses unknown and missing keys.
+    Build it with :meth:`from_mapping`, which refuses unknown and missing keys, and puts what the
+    key `front_end` names, times and `auto` into numbers.
     """
 
     sample_rate: SampleRate
@@ -165,8 +167,14 @@ class Recipe:
             RecipeError: naming the key, what was found and what is expected.
         """
         with recipe_errors():
-            recipe = section(cls, plain_values(mapping))
-            recipe = replace(recipe, stft=checked_stft(recipe.stft))
+            recipe = section(cls, with_preset(plain_values(mapping)))
+            stft = checked_stft(
+                recipe.stft,
+                sample_rate_hz=recipe.sample_rate,
+                width=recipe.image.width,
+                duration_s=recipe.duration,
+            )
+            recipe = replace(recipe, stft=stft)
         recipe._check()
         return recipe
 

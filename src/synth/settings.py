@@ -1,10 +1,11 @@
 """Front ends out of a recipe's `stft` and `mel`, and out of a data set's metadata."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Annotated, Literal, TypedDict
 
-from annotated_types import Interval
+from annotated_types import Interval, Predicate, doc
 
 from src.schema.arguments import check_arguments, check_value, section, shown
 from src.schema.bounds import Whole
@@ -31,17 +32,24 @@ from src.vimh.metadata import Metadata
 Decibels = Annotated[float, Interval(ge=-750, le=750)]
 SampleRate = Annotated[Whole, Interval(ge=1, le=MOST_SOUND)]
 PreEmphasis = Annotated[float, Interval(ge=0, lt=1)]
+_TIME = re.compile(r"(\d{1,6}(?:\.\d{1,6})?) ?ms")
+_Time = Annotated[str, Predicate(_TIME.fullmatch), doc("a time such as 64 ms")]
+AUTO = "auto"
 _NEEDED = ("type", "n_fft", "n_window", "hop_length", "window_type")
 
 
 @dataclass(frozen=True)
 class StftSection:
-    """The config `stft` without a ``_target_``; see :class:`src.synth.spectrogram.Stft`."""
+    """The config `stft` without a ``_target_``; see :class:`src.synth.spectrogram.Stft`.
+
+    `auto` is the power of two that holds a window for `n_fft`, and for `hop_length` the hop with
+    which the image spans the sound: its last frame is the last whole one.
+    """
 
     type: Literal["stft", "mel"]
-    n_fft: Length
-    n_window: Length
-    hop_length: Length
+    n_fft: Length | Literal["auto"]
+    n_window: Length | _Time
+    hop_length: Length | _Time | Literal["auto"]
     window_type: Literal["rectangular", "hann", "hamming", "blackman"]
     bins_per_harmonic: BinsPerHarmonic = 1.0
     floor_db: Decibels = DEFAULT_FLOOR_DB
@@ -65,13 +73,54 @@ class _OfTheRecipe(TypedDict):
     pre_emphasis_coefficient: float
 
 
-def checked_stft(given: Mapping[str, object]) -> dict[str, object]:
-    """The config `stft` with its defaults; one with a ``_target_`` is checked when it is built.
+def checked_stft(
+    given: Mapping[str, object], *, sample_rate_hz: int, width: int, duration_s: float | None
+) -> dict[str, object]:
+    """The config `stft` with its defaults, all lengths in samples.
+
+    One with a ``_target_`` is returned as it is: it is checked when it is built.
+
+    Args:
+        given: the config.
+        sample_rate_hz: samples a second.
+        width: columns of the image.
+        duration_s: length of the sounds, which `hop_length: auto` needs.
 
     Raises:
         ConfigError: for an unknown or missing key, or a value of the wrong type.
+        RecipeError: for `auto` where nothing says how long the sounds are.
     """
-    return dict(given) if TARGET in given else asdict(section(StftSection, given, "stft"))
+    if TARGET in given:
+        return dict(given)
+    stft = section(StftSection, given, "stft")
+    n_window = _in_samples(stft.n_window, sample_rate_hz)
+    hop_length = stft.hop_length
+    if hop_length == AUTO:
+        if duration_s is None:
+            raise RecipeError(
+                "stft.hop_length is auto; expected a number of samples, since nothing says how "
+                "long the sounds are"
+            )
+        # Of a sound that is too short: 1, so that its check says what is missing.
+        room = round(duration_s * sample_rate_hz) - n_window
+        hop_length = max(1, room // max(1, width - 1))
+    return asdict(
+        replace(
+            stft,
+            n_window=n_window,
+            n_fft=1 << (n_window - 1).bit_length() if stft.n_fft == AUTO else stft.n_fft,
+            hop_length=_in_samples(hop_length, sample_rate_hz),
+        )
+    )
+
+
+def _in_samples(length: int | str, sample_rate_hz: int) -> int:
+    """Return a length, given in samples or as a time, in samples."""
+    if isinstance(length, int):
+        return length
+    time = _TIME.fullmatch(length)
+    assert time is not None
+    return max(1, round(float(time[1]) * 1e-3 * sample_rate_hz))
 
 
 def build_front_end(
@@ -82,6 +131,7 @@ def build_front_end(
     height: int,
     width: int,
     pre_emphasis_coefficient: float = 0.0,
+    duration_s: float | None = None,
 ) -> FrontEnd:
     """Build the front end of the configs `stft` and `mel`.
 
@@ -93,6 +143,7 @@ def build_front_end(
         height: rows of the image.
         width: columns of the image.
         pre_emphasis_coefficient: 0…1.
+        duration_s: length of the sounds; `hop_length: auto` needs it.
 
     Raises:
         RecipeError: for an unknown or missing key, a value of the wrong type, a class that is no
@@ -110,6 +161,9 @@ def build_front_end(
         if TARGET in stft:
             front_end = _built(_front_end_class(stft[TARGET]), stft, image)
         else:
+            stft = checked_stft(
+                stft, sample_rate_hz=sample_rate_hz, width=width, duration_s=duration_s
+            )
             sections = section(StftSection, stft, "stft"), section(MelSection, mel, "mel")
             front_end = _of_sections(*sections, image)
     front_end.check()
