@@ -1,7 +1,8 @@
 """What turns sounds into images in dB, and what it says of their rows and columns.
 
 A new front end is a subclass of :class:`FrontEnd` and a file in `configs/stft/` that names it by
-``_target_``. The two of this project are in :mod:`src.synth.spectrogram`.
+``_target_``. Those of this project are in :mod:`src.synth.spectrogram` and
+:mod:`src.synth.cqt`.
 """
 
 from abc import ABC, abstractmethod

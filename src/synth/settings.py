@@ -11,6 +11,7 @@ from src.schema.arguments import check_arguments, check_value, section, shown
 from src.schema.bounds import Whole
 from src.schema.plain import plain_values
 from src.schema.specs import TARGET, Lookup, imported, listed
+from src.synth.cqt import BinsPerOctave, Cqt, LowestRow, longest_kernel
 from src.synth.errors import RecipeError, class_errors, recipe_errors
 from src.synth.front_end import DEFAULT_FLOOR_DB, FrontEnd
 from src.synth.spectrogram import (
@@ -35,7 +36,7 @@ PreEmphasis = Annotated[float, Interval(ge=0, lt=1)]
 _TIME = re.compile(r"(\d{1,6}(?:\.\d{1,6})?) ?ms")
 _Time = Annotated[str, Predicate(_TIME.fullmatch), doc("a time such as 64 ms")]
 AUTO = "auto"
-_NEEDED = ("type", "n_fft", "n_window", "hop_length", "window_type")
+_WindowType = Literal["rectangular", "hann", "hamming", "blackman"]
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,26 @@ class StftSection:
     n_fft: Length | Literal["auto"]
     n_window: Length | _Time
     hop_length: Length | _Time | Literal["auto"]
-    window_type: Literal["rectangular", "hann", "hamming", "blackman"]
+    window_type: _WindowType
     bins_per_harmonic: BinsPerHarmonic = 1.0
     floor_db: Decibels = DEFAULT_FLOOR_DB
     floor_db_rel: RelativeFloor | None = None
+
+
+@dataclass(frozen=True)
+class CqtSection:
+    """The config `stft` where its `type` is cqt; see :class:`src.synth.cqt.Cqt`."""
+
+    type: Literal["cqt"]
+    freq_min: LowestRow
+    hop_length: Length | _Time | Literal["auto"]
+    bins_per_octave: BinsPerOctave = 12
+    window_type: _WindowType = "hann"
+    floor_db: Decibels = DEFAULT_FLOOR_DB
+    floor_db_rel: RelativeFloor | None = None
+
+
+_Section = StftSection | CqtSection
 
 
 @dataclass(frozen=True)
@@ -76,7 +93,7 @@ class _OfTheRecipe(TypedDict):
 def checked_stft(
     given: Mapping[str, object], *, sample_rate_hz: int, width: int, duration_s: float | None
 ) -> dict[str, object]:
-    """The config `stft` with its defaults, all lengths in samples.
+    """Return the config `stft` with its defaults, all lengths in samples.
 
     One with a ``_target_`` is returned as it is: it is checked when it is built.
 
@@ -92,8 +109,13 @@ def checked_stft(
     """
     if TARGET in given:
         return dict(given)
-    stft = section(StftSection, given, "stft")
-    n_window = _in_samples(stft.n_window, sample_rate_hz)
+    stft = _section_of(given)
+    if isinstance(stft, StftSection):
+        n_window = _in_samples(stft.n_window, sample_rate_hz)
+        n_fft = 1 << (n_window - 1).bit_length() if stft.n_fft == AUTO else stft.n_fft
+        stft, frame = replace(stft, n_window=n_window, n_fft=n_fft), n_window
+    else:
+        frame = longest_kernel(stft.freq_min, stft.bins_per_octave, sample_rate_hz)
     hop_length = stft.hop_length
     if hop_length == AUTO:
         if duration_s is None:
@@ -102,16 +124,24 @@ def checked_stft(
                 "long the sounds are"
             )
         # Of a sound that is too short: 1, so that its check says what is missing.
-        room = round(duration_s * sample_rate_hz) - n_window
+        room = round(duration_s * sample_rate_hz) - frame
         hop_length = max(1, room // max(1, width - 1))
-    return asdict(
-        replace(
-            stft,
-            n_window=n_window,
-            n_fft=1 << (n_window - 1).bit_length() if stft.n_fft == AUTO else stft.n_fft,
-            hop_length=_in_samples(hop_length, sample_rate_hz),
-        )
-    )
+    return asdict(replace(stft, hop_length=_in_samples(hop_length, sample_rate_hz)))
+
+
+def _section_of(given: Mapping[str, object], where: str = "stft") -> _Section:
+    """Check the config `stft` without a ``_target_``; of a cqt, null is the same as left out."""
+    kind = check_value(Literal["stft", "mel", "cqt"], given.get("type"), f"{where}.type")
+    if kind != "cqt":
+        return section(StftSection, given, where)
+    said = {key: value for key, value in given.items() if value is not None}
+    for key in ("n_fft", "n_window"):
+        if key in said:
+            raise RecipeError(
+                f"{where}.{key} is {shown(said[key])}; expected null where {where}.type is cqt: "
+                "each row has a window of its own (front_end=cqt_84 chooses what goes together)"
+            )
+    return section(CqtSection, said, where)
 
 
 def _in_samples(length: int | str, sample_rate_hz: int) -> int:
@@ -137,7 +167,7 @@ def build_front_end(
 
     Args:
         stft: ``_target_``, the import path of a :class:`FrontEnd`, and its own arguments; or
-            `type`, "stft" or "mel", and the keys of :class:`StftSection`.
+            `type` and the keys of :class:`StftSection` or :class:`CqtSection`.
         mel: the keys of :class:`MelSection`.
         sample_rate_hz: samples a second.
         height: rows of the image.
@@ -164,8 +194,7 @@ def build_front_end(
             stft = checked_stft(
                 stft, sample_rate_hz=sample_rate_hz, width=width, duration_s=duration_s
             )
-            sections = section(StftSection, stft, "stft"), section(MelSection, mel, "mel")
-            front_end = _of_sections(*sections, image)
+            front_end = _of_sections(_section_of(stft), section(MelSection, mel, "mel"), image)
     front_end.check()
     return front_end
 
@@ -178,7 +207,8 @@ def front_end_of(metadata: Metadata) -> FrontEnd:
             neither of this project nor trusted.
     """
     stft = metadata.spectrogram_config
-    missing = [key for key in _NEEDED if key not in stft and TARGET not in stft]
+    needed = () if TARGET in stft else ("type", *_of_rows(stft), "window_type")
+    missing = [key for key in needed if key not in stft]
     rate = stft.get("sample_rate", metadata.sample_rate)
     if missing or rate is None:
         raise VIMHError(
@@ -209,13 +239,20 @@ def axes_of(metadata: Metadata) -> FrontEnd | None:
             return None
         is_known = target in own_classes(FrontEnd) or current_trust().admits(target)
         return _described(metadata, stft) if is_known else None
-    needed = ("n_fft", "hop_length")
-    if metadata.sample_rate is None or any(stft.get(key) is None for key in needed):
+    of_axes = {key: stft.get(key) for key in _of_rows(stft) if key != "n_window"}
+    if metadata.sample_rate is None or None in of_axes.values():
         return None
-    kind = "mel" if stft.get("type") == "mel" else "stft"
-    of_axes = {key: stft[key] for key in needed}
-    rest = {"type": kind, "n_window": stft["n_fft"], "window_type": "rectangular"}
+    kind = stft.get("type") if stft.get("type") in ("mel", "cqt") else "stft"
+    window = {} if kind == "cqt" else {"n_window": stft["n_fft"]}
+    rest = {"type": kind, "window_type": "rectangular", **window}
     return _described(metadata, {**of_axes, **rest})
+
+
+def _of_rows(stft: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the keys that say where the rows and columns of a data set's images lie."""
+    if stft.get("type") == "cqt":
+        return ("freq_min", "bins_per_octave", "hop_length")
+    return ("n_fft", "n_window", "hop_length")
 
 
 def _described(metadata: Metadata, stft: Mapping[str, object]) -> FrontEnd:
@@ -234,16 +271,18 @@ def _described(metadata: Metadata, stft: Mapping[str, object]) -> FrontEnd:
             look_up = listed(own_classes(FrontEnd), "a file may name only front ends")
             cls = _front_end_class(stft[TARGET], "spectrogram_config", look_up)
             return _built(cls, {k: v for k, v in stft.items() if k != "sample_rate"}, image)
-        known = {f.name for f in (*fields(StftSection), *fields(MelSection))}
-        given, mel = (
-            {key: value for key, value in config.items() if key in known}
-            for config in (stft, metadata.mel_config)
-        )
+        own = CqtSection if stft.get("type") == "cqt" else StftSection
         return _of_sections(
-            section(StftSection, given, "spectrogram_config"),
-            section(MelSection, mel, "mel_config"),
+            _section_of(_known(own, stft), "spectrogram_config"),
+            section(MelSection, _known(MelSection, metadata.mel_config), "mel_config"),
             image,
         )
+
+
+def _known(cls: type[_Section | MelSection], config: Mapping[str, object]) -> dict[str, object]:
+    """Return what a section reads of a config out of a file, which may say more."""
+    names = {f.name for f in fields(cls)}
+    return {key: value for key, value in config.items() if key in names}
 
 
 def _front_end_class(
@@ -270,9 +309,11 @@ def _built(cls: type[FrontEnd], stft: Mapping[str, object], image: _OfTheRecipe)
         return cls(**check_arguments(cls, {**own, **image}, "stft"))
 
 
-def _of_sections(stft: StftSection, mel: MelSection, image: _OfTheRecipe) -> FrontEnd:
+def _of_sections(stft: _Section, mel: MelSection, image: _OfTheRecipe) -> FrontEnd:
     """Build a front end of this project by its `type`."""
     own = {key: value for key, value in vars(stft).items() if key != "type"}
+    if stft.type == "cqt":
+        return Cqt(**own, **image)
     if stft.type == "stft":
         return Stft(**own, **image)
     return Mel(**own, **image, freq_min_hz=mel.freq_min, freq_max_ratio=mel.freq_max_ratio)

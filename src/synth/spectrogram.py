@@ -107,6 +107,25 @@ def mel_filters(
     return filters / sums
 
 
+def decibels(
+    magnitude: Float32[np.ndarray, "B H W"], floor_db: float, floor_db_rel: float | None
+) -> Float32[np.ndarray, "B H W"]:
+    """Return ``20·log10(magnitude)``, in the memory of its argument.
+
+    Args:
+        magnitude: of each sound's image.
+        floor_db: level that quieter values count as.
+        floor_db_rel: the same relative to each sound's own maximum (negative), or None.
+    """
+    np.maximum(magnitude, 10.0 ** (floor_db / 20.0), out=magnitude)
+    # NumPy has a vectorised logarithm for AVX-512 only, torch for every processor.
+    db = torch.from_numpy(magnitude).log10_().numpy()
+    db *= 20.0
+    if floor_db_rel is not None:
+        np.maximum(db, db.max(axis=(1, 2), keepdims=True) + floor_db_rel, out=db)
+    return db
+
+
 @dataclass(frozen=True)
 class Stft(FrontEnd):
     """The short-time Fourier transform.
@@ -191,13 +210,7 @@ class Stft(FrontEnd):
         """Transform a batch; see :meth:`FrontEnd.__call__`."""
         self.check_length(audio.shape[1])
         magnitude = self._rows(scipy.fft.rfft(self._frames(audio), n=self.n_fft, axis=1))
-        np.maximum(magnitude, 10.0 ** (self.floor_db / 20.0), out=magnitude)
-        # NumPy has a vectorised logarithm for AVX-512 only, torch for every processor.
-        db = torch.from_numpy(magnitude).log10_().numpy()
-        db *= 20.0
-        if self.floor_db_rel is not None:
-            np.maximum(db, db.max(axis=(1, 2), keepdims=True) + self.floor_db_rel, out=db)
-        return db
+        return decibels(magnitude, self.floor_db, self.floor_db_rel)
 
     def _frames(self, audio: Float32[np.ndarray, "B T"]) -> Float32[np.ndarray, "B N W"]:
         """Return the windowed frames, one a column."""

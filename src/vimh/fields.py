@@ -111,7 +111,7 @@ def spectrogram_config(mapping: Mapping[str, object], where: str | Path) -> dict
     for key in ("n_fft", "n_window", "hop_length"):
         if found.get(key) is not None:
             number(found, key, inside, least=1, most=_MAX_TRANSFORM)
-    for key in ("floor_db", "floor_db_rel", "bins_per_harmonic"):
+    for key in ("floor_db", "floor_db_rel", "bins_per_harmonic", "freq_min", "bins_per_octave"):
         if found.get(key) is not None:
             number(found, key, inside, least=-1e6, most=1e6)
     optional_positive(found, "sample_rate", inside)

@@ -18,7 +18,7 @@ from src.synth.generate import dataset_name, generate_dataset
 from src.synth.images import ImageMaker
 from src.synth.recipe import PartText, Recipe
 from src.synth.resynthesis import synthesizer_of
-from src.synth.settings import StftSection, front_end_of
+from src.synth.settings import CqtSection, StftSection, front_end_of
 from src.synth.synthesizers import ParameterSection
 from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
@@ -209,7 +209,7 @@ def _at(node: Any, key: str) -> Any:
 
 
 def test_every_number_and_text_of_a_recipe_has_bounds() -> None:
-    waiting, seen = [Recipe, ParameterSection, StftSection], []
+    waiting, seen = [Recipe, ParameterSection, StftSection, CqtSection], []
     while waiting:
         section = waiting.pop()
         hints = {name: a.hint for name, a in signature_of(section).arguments.items()}
@@ -219,7 +219,7 @@ def test_every_number_and_text_of_a_recipe_has_bounds() -> None:
             is_bare = {int, float, str} & {hints[field.name], *_options(hints[field.name])}
             assert not is_bare or field.name in ("description", "scale"), (section, field.name)
         seen.append(section)
-    assert len(seen) == 8
+    assert len(seen) == 9
 
 
 def _options(hint: Any) -> tuple[Any, ...]:

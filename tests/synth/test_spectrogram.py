@@ -119,7 +119,7 @@ def test_pre_emphasis() -> None:
     ("changes", "message"),
     [
         ({"window_type": "kaiser"}, "stft.window_type is 'kaiser'; .*rectangular, hann"),
-        ({"type": "cqt"}, "stft.type is 'cqt'; expected one of stft, mel"),
+        ({"type": "cq"}, "stft.type is 'cq'; expected one of stft, mel, cqt"),
         ({"n_fft": 100}, "stft.n_window is 128; expected at most stft.n_fft, 100"),
         ({"height": 200}, "image.height is 200; expected at most 128 .*bins"),
         ({"type": "mel", "n_fft": 128, "height": 64}, "holds none of the 65 bins"),

@@ -60,7 +60,8 @@ def facts(dataset: OpenedDataset) -> list[tuple[str, str]]:
         length = "" if metadata.duration is None else f", {metadata.duration:g} s"
         found.append(("sounds", f"{metadata.synth_type}, {metadata.sample_rate:g} Hz{length}"))
     if config := metadata.spectrogram_config:
-        keys = ("type", "n_fft", "n_window", "hop_length", "window_type", "floor_db_rel")
+        rows = ("n_fft", "n_window", "freq_min", "bins_per_octave")
+        keys = ("type", *rows, "hop_length", "window_type", "floor_db_rel")
         shown = (f"{k} {config[k]}" for k in keys if config.get(k) is not None)
         found.append(("spectrogram", ", ".join(shown)))
     fixed = _few([f"{name} = {value:g}" for name, value in metadata.fixed_parameters.items()])

@@ -1,0 +1,207 @@
+"""The constant-Q transform: rows that are equally spaced in pitch."""
+
+from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
+from typing import Annotated, ClassVar, NamedTuple
+
+import numpy as np
+from annotated_types import Interval
+from jaxtyping import Float32, Float64, Int64
+
+from src.schema.bounds import Whole
+from src.synth.errors import RecipeError
+from src.synth.front_end import FrontEnd
+from src.synth.spectrogram import Length, RelativeFloor, decibels, periodic_window
+from src.vimh.fields import LEAST_SOUND, MOST_SOUND
+
+LowestRow = Annotated[float, Interval(ge=LEAST_SOUND, le=MOST_SOUND)]
+BinsPerOctave = Annotated[Whole, Interval(ge=1, le=360)]
+# Rows that are multiplied at a time, and numbers of a product that NumPy's BLAS gives to one
+# thread: with more of them, the number of threads would decide the last bits.
+_ROWS, _ONE_THREAD = 8, 2**18
+# Numbers in the kernels, and in the products of one image: 256 MB and a gigabyte of float32.
+_MAX_KERNELS, _MAX_PRODUCTS = 2**26, 2**28
+
+
+def quality(bins_per_octave: int) -> float:
+    """Return Q, a row's frequency over the distance to the next row.
+
+    Example:
+        >>> round(quality(12), 2)
+        16.82
+    """
+    return 1.0 / (2.0 ** (1.0 / bins_per_octave) - 1.0)
+
+
+def longest_kernel(freq_min_hz: float, bins_per_octave: int, sample_rate_hz: int) -> int:
+    """Return the length of the lowest row's kernel in samples.
+
+    Example:
+        >>> longest_kernel(100.0, 12, 8000)
+        1345
+    """
+    return max(1, round(quality(bins_per_octave) * sample_rate_hz / freq_min_hz))
+
+
+class _Kernels(NamedTuple):
+    """Kernels of some rows, cut into K pieces of L samples; real and imaginary parts in turn."""
+
+    rows: slice
+    pieces: Float32[np.ndarray, "K 2R L"]
+
+
+@dataclass(frozen=True)
+class Cqt(FrontEnd):
+    """The constant-Q transform of Brown, JASA 89 (1991), equation 5, from its kernels.
+
+    Row k lies at ``f_k = freq_min · 2^(k/b)``, b rows an octave, so a pitch a row higher moves the
+    image up by a row. Its frame j are the ``N_k = round(Q·rate/f_k)`` samples from
+    ``j·hop_length``, ``Q = 1/(2^(1/b) − 1)``, times the window:
+    ``X = 1/N_k · Σ w[n] · x[j·hop + n] · exp(−2πi·f_k·n/rate)``. All rows of a frame begin
+    together, no centring. Then dB and floors as :class:`~src.synth.spectrogram.Stft`.
+
+    As kernels in Brown and Puckette, JASA 92 (1992), but in time and complete: theirs leave out
+    what is small, and with it what is far below the maximum.
+
+    Computed in float32; rounding errors lie some 130 dB under the strongest row.
+
+    Attributes:
+        hop_length: samples from frame to frame.
+        freq_min: frequency of the lowest row in Hz.
+        bins_per_octave: rows an octave; 12: a row a semitone.
+        window_type: "rectangular", "hann", "hamming" or "blackman".
+        floor_db_rel: floor in dB relative to the sound's maximum (negative), or None.
+    """
+
+    kind: ClassVar[str] = "cqt"
+    _: KW_ONLY
+    hop_length: Length
+    freq_min: LowestRow
+    bins_per_octave: BinsPerOctave = 12
+    window_type: str = "hann"
+    floor_db_rel: RelativeFloor | None = None
+
+    @property
+    def row_hz(self) -> Float64[np.ndarray, "H"]:
+        """Frequency k in row k."""
+        self._check_rows()
+        return self.freq_min * 2.0 ** (np.arange(self.height) / self.bins_per_octave)
+
+    @property
+    def hop_s(self) -> float:
+        """Time from frame to frame in s."""
+        return self.hop_length / self.sample_rate_hz
+
+    @property
+    def longest(self) -> int:
+        """Samples of the lowest row's kernel."""
+        return longest_kernel(self.freq_min, self.bins_per_octave, self.sample_rate_hz)
+
+    @property
+    def num_samples(self) -> int:
+        """Samples up to the end of the last frame's longest kernel."""
+        return (self.width - 1) * self.hop_length + self.longest
+
+    @property
+    def block_numbers(self) -> int:
+        """Numbers in the sound and in the products of one group of rows."""
+        pieces = -(-self.longest // self._piece)
+        return max(self.num_samples, pieces * 2 * _ROWS * self.width)
+
+    @property
+    def _piece(self) -> int:
+        """Samples that are multiplied at a time.
+
+        No more than a hop, so that a matrix of frames is the sound itself, not copied.
+        """
+        return max(1, min(self.hop_length, _ONE_THREAD // (2 * _ROWS * self.width)))
+
+    def _check_rows(self) -> None:
+        nyquist_hz = self.sample_rate_hz / 2
+        most = int(np.ceil(np.log2(nyquist_hz / self.freq_min) * self.bins_per_octave))
+        if self.height > most:
+            raise RecipeError(
+                f"image.height is {self.height}; expected at most {max(0, most)} with a "
+                f"stft.freq_min of {self.freq_min:g} Hz and {self.bins_per_octave} "
+                f"stft.bins_per_octave, so that all rows lie below Nyquist, {nyquist_hz:g} Hz"
+            )
+
+    def check(self) -> None:
+        """Refuse settings that make no image of this size; see :meth:`FrontEnd.check`."""
+        self._check_rows()
+        numbers = 2 * _ROWS * int(self._lengths[::_ROWS].sum())  # a group's first is the longest
+        if numbers > _MAX_KERNELS or self.block_numbers > _MAX_PRODUCTS:
+            raise RecipeError(
+                f"stft.freq_min is {self.freq_min:g}: the kernel of the lowest row has "
+                f"{self.longest} samples, which takes too much memory; expected a higher one, "
+                "fewer stft.bins_per_octave or a longer stft.hop_length"
+            )
+        periodic_window(self.window_type, 1)
+
+    @property
+    def _framing(self) -> str:
+        return (
+            f" (hop_length {self.hop_length}; the kernel of the lowest row, {self.freq_min:g} Hz, "
+            f"has {self.longest} samples)"
+        )
+
+    @property
+    def _lengths(self) -> Int64[np.ndarray, "H"]:
+        exact = quality(self.bins_per_octave) * self.sample_rate_hz / self.row_hz
+        return np.maximum(1, np.round(exact)).astype(np.int64)
+
+    def _groups(self) -> Iterator[slice]:
+        return (slice(first, first + _ROWS) for first in range(0, self.height, _ROWS))
+
+    @cached_property
+    def _kernels(self) -> tuple[_Kernels, ...]:
+        lengths, rows_hz = self._lengths, self.row_hz
+        groups = []
+        for rows in self._groups():
+            count = len(lengths[rows])
+            pieces = -(-int(lengths[rows][0]) // self._piece)
+            kernels = np.zeros((count, 2, pieces * self._piece), np.float32)
+            for kernel, length, row_hz in zip(
+                kernels, lengths[rows].tolist(), rows_hz[rows], strict=True
+            ):
+                window = periodic_window(self.window_type, length) / length
+                angle = 2.0 * np.pi * row_hz / self.sample_rate_hz * np.arange(length)
+                kernel[0, :length] = window * np.cos(angle)
+                kernel[1, :length] = -window * np.sin(angle)
+            cut = kernels.reshape(2 * count, pieces, self._piece).transpose(1, 0, 2)
+            groups.append(_Kernels(rows, np.ascontiguousarray(cut)))
+        return tuple(groups)
+
+    def __call__(self, audio: Float32[np.ndarray, "B T"]) -> Float32[np.ndarray, "B H W"]:
+        """Transform a batch; see :meth:`FrontEnd.__call__`."""
+        self.check_length(audio.shape[1])
+        # A kernel's last piece is filled up with zeros, and so is the sound under it.
+        heard = np.pad(self.emphasised(audio), ((0, 0), (0, self._piece)))
+        magnitude = np.empty((len(audio), self.height, self.width), np.float32)
+        for rows, kernels in self._kernels:
+            products = np.matmul(kernels, self._frames(heard, len(kernels))).sum(axis=1)
+            np.hypot(products[:, 0::2], products[:, 1::2], out=magnitude[:, rows])
+        return decibels(magnitude, self.floor_db, self.floor_db_rel)
+
+    def _frames(
+        self, heard: Float32[np.ndarray, "B S"], pieces: int
+    ) -> Float32[np.ndarray, "B {pieces} L W"]:
+        """Return the pieces of the frames, one frame a column: a view."""
+        views = np.lib.stride_tricks.sliding_window_view(heard, pieces * self._piece, axis=1)
+        frames = views[:, :: self.hop_length][:, : self.width]
+        return frames.reshape(len(heard), self.width, pieces, -1).transpose(0, 2, 3, 1)
+
+    def to_json(self) -> tuple[dict[str, object], dict[str, float]]:
+        """Return the metadata's `spectrogram_config`; there is nothing in `mel_config`."""
+        return {
+            "sample_rate": self.sample_rate_hz,
+            "type": self.kind,
+            "freq_min": self.freq_min,
+            "bins_per_octave": self.bins_per_octave,
+            "hop_length": self.hop_length,
+            "window_type": self.window_type,
+            "n_bins": self.height,
+            "floor_db": self.floor_db,
+            "floor_db_rel": self.floor_db_rel,
+        }, {}
