@@ -49,27 +49,34 @@ def shuffle_dataset(source: Path, target: Path, *, seed: int = 42, overwrite: bo
         shuffled_json(dataset.metadata.raw, source.resolve().name, seed),
         output_format=output_format(source),
         overwrite=overwrite,
+        values="values" in dataset.metadata.row_kinds,
+        groups="groups" in dataset.metadata.row_kinds,
     )
     with writer:
         for split, first, last in (("train", 0, num_train), ("test", num_train, total)):
             for start in range(first, last, chunk):
                 here = order[start : min(start + chunk, last)].astype(np.int64)
-                writer.write(split, *_gather(files, num_train, here))
+                writer.write(split, **_gather(files, num_train, here))
     return total
 
 
-def _gather(files: Any, num_train: int, indices: Any) -> tuple[Any, ...]:
+def _gather(files: Any, num_train: int, indices: Any) -> dict[str, Any]:
     """Samples by their number in train and test together, in the order of `indices`."""
     import numpy as np
 
     in_train = indices < num_train
-    parts = [files[0].gather(indices[in_train]), files[1].gather(indices[~in_train] - num_train)]
-    arrays = []
-    for from_train, from_test in zip(*parts, strict=True):
-        array = np.empty((len(indices), *from_train.shape[1:]), from_train.dtype)
-        array[in_train], array[~in_train] = from_train, from_test
-        arrays.append(array)
-    return tuple(arrays)
+    parts = [_part(files[0], indices[in_train]), _part(files[1], indices[~in_train] - num_train)]
+    arrays = {}
+    for name, from_train in parts[0].items():
+        arrays[name] = np.empty((len(indices), *from_train.shape[1:]), from_train.dtype)
+        arrays[name][in_train], arrays[name][~in_train] = from_train, parts[1][name]
+    return arrays
+
+
+def _part(records: Any, indices: Any) -> dict[str, Any]:
+    """Samples of one file by what the writer calls their arrays."""
+    names = ("images", "labels", "scale_factors")
+    return dict(zip(names, records.gather(indices), strict=True)) | records.rows_at(indices)
 
 
 def shuffled_json(metadata: dict[str, object], directory_name: str, seed: int) -> dict[str, object]:
@@ -77,7 +84,8 @@ def shuffled_json(metadata: dict[str, object], directory_name: str, seed: int) -
     name = metadata.get("dataset_name") or directory_name
     shuffled = name if name.endswith(SUFFIX) else name + SUFFIX
     # The recipe stays as it was made; its hash goes, because it makes another order.
-    kept = {key: value for key, value in metadata.items() if key != "recipe_hash"}
+    # A split that the labels gave goes too: samples change sides.
+    kept = {key: value for key, value in metadata.items() if key not in ("recipe_hash", "split")}
     return {
         **kept,
         "dataset_name": shuffled,

@@ -20,7 +20,7 @@ def to_binary(
     max_pickle_bytes: int = MAX_PICKLE_BYTES,
     overwrite: bool = False,
 ) -> None:
-    """Write a data set again as binary records of version 2.1.
+    """Write a data set again as binary records, with what lies beside them: version 2.1 or 2.2.
 
     Args:
         dataset_dir: The data set; its binary files are preferred to its pickles.
@@ -35,7 +35,14 @@ def to_binary(
     metadata = Metadata.load(dataset_dir)
     description = {**metadata.to_json(), "dataset_name": Path(output_dir).absolute().name}
     description.pop("checksums", None)
-    with DatasetWriter(output_dir, description, overwrite=overwrite) as writer:
+    writer = DatasetWriter(
+        output_dir,
+        description,
+        overwrite=overwrite,
+        values="values" in metadata.row_kinds,
+        groups="groups" in metadata.row_kinds,
+    )
+    with writer:
         splits: tuple[Literal["train"], Literal["test"]] = ("train", "test")
         for split in splits:
             path = dataset_dir / split
@@ -45,4 +52,4 @@ def to_binary(
             step = max(1, _CHUNK_BYTES // records.layout.record_size)
             for first in range(0, len(records), step):
                 indices = np.arange(first, min(first + step, len(records)))
-                writer.write(split, *records.gather(indices))
+                writer.write(split, *records.gather(indices), **records.rows_at(indices))

@@ -151,6 +151,12 @@ class RecordLayout:
         first = self.num_parameters_offset + 2
         return [first + 2 * self.ids.index(head_id) for head_id in head_ids]
 
+    def value_columns(self, head_ids: Sequence[int]) -> list[int] | slice:
+        """Columns of the exact values, which are in the order of the ids, that `head_ids` have."""
+        ordered = sorted(self.ids)
+        wanted = [ordered.index(head_id) for head_id in head_ids]
+        return slice(None) if wanted == list(range(len(ordered))) else wanted
+
 
 def check_ids(ids: Sequence[int], metadata: Metadata, where: str | Path) -> None:
     """Check that the first sample's parameter ids are those that the metadata knows.

@@ -3,7 +3,7 @@
 import copy
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,11 @@ from src.vimh.fields import (
 from src.vimh.names import named_image_size
 from src.vimh.parameters import Parameter, ParameterSpace
 from src.vimh.plain import check_plain, is_regular_file, read_json, shown
+from src.vimh.value_files import RowKind, check_precision, row_kinds
 
 METADATA_FILE = "vimh_dataset_info.json"
 FORMAT = "VIMH"
-VERSION = "2.1"
+VERSION, VERSION_WITH_BYTES = "2.2", "2.1"  # with files beside the records, and without
 MAX_PARAMETERS = 255
 MAX_MAPPINGS = 1024  # also of parameters that are in no record
 # Bytes before N in a record: with the two scale factors, and without them (2.0 and 1.x).
@@ -91,6 +92,7 @@ class Metadata:
         spectrogram_config: Settings of the transform (`n_fft`, `hop_length`, ...).
         mel_config: Settings of the mel scale.
         metadata_bytes: 14: records hold scale factors; 6: they do not; None: the JSON does not say.
+        row_kinds: "values" where exact values lie beside the records, "groups" where groups do.
         checksums: SHA-256 of each data file, by file name.
         recipe: The recipe of a synthesised data set.
         raw: The whole JSON, with keys that this class does not know.
@@ -111,6 +113,7 @@ class Metadata:
     spectrogram_config: dict[str, Any] = field(default_factory=dict)
     mel_config: dict[str, Any] = field(default_factory=dict)
     metadata_bytes: int | None = None
+    row_kinds: tuple[RowKind, ...] = ()
     checksums: dict[str, str] = field(default_factory=dict)
     recipe: dict[str, Any] | None = None
     raw: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -206,6 +209,7 @@ class Metadata:
             for key in ("height", "width", "channels")
         )
         encoding = section(mapping, "label_encoding", where).get("metadata_bytes")
+        kinds = row_kinds(mapping, where)
         metadata = cls(
             dataset_name=text(mapping, "dataset_name", where) or "",
             height=height,
@@ -213,7 +217,7 @@ class Metadata:
             channels=channels,
             channel_labels=_channel_labels(mapping, channels, where),
             parameter_names=names,
-            parameters=_heads(mapping, names, where),
+            parameters=_heads(mapping, names, where, exact="values" in kinds),
             train_samples=optional_count(mapping, "train_samples", where),
             test_samples=optional_count(mapping, "test_samples", where),
             sample_rate=optional_positive(mapping, "sample_rate", where),
@@ -223,6 +227,7 @@ class Metadata:
             mel_config=mel_config(mapping, where),
             # older writers put other counts here, which say nothing
             metadata_bytes=14 if encoding == 14 else 6 if encoding == 6 else None,
+            row_kinds=kinds,
             checksums=checksums(mapping, where),
             recipe=section(mapping, "recipe", where) or None,
             raw=copy.deepcopy(dict(mapping)),
@@ -290,7 +295,7 @@ def _names(mapping: Mapping[str, object], where: str | Path) -> tuple[str, ...]:
 
 
 def _heads(
-    mapping: Mapping[str, object], names: Sequence[str], where: str | Path
+    mapping: Mapping[str, object], names: Sequence[str], where: str | Path, *, exact: bool
 ) -> ParameterSpace:
     mappings = mapping["parameter_mappings"]
     if not isinstance(mappings, Mapping):
@@ -308,7 +313,10 @@ def _heads(
     try:
         for name in mappings:  # also of parameters that no record holds
             Parameter.from_json(name, mappings[name])
-        return ParameterSpace.from_json([*names, *beyond], mappings).heads
+        heads = ParameterSpace.from_json([*names, *beyond], mappings).heads
+        if exact:
+            check_precision(heads)
+        return ParameterSpace(replace(p, exact=exact) for p in heads.values())
     except VIMHError as error:
         raise VIMHError(f"{where}: key 'parameter_mappings': {error}") from error
 

@@ -49,6 +49,7 @@ class Parameter:
         kind: "continuous", or "categorical" (no order, class index = stored byte).
         class_names: Names of the classes of a categorical parameter.
         extra: Keys of the JSON that this class does not know, kept for writing.
+        exact: Whether the data set holds exact values beside the bytes; not part of its entry.
 
     Raises:
         VIMHError: A number is not finite, `min > max`, `step < 0`, or the classes do not fit.
@@ -69,6 +70,7 @@ class Parameter:
     kind: Kind = "continuous"
     class_names: tuple[str, ...] = ()
     extra: Mapping[str, object] = field(default_factory=dict, hash=False)
+    exact: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         check_name(self.name, "a parameter's name")
@@ -230,13 +232,15 @@ class Parameter:
         """Largest error, in units, that still counts as within `jnd` just-noticeable differences.
 
         `jnd*step + range/(2*255) + 1e-6*step`: without half a byte step, the rounding of the
-        stored byte would decide on an error of exactly one step.
+        stored byte would decide on an error of one step. `exact` values have float32's instead.
 
         Raises:
             VIMHError: The parameter has no step, or is categorical.
         """
         step = self._required_step()
-        return float(jnd) * step + 0.5 * self.range / MAX_BYTE + 1e-6 * step
+        largest = max(abs(self.min), abs(self.max))
+        rounding = 2.0**-22 * largest if self.exact else 0.5 * self.range / MAX_BYTE
+        return float(jnd) * step + rounding + 1e-6 * step
 
     def grid(self) -> Float64[np.ndarray, "K"]:
         """List every step value from min to max, as a complete grid data set holds them.

@@ -4,29 +4,37 @@ Opening reads the metadata, the sizes of the files and a fixed number of record 
 the size of the data set. `DatasetWriter` (writer.py) writes a data set.
 """
 
-import hashlib
 import mmap
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Integer, UInt8
+from jaxtyping import Float32, Float64, Integer, UInt8, UInt32
 
 from src.vimh.errors import VIMHError
+from src.vimh.full_check import (
+    check_all_records,
+    check_digest,
+    check_digests_beside,
+    check_values_beside,
+    file_digest,
+)
 from src.vimh.layout import (
     NO_SCALE_FACTORS,
     RecordLayout,
-    check_headers,
     check_values,
     find_layout,
     record_dtype,
+    sampled_indices,
 )
 from src.vimh.metadata import METADATA_FILE, Metadata
 from src.vimh.pickles import MAX_PICKLE_BYTES, PICKLE_SUFFIX, read_pickle
-from src.vimh.plain import is_regular_file, shown
+from src.vimh.plain import is_regular_file
+from src.vimh.value_files import RowFile, RowKind, check_exact, row_path
 from src.vimh.writer import DatasetWriter, recipe_hash
 
 __all__ = [
@@ -54,10 +62,16 @@ class Records:
         path: The file, absolute.
         metadata: The metadata of its data set.
         layout: The layout of its records.
+        groups: uint32 (N,), the group of each sample, a memory map; None where there are none.
     """
 
     def __init__(
-        self, path: Path, metadata: Metadata, layout: RecordLayout, items: np.ndarray
+        self,
+        path: Path,
+        metadata: Metadata,
+        layout: RecordLayout,
+        items: np.ndarray,
+        beside: Mapping[RowKind, RowFile],
     ) -> None:
         """Hold the records; use `Records.open`.
 
@@ -66,6 +80,7 @@ class Records:
             metadata: The metadata of its data set.
             layout: The layout of its records.
             items: The records, (N,) of `layout.item_dtype`.
+            beside: The files beside the records, of as many samples.
         """
         self.path = path
         self.metadata = metadata
@@ -76,6 +91,10 @@ class Records:
         self._images = items["image"]
         self._headers = items["header"]
         self._label_columns = np.array(layout.label_columns(metadata.parameter_ids), dtype=np.intp)
+        self._value_columns = layout.value_columns(metadata.parameter_ids)
+        rows = {kind: file.mapped() for kind, file in beside.items()}
+        self._rows: Float32[np.ndarray, "N n"] | None = rows.get("values")
+        self.groups: UInt32[np.ndarray, "N"] | None = rows.get("groups")
 
     def __len__(self) -> int:
         return len(self._records)
@@ -107,6 +126,14 @@ class Records:
             return values
         return values[:, [self.layout.ids.index(i) for i in self.metadata.parameter_ids]]
 
+    @cached_property
+    def values(self) -> Float32[np.ndarray, "N P"] | None:
+        """All exact values in units, in the order of `metadata.parameters`; None: only bytes.
+
+        A memory map, but where a record holds fixed parameters too; then collected at first use.
+        """
+        return None if self._rows is None else self._rows[:, self._value_columns]
+
     @property
     def scale_factors(self) -> Float32[np.ndarray, "N 2"]:
         """`spec_min` and `spec_max` of all samples in dB, a view; 0 and 255 if there are none."""
@@ -125,14 +152,67 @@ class Records:
         Raises:
             IndexError: An index is beyond the file.
         """
+        images, headers, scale_factors = self._gather(indices)
+        return images, headers.take(self._label_columns, axis=1), scale_factors
+
+    def gather_targets(
+        self, indices: Integer[np.ndarray, "B"]
+    ) -> tuple[
+        UInt8[np.ndarray, "B C H W"],
+        UInt8[np.ndarray, "B P"] | Float32[np.ndarray, "B P"],
+        Float32[np.ndarray, "B 2"],
+    ]:
+        """Copy a batch to learn from: as `gather`, but with exact values where there are some.
+
+        Args:
+            indices: As for `gather`.
+
+        Returns:
+            Images; exact values normalised to 0…1, or the labels' bytes; scale factors.
+        """
+        images, headers, scale_factors = self._gather(indices)
+        if self._rows is None:
+            return images, headers.take(self._label_columns, axis=1), scale_factors
+        exact = self._rows[indices][:, self._value_columns].astype(np.float64)
+        codec = self.metadata.parameters.codec
+        return images, codec.normalise(exact).clip(0.0, 1.0).astype(np.float32), scale_factors
+
+    def values_at(self, indices: Integer[np.ndarray, "B"]) -> Float64[np.ndarray, "B P"]:
+        """Return the values of samples in units: the exact ones, or those of their bytes."""
+        if self._rows is not None:
+            return self._rows[indices][:, self._value_columns].astype(np.float64)
+        labels = self._labels_at(indices)
+        values = np.empty(labels.shape)
+        for column, parameter in enumerate(self.metadata.parameters.values()):
+            values[:, column] = parameter.dequantise(labels[:, column])
+        return values
+
+    def rows_at(self, indices: Integer[np.ndarray, "B"]) -> dict[RowKind, np.ndarray]:
+        """Copy what lies beside the records: exact values in units, groups; as the writer takes."""
+        found: dict[RowKind, np.ndarray] = {}
+        if self._rows is not None:
+            found["values"] = self._rows[indices][:, self._value_columns]
+        if self.groups is not None:
+            found["groups"] = self.groups[indices]
+        return found
+
+    def _labels_at(self, indices: Integer[np.ndarray, "B"]) -> UInt8[np.ndarray, "B P"]:
+        headers = self._headers[indices].view(np.uint8).reshape(-1, self.layout.header_size)
+        return headers.take(self._label_columns, axis=1)
+
+    def _gather(
+        self, indices: Integer[np.ndarray, "B"]
+    ) -> tuple[
+        UInt8[np.ndarray, "B C H W"], UInt8[np.ndarray, "B bytes"], Float32[np.ndarray, "B 2"]
+    ]:
+        """Copy images, headers and scale factors out of the file."""
         images = self._images[indices].view(np.uint8).reshape(-1, *self.layout.image_shape)
         headers = self._headers[indices].view(np.uint8).reshape(-1, self.layout.header_size)
-        labels = headers.take(self._label_columns, axis=1)
         if self.has_scale_factors:
             scale_factors = headers[:, 6:14].copy().view("<f4")
         else:
             scale_factors = np.full((len(headers), 2), NO_SCALE_FACTORS, dtype=np.float32)
-        return images, labels, scale_factors
+        return images, headers, scale_factors
 
     @classmethod
     def open(
@@ -163,6 +243,8 @@ class Records:
             records = cls._open_pickle(path, metadata, check, max_pickle_bytes)
         else:
             records = cls._open_binary(path, metadata, check)
+        if check == "fast":
+            records._check_some_values()
         split = path.name.removesuffix(PICKLE_SUFFIX)
         expected = {"train": metadata.train_samples, "test": metadata.test_samples}.get(split)
         if expected is not None and expected != len(records):
@@ -178,27 +260,39 @@ class Records:
         try:
             size = os.fstat(descriptor).st_size
             layout = find_layout(path, descriptor, size, metadata)
+            beside = _beside(path, metadata, layout, size // layout.record_size)
             if check == "full":
-                _check_all_records(path, descriptor, size, layout, metadata)
+                check_all_records(path, descriptor, size, layout, metadata, beside)
             if size == 0:  # cannot be mapped
-                return cls(path, metadata, layout, np.empty(0, dtype=layout.item_dtype))
+                return cls(path, metadata, layout, np.empty(0, dtype=layout.item_dtype), beside)
             # mapped only now that the size is known to be a whole number of records
             mapped = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
         finally:
             os.close(descriptor)
-        return cls(path, metadata, layout, np.frombuffer(mapped, dtype=layout.item_dtype))
+        return cls(path, metadata, layout, np.frombuffer(mapped, dtype=layout.item_dtype), beside)
 
     @classmethod
     def _open_pickle(
         cls, path: Path, metadata: Metadata, check: Check, max_bytes: int
     ) -> "Records":
         if check == "full":
-            _check_digest(path, _digest(path), metadata)
+            check_digest(path, file_digest(path), metadata)
         layout, contents = read_pickle(path, metadata, max_bytes)
-        records = cls(path, metadata, layout, contents.view(layout.item_dtype))
+        beside = _beside(path, metadata, layout, len(contents))
+        records = cls(path, metadata, layout, contents.view(layout.item_dtype), beside)
         if check == "full":
             check_values(path, metadata.parameters, records.labels, records.scale_factors, 0)
+            check_values_beside(beside, layout, metadata, records.labels, 0)
+            check_digests_beside(beside, metadata)
         return records
+
+    def _check_some_values(self) -> None:
+        """Check the exact values of as many samples as opening looks at."""
+        if self._rows is not None:
+            some = np.array(sampled_indices(len(self)), dtype=np.intp)
+            values, labels = self._rows[some][:, self._value_columns], self._labels_at(some)
+            where = row_path(self.path, "values")
+            check_exact(where, self.metadata.parameters, values, labels, some)
 
 
 @dataclass(frozen=True)
@@ -253,7 +347,7 @@ def check_dataset(dataset_dir: str | Path) -> OpenedDataset:
         if pickled.stat().st_size <= MAX_PICKLE_BYTES:
             _compare(records, Records.open(pickled, opened.metadata, check="full"))
         else:
-            _check_digest(pickled, _digest(pickled), opened.metadata)
+            check_digest(pickled, file_digest(pickled), opened.metadata)
     return opened
 
 
@@ -276,38 +370,12 @@ def _reopen(path: Path, metadata: Metadata, num_records: int) -> Records:
     return records
 
 
-def _check_all_records(
-    path: Path, descriptor: int, size: int, layout: RecordLayout, metadata: Metadata
-) -> None:
-    """Check headers, labels, scale factors and the checksum in one pass over the file."""
-    step = max(1, _CHUNK_BYTES // layout.record_size)
-    columns = layout.label_columns(metadata.parameter_ids)
-    digest = hashlib.sha256()
-    for first in range(0, size // layout.record_size, step):
-        start = first * layout.record_size
-        chunk = os.pread(descriptor, min(step * layout.record_size, size - start), start)
-        digest.update(chunk)
-        rows = np.frombuffer(chunk, dtype=np.uint8).reshape(-1, layout.record_size)
-        check_headers(path, layout, rows, first)
-        scale_factors = None
-        if layout.has_scale_factors:
-            scale_factors = rows[:, 6:14].copy().view("<f4")
-        check_values(path, metadata.parameters, rows[:, columns], scale_factors, first)
-    _check_digest(path, digest.hexdigest(), metadata)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _check_digest(path: Path, found: str, metadata: Metadata) -> None:
-    expected = metadata.checksums.get(path.name)
-    if expected is not None and expected != found:
-        raise VIMHError(
-            f"{path}: key 'checksums' of {METADATA_FILE} says SHA-256 {shown(expected)}, the "
-            f"file has {found}"
-        )
+def _beside(
+    path: Path, metadata: Metadata, layout: RecordLayout, num_samples: int
+) -> dict[RowKind, RowFile]:
+    """Find the files beside the records that the metadata names."""
+    columns = {"values": len(layout.ids), "groups": None}
+    return {k: RowFile(path, k, num_samples, columns[k]) for k in metadata.row_kinds}
 
 
 def _compare(binary: Records, pickled: Records) -> None:

@@ -3,23 +3,31 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, UInt8, UInt32
 
 from src.vimh.atomic import AtomicDirectory
 from src.vimh.disk import cannot_write
 from src.vimh.errors import VIMHError
 from src.vimh.fields import check_name
 from src.vimh.layout import RecordLayout, check_record_size, check_values
-from src.vimh.metadata import BYTES_WITH_SCALE_FACTORS, FORMAT, METADATA_FILE, VERSION, Metadata
+from src.vimh.metadata import (
+    BYTES_WITH_SCALE_FACTORS,
+    FORMAT,
+    METADATA_FILE,
+    VERSION,
+    VERSION_WITH_BYTES,
+    Metadata,
+)
 from src.vimh.pickles import PICKLE_SUFFIX, write_pickle
 from src.vimh.plain import MAX_JSON_BYTES
+from src.vimh.value_files import ENCODINGS, ROW_DTYPES, RowKind, check_exact, row_path
 
 OutputFormat = Literal["binary", "pickle", "both"]
 _SPLITS = ("train", "test")
@@ -59,7 +67,7 @@ class HashedFile:
 
 
 class DatasetWriter:
-    """Write a VIMH data set, version 2.1.
+    """Write a VIMH data set: version 2.1, or with values or groups 2.2.
 
     A context manager. The data set appears under its name when the block ends without an
     exception; until then, and after an exception or a kill, what was there before stays as it was.
@@ -72,10 +80,13 @@ class DatasetWriter:
             version, sample counts, record layout, checksums); all other keys are written as given.
         output_format: "binary", "pickle" or "both".
         overwrite: Whether to replace a data set that is there.
+        values: Whether exact values are written beside the records, as float32.
+        groups: Whether the groups of samples are, as uint32.
 
     Raises:
-        VIMHError: The metadata is wrong, something is there already, or the disk is full or
-            cannot be written to; what was there before is unharmed then.
+        VIMHError: The metadata is wrong, float32 is too coarse for a range, something is there
+            already, or the disk is full or cannot be written to; what was there before is unharmed
+            then.
 
     Example:
         >>> import tempfile
@@ -98,6 +109,8 @@ class DatasetWriter:
         *,
         output_format: OutputFormat = "binary",
         overwrite: bool = False,
+        values: bool = False,
+        groups: bool = False,
     ) -> None:
         if output_format not in ("binary", "pickle", "both"):
             raise VIMHError(
@@ -106,7 +119,9 @@ class DatasetWriter:
         self._dataset_dir = Path(dataset_dir)
         # a name that leaves room for the suffixes of temporary and lock files
         check_name(self._dataset_dir.absolute().name, f"{dataset_dir}: the data set's name")
-        self._json = _plain_json(metadata_json)
+        wanted: dict[RowKind, bool] = {"values": values, "groups": groups}
+        self._kinds = [kind for kind, is_wanted in wanted.items() if is_wanted]
+        self._json = {**_plain_json(metadata_json), "label_encoding": _encoding(self._kinds)}
         self._metadata = Metadata.from_json(self._json, f"metadata for {dataset_dir}")
         self._metadata.check_name(self._dataset_dir)
         self._format: OutputFormat = output_format
@@ -132,6 +147,8 @@ class DatasetWriter:
             folder = self._directory.path if keep else self._directory.scratch / "records"
             folder.mkdir(exist_ok=True)
             self._files = {split: HashedFile(folder / split) for split in _SPLITS}
+            for path in (row_path(Path(s), kind) for s in _SPLITS for kind in self._kinds):
+                self._files[path.name] = HashedFile(self._directory.path / path)
         except BaseException:
             self._directory.discard()
             raise
@@ -158,6 +175,8 @@ class DatasetWriter:
         images: UInt8[np.ndarray, "B C H W"],
         labels: UInt8[np.ndarray, "B P"],
         scale_factors: Float[np.ndarray, "B 2"] | None = None,
+        values: Float[np.ndarray, "B P"] | None = None,
+        groups: UInt32[np.ndarray, "B"] | None = None,
     ) -> None:
         """Append samples.
 
@@ -166,30 +185,68 @@ class DatasetWriter:
             images: Pixels; H is frequency, low to high, W is time.
             labels: Quantised values, in the order of the metadata's varying parameters.
             scale_factors: The dB values that pixel 0 and pixel 255 stood for; None: 0 and 255.
+            values: The exact values in units, of which `labels` are the bytes, if the writer has
+                `values`.
+            groups: A number for each sample, the same for those that belong together, if the
+                writer has `groups`.
 
         Raises:
-            VIMHError: A shape does not fit the metadata, a scale factor is not finite, or a
-                categorical label names no class.
+            VIMHError: A shape does not fit the metadata, a scale factor is not finite, a
+                categorical label names no class, or a value is out of range or not its byte.
         """
-        expected: dict[str, tuple[np.ndarray, type | np.dtype, tuple[int, ...]]] = {
-            "images": (images, np.uint8, (len(images), *self._layout.image_shape)),
-            "labels": (labels, np.uint8, (len(images), len(self._layout.ids))),
-        }
+        count, where = len(images), f"{self._dataset_dir}: {split}"
+        self._check_array(split, "images", images, np.uint8, (count, *self._layout.image_shape))
+        self._check_array(split, "labels", labels, np.uint8, (count, len(self._layout.ids)))
         if scale_factors is not None:
-            expected["scale_factors"] = (scale_factors, scale_factors.dtype, (len(images), 2))
-        for what, (array, dtype, shape) in expected.items():
-            if array.shape != shape or array.dtype != dtype:
-                raise VIMHError(
-                    f"{self._dataset_dir}: {what} of {split}: expected {np.dtype(dtype)} of shape "
-                    f"{shape}, found {array.dtype} of shape {array.shape}"
-                )
-        where, done = f"{self._dataset_dir}: {split}", self._samples[split]
-        check_values(where, self._metadata.parameters, labels, scale_factors, done)
-        if len(images):
+            self._check_array(
+                split, "scale_factors", scale_factors, scale_factors.dtype, (count, 2)
+            )
+        beside = self._beside(split, values=values, groups=groups)
+        for kind, rows in beside.items():
+            shape = labels.shape if kind == "values" else (count,)
+            self._check_array(split, kind, rows, ROW_DTYPES[kind], shape)
+        done, parameters = self._samples[split], self._metadata.parameters
+        check_values(where, parameters, labels, scale_factors, done)
+        if "values" in beside:
+            check_exact(where, parameters, beside["values"], labels, np.arange(done, done + count))
+        if count:
             records = self._layout.assemble(images, labels, scale_factors)
             with self._naming_disk_errors():
                 self._files[split].write(records.view(np.uint8).data)
-        self._samples[split] += len(images)
+                for kind, rows in beside.items():
+                    self._files[f"{split}_{kind}"].write(rows.tobytes())
+        self._samples[split] += count
+
+    def _beside(self, split: str, **given: np.ndarray | None) -> dict[RowKind, np.ndarray]:
+        """Return what is written beside the records, values in float32."""
+        for kind, rows in given.items():
+            if (rows is not None) != (kind in self._kinds):
+                raise VIMHError(
+                    f"{self._dataset_dir}: {split}: the writer was made "
+                    f"{'with' if kind in self._kinds else 'without'} {kind}=True, but samples come "
+                    f"{'without' if rows is None else 'with'} {kind}"
+                )
+        found = {kind: given[kind] for kind in self._kinds}
+        with np.errstate(over="ignore"):  # what is beyond float32 is refused as infinite
+            return {
+                kind: rows.astype("<f4") if np.issubdtype(rows.dtype, np.floating) else rows
+                for kind, rows in found.items()
+                if rows is not None
+            }
+
+    def _check_array(
+        self,
+        split: str,
+        what: str,
+        array: np.ndarray,
+        dtype: type | np.dtype,
+        shape: tuple[int, ...],
+    ) -> None:
+        if array.shape != shape or array.dtype != dtype:
+            raise VIMHError(
+                f"{self._dataset_dir}: {what} of {split}: expected {np.dtype(dtype)} of shape "
+                f"{shape}, found {array.dtype} of shape {array.shape}"
+            )
 
     @contextmanager
     def _naming_disk_errors(self) -> Iterator[None]:
@@ -203,7 +260,9 @@ class DatasetWriter:
             raise VIMHError(f"{self._dataset_dir}: no samples were written")
         for file in self._files.values():
             file.sync()
-        written = dict(self._files) if self._format != "pickle" else {}
+        # of a pickled set alone, the records that it is made from are not kept
+        kept = self._format != "pickle"
+        written = {name: file for name, file in self._files.items() if kept or name not in _SPLITS}
         if self._format != "binary":
             for split in _SPLITS:
                 records = self._files[split]
@@ -233,7 +292,7 @@ class DatasetWriter:
         metadata, total = self._metadata, sum(self._samples.values())
         known = {
             "format": FORMAT,
-            "version": VERSION,
+            "version": VERSION if self._kinds else VERSION_WITH_BYTES,
             "dataset_name": metadata.dataset_name or self._dataset_dir.name,
             "output_format": self._format,
             "height": metadata.height,
@@ -248,19 +307,24 @@ class DatasetWriter:
             "n_samples": total,
             "image_size": metadata.image_size,
         }
-        encoding = {
-            "format": "[height][width][channels][spec_min][spec_max][N] ([id][value]) x N [pixels]",
-            "metadata_bytes": BYTES_WITH_SCALE_FACTORS,
-            "scale_factors": True,
-            "N_range": [0, 255],
-            "param_id_range": [0, 255],
-            "param_val_range": [0, 255],
-        }
-        complete = {**known, **self._json, **known, "label_encoding": encoding}
+        complete = {**known, **self._json, **known}
         recipe = self._json.get("recipe")
         if recipe is not None:
             complete.setdefault("recipe_hash", recipe_hash(recipe))
         return {**complete, "checksums": checksums}
+
+
+def _encoding(kinds: Sequence[RowKind]) -> dict[str, Any]:
+    """Return the metadata's `label_encoding`."""
+    return {
+        "format": "[height][width][channels][spec_min][spec_max][N] ([id][value]) x N [pixels]",
+        "metadata_bytes": BYTES_WITH_SCALE_FACTORS,
+        "scale_factors": True,
+        "N_range": [0, 255],
+        "param_id_range": [0, 255],
+        "param_val_range": [0, 255],
+        **{kind: ENCODINGS[kind] for kind in kinds},
+    }
 
 
 def recipe_hash(recipe: Mapping[str, object]) -> str:

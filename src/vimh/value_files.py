@@ -1,0 +1,184 @@
+"""The files of version 2.2 beside the records: each sample's exact values, and its group.
+
+`train_values` and `test_values` hold little-endian float32, a row for each sample and a column for
+each parameter of its record, in units, in the order of the parameters' ids. `train_groups` and
+`test_groups` hold a little-endian uint32 for each sample: those of one group belong together (an
+instrument, a recording session). None of them has a header.
+"""
+
+import math
+import mmap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Integer, UInt8
+
+from src.vimh.errors import VIMHError
+from src.vimh.fields import section
+from src.vimh.parameters import ParameterSpace
+from src.vimh.plain import is_regular_file, shown
+
+RowKind = Literal["values", "groups"]
+# The numbers of each kind, as `label_encoding` of the metadata names them.
+ENCODINGS: dict[RowKind, str] = {"values": "float32", "groups": "uint32"}
+ROW_DTYPES: dict[RowKind, np.dtype] = {"values": np.dtype("<f4"), "groups": np.dtype("<u4")}
+# float32 has to tell so many values apart between min and max, or the byte says more.
+_LEAST_STEPS = 2048
+_FLOAT32_STEP = 2.0**-23  # relative
+_LEAST_FLOAT32, _MOST_FLOAT32 = 2.0**-149, 3e38
+
+
+def row_kinds(mapping: Mapping[str, object], where: str | Path) -> tuple[RowKind, ...]:
+    """Return which files lie beside the records, by `label_encoding` of the metadata.
+
+    Raises:
+        VIMHError: It names numbers of another type.
+    """
+    encoding = section(mapping, "label_encoding", where)
+    for kind, name in ENCODINGS.items():
+        if encoding.get(kind) not in (None, name):
+            raise VIMHError(
+                f"{where}: key 'label_encoding.{kind}' must be {name!r}, or missing where there "
+                f"are no {kind} beside the records, found {shown(encoding[kind])}"
+            )
+    return tuple(kind for kind in ENCODINGS if encoding.get(kind) is not None)
+
+
+def check_precision(parameters: ParameterSpace) -> None:
+    """Check that float32 is finer than a byte.
+
+    Raises:
+        VIMHError: A range is too narrow for it, or beyond it.
+    """
+    for parameter in parameters.values():
+        largest = max(abs(parameter.min), abs(parameter.max))
+        coarsest = max(_FLOAT32_STEP * largest, _LEAST_FLOAT32)
+        if largest > _MOST_FLOAT32 or parameter.range < _LEAST_STEPS * coarsest:
+            raise VIMHError(
+                f"parameter {parameter.name!r}: float32 has no {_LEAST_STEPS} values from "
+                f"{parameter.min:g} to {parameter.max:g}: count it from another zero or in another "
+                "unit, or write the data set without exact values"
+            )
+
+
+def check_exact(
+    where: str | Path,
+    parameters: ParameterSpace,
+    values: Float[np.ndarray, "n P"],
+    labels: UInt8[np.ndarray, "n P"],
+    samples: Integer[np.ndarray, "n"],
+) -> None:
+    """Check that exact values are finite, within min…max, and what the bytes were made of.
+
+    The byte may be that of any number that float32 rounds to the value.
+
+    Args:
+        where: Names the file in messages.
+        parameters: Those that vary, in the order of the columns.
+        values: In units.
+        labels: The bytes in the records.
+        samples: Their numbers, for messages.
+
+    Raises:
+        VIMHError: One of them is not; the sample, the parameter, the value and the byte are named.
+    """
+    if not parameters:
+        return
+    inside, stored = _judged(parameters, values.astype(np.float64), labels)
+    right = inside & stored
+    if right.all():
+        return
+    row, column = np.argwhere(~right)[0].tolist()
+    parameter, value = list(parameters.values())[column], float(values[row, column])
+    what = f"{where}: sample {samples[row]}: {parameter.name!r}: "
+    byte = f"(byte {labels[row, column]} in the record)"
+    if not math.isfinite(value):
+        raise VIMHError(f"{what}expected a finite value, found {value} {byte}")
+    if not inside[row, column]:
+        low, high = f"{parameter.min:g}", f"{parameter.max:g}"
+        raise VIMHError(f"{what}expected a value from {low} to {high}, found {value:.9g} {byte}")
+    if parameter.is_categorical:
+        raise VIMHError(f"{what}expected the class that its byte says, found {value:.9g} {byte}")
+    expected = f"byte {parameter.quantise(value)}"
+    raise VIMHError(f"{what}expected {expected} for the value {value:.9g}, found another {byte}")
+
+
+def _judged(
+    parameters: ParameterSpace, values: Float64[np.ndarray, "n P"], labels: UInt8[np.ndarray, "n P"]
+) -> tuple[Bool[np.ndarray, "n P"], Bool[np.ndarray, "n P"]]:
+    """Return whether each value is within its range, and whether it is what its byte stands for."""
+    low, high = np.array([(p.min, p.max) for p in parameters.values()]).T
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        room = _FLOAT32_STEP * np.abs(values) + _LEAST_FLOAT32
+        below, above = values - room, values + room
+        inside = (above >= low) & (below <= high) & np.isfinite(values)
+        lowest, highest = (
+            (255.0 * parameters.codec.normalise(x.clip(low, high)).clip(0.0, 1.0)).round()
+            for x in (below, above)
+        )
+    classes = np.array([p.is_categorical for p in parameters.values()])
+    stored = (lowest <= labels) & (labels <= highest) & (~classes | (values == labels))
+    return inside, stored
+
+
+def row_path(records: Path, kind: RowKind) -> Path:
+    """Return the file beside a file of records, or beside their pickle.
+
+    Example:
+        >>> row_path(Path("train"), "values").name, row_path(Path("test_batch"), "groups").name
+        ('train_values', 'test_groups')
+    """
+    return records.with_name(f"{records.name.removesuffix('_batch')}_{kind}")
+
+
+class RowFile:
+    """A file of numbers beside the records, with one row for each sample.
+
+    Args:
+        records: The file of the records, or of their pickle.
+        kind: Which numbers.
+        num_samples: N.
+        num_columns: Numbers of a row, P; None: there is one, and arrays have the shape (N,).
+
+    Attributes:
+        path: The file.
+
+    Raises:
+        VIMHError: It is missing or has another size.
+    """
+
+    def __init__(
+        self, records: Path, kind: RowKind, num_samples: int, num_columns: int | None = None
+    ) -> None:
+        self.path = row_path(records, kind)
+        self.dtype = ROW_DTYPES[kind]
+        self._shape = (num_samples,) if num_columns is None else (num_samples, num_columns)
+        self.num_bytes = math.prod(self._shape) * self.dtype.itemsize
+        said = f"'label_encoding.{kind}' of the metadata is {ENCODINGS[kind]!r}"
+        if not is_regular_file(self.path):
+            raise VIMHError(f"{self.path}: there is no such file, but key {said}")
+        found = self.path.stat().st_size
+        if found != self.num_bytes:
+            raise VIMHError(
+                f"{self.path}: expected {self.num_bytes} bytes, {num_samples} samples of "
+                f"{num_columns or 1} {ENCODINGS[kind]} (key {said}), found {found}"
+            )
+
+    def mapped(self) -> np.ndarray:
+        """Return all rows, read-only, as a memory map."""
+        if not self.num_bytes:  # cannot be mapped
+            return np.empty(self._shape, self.dtype)
+        with self.path.open("rb") as file:
+            content = mmap.mmap(file.fileno(), self.num_bytes, access=mmap.ACCESS_READ)
+        return np.frombuffer(content, self.dtype).reshape(self._shape)
+
+    def read(self, first: int, count: int) -> np.ndarray:
+        """Read consecutive rows into memory."""
+        columns = self._shape[1:]
+        width = math.prod(columns)
+        offset = first * width * self.dtype.itemsize
+        return np.fromfile(self.path, self.dtype, count * width, offset=offset).reshape(
+            -1, *columns
+        )
