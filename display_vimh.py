@@ -80,6 +80,11 @@ def checked(directory: Path) -> Any:
     print(
         f"checked {directory}: metadata; the header, the labels and the scale factors of all "
         f"{count} samples in {' and '.join(files)}; "
+        + (
+            "that every exact value is that of its byte; "
+            if dataset.train.values is not None
+            else ""
+        )
         + (f"SHA-256 of {', '.join(hashed)}" if hashed else "no checksums, the metadata has none")
         + ". No errors found."
     )
@@ -105,13 +110,11 @@ def play(dataset: Any) -> None:
     if synthesizer is None:
         raise VIMHError(f"{metadata.dataset_name}: no recipe in its metadata, so nothing to play")
     find_player()
-    _, labels, _ = dataset.train.gather(np.arange(min(PLAYED, len(dataset.train))))
-    values = {
-        p.name: p.dequantise(labels[:, k]) for k, p in enumerate(metadata.parameters.values())
-    }
+    rows = dataset.train.values_at(np.arange(min(PLAYED, len(dataset.train))))
+    values = dict(zip(metadata.parameters, rows.T, strict=True))
     with tempfile.TemporaryDirectory() as folder:
         for number, sound in enumerate(resynthesise(synthesizer, values)):
-            print(f"playing train {number}: {', '.join(label_lines(metadata, labels[number]))}")
+            print(f"playing train {number}: {', '.join(label_lines(metadata, rows[number]))}")
             path = Path(folder) / f"{number}.wav"
             soundfile.write(path, sound, synthesizer.sample_rate_hz)
             play_file(path)

@@ -18,6 +18,8 @@ Flags; each is another spelling of a config key:
   --spectral-envelope   spectral_envelope=true   a channel with the mean over time
   --normalize           normalize=true           divide both envelopes out of the base channel;
                                                  needs one of the two flags above
+  --bytes-only          generate.bytes_only=true version 2.1: every value to a byte of its range;
+                                                 otherwise 2.2, which has exact values as well
   --config-name NAME    (-cn)                    another config in configs/
   --config-dir DIR      (-cd)                    a folder of your own to look for configs in too
   --cfg job             (-c)                     show the composed config and stop
@@ -49,6 +51,7 @@ FLAGS = {
     "--temporal-envelope": "temporal_envelope=true",
     "--spectral-envelope": "spectral_envelope=true",
     "--normalize": "normalize=true",
+    "--bytes-only": "generate.bytes_only=true",
 }
 HELP = ("--help", "-h")
 # Hydra's own, spelled out: it would also take every unambiguous beginning of them.

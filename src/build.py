@@ -296,6 +296,7 @@ def build_evaluation_data(
     datamodule = called(partial(hydra.utils.instantiate, data), "data")
     datamodule.prepare_data()
     fit_data_to_model(datamodule, model)
+    model.judge_as(datamodule.metadata.parameters)
     return datamodule
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Tensor
 
 from src.inputs.batch import RawBatch
@@ -48,26 +48,29 @@ class DiskStore:
 
     def gather(self, indices: Int64[Tensor, "B"]) -> RawBatch:
         """Read the samples `indices`, in this order."""
-        images, q, scale = self.read(indices.numpy())
-        values = torch.from_numpy(q) / 255.0
-        return RawBatch(torch.from_numpy(images), values, torch.from_numpy(scale))
+        images, labels, scale = map(torch.from_numpy, self.read(indices.numpy()))
+        return RawBatch(images, normalised(labels), scale)
 
     def read(
         self, indices: Int64[np.ndarray, "B"]
-    ) -> tuple[UInt8[np.ndarray, "B C H W"], UInt8[np.ndarray, "B P"], Float[np.ndarray, "B 2"]]:
-        """Read the samples `indices` as stored: images, label bytes and scale factors."""
+    ) -> tuple[UInt8[np.ndarray, "B C H W"], Shaped[np.ndarray, "B P"], Float[np.ndarray, "B 2"]]:
+        """Read the samples `indices` as stored: images, labels and scale factors.
+
+        Labels are bytes, or exact values normalised to 0…1 in float32.
+        """
         if len(self.records) == 1 or len(indices) == 0:
-            return self.records[0].gather(indices)
+            return self.records[0].gather_targets(indices)
         assert 0 <= indices.min() <= indices.max() < len(self), "a split names no sample"
         # Read all from the largest file, then overwrite what belongs to the others: this copies
         # most samples once, where sorting by file would copy all of them three times.
         largest = int(np.argmax([len(records) for records in self.records]))
         size, start = len(self.records[largest]), self._starts[largest]
-        gathered = self.records[largest].gather((indices - start).clip(0, size - 1))
+        gathered = self.records[largest].gather_targets((indices - start).clip(0, size - 1))
         for k, records in enumerate(self.records):
             lo, hi = self._starts[k : k + 2]
             if k != largest and len(here := np.flatnonzero((indices >= lo) & (indices < hi))):
-                for ours, theirs in zip(gathered, records.gather(indices[here] - lo), strict=True):
+                own = records.gather_targets(indices[here] - lo)
+                for ours, theirs in zip(gathered, own, strict=True):
                     ours[here] = theirs
         return gathered
 
@@ -84,9 +87,9 @@ class MemoryStore:
 
     def __init__(self, disk: DiskStore, device: torch.device | str = "cpu") -> None:
         device = torch.device(device)
-        images, q, scale = _read_all(disk)
+        images, labels, scale = _read_all(disk)
         self.images = images.to(device)
-        self._values = q.to(device) / 255.0
+        self._values = normalised(labels.to(device))
         self._scale_factors = scale.to(device)
 
     def __len__(self) -> int:
@@ -160,8 +163,13 @@ def _read_all(disk: DiskStore) -> tuple[Tensor, Tensor, Tensor]:
         parts = disk.read(np.arange(start, stop, dtype=np.int64))
         for tensor, part in zip(tensors, parts, strict=True):
             tensor[start:stop] = torch.from_numpy(part)
-    images, q, scale = tensors
-    return images, q, scale
+    images, labels, scale = tensors
+    return images, labels, scale
+
+
+def normalised(labels: Shaped[Tensor, "B P"]) -> Float[Tensor, "B P"]:
+    """Take bytes to 0…1; exact values are there already."""
+    return labels / 255.0 if labels.dtype == torch.uint8 else labels
 
 
 def count_shared_images(

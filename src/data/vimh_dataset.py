@@ -1,5 +1,6 @@
 """One file of a VIMH data set, sample by sample, for people and plain loaders."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from src.data.fitting import fit_preparation
-from src.data.stores import DiskStore
+from src.data.stores import DiskStore, normalised
 from src.inputs.batch import RawBatch, Sample
 from src.inputs.preparation import Preparation
 from src.inputs.preparation_settings import FeatureConfig, PreparationSettings
@@ -40,7 +41,8 @@ class VIMHDataset(Dataset[Sample]):
         transform: applied to the finished image.
         target_transform: applied to the dict of stored bytes, name → 0…255, before they become
             classes, distributions or normalised values. A whole number that it returns under a
-            parameter's name is a byte; anything else stays as it is.
+            parameter's name is a byte; anything else stays as it is. Where the data set has
+            exact values, a byte that it returns unchanged stands for the exact one.
         target_width: standard deviation of soft targets in classes; 0: class indices.
         feature_types, feature_config, auxiliary_features, channel_selection: see
             :class:`~src.inputs.preparation_settings.PreparationSettings`; the auxiliary features
@@ -134,7 +136,7 @@ class VIMHDataset(Dataset[Sample]):
             ConfigError: It returns a number that is not a byte.
         """
         assert self.target_transform is not None
-        bytes_P = torch.from_numpy(self.records.labels[place].copy())
+        bytes_P = self.records.labels[place].copy()
         asked = dict(zip(self.parameters, bytes_P.tolist(), strict=True))
         given = self.target_transform(asked)
         if not isinstance(given, Mapping):
@@ -148,7 +150,11 @@ class VIMHDataset(Dataset[Sample]):
                     f"{MAX_BYTE}, like the one it got ({asked[name]})"
                 )
             bytes_P[self.parameters.index(name)] = int(value)
-        labels = self._labels(bytes_P / 255.0)
+        values = torch.from_numpy(bytes_P) / 255.0
+        if self.records.values is not None:  # a byte that was not changed has its exact value
+            same = torch.from_numpy(bytes_P == self.records.labels[place])
+            values = torch.where(same, self.gather(np.array([place])).values[0], values)
+        labels = self._labels(values)
         return returned | {name: labels[name] for name in changed}
 
     def gather(self, indices: Int64[np.ndarray, "B"] | Int64[Tensor, "B"]) -> RawBatch:
@@ -195,12 +201,14 @@ class VIMHDataset(Dataset[Sample]):
 
     def get_class_distribution(self) -> dict[str, dict[int, int]]:
         """Count the samples of each class of each head; empty classes are left out."""
-        counts = {}
-        for j, (name, parameter) in enumerate(self.parameters.items()):
-            per_byte = np.bincount(self.records.labels[:, j], minlength=256)
-            per_class = np.bincount(parameter.class_table(), weights=per_byte)
-            counts[name] = {int(k): int(per_class[k]) for k in np.flatnonzero(per_class)}
-        return counts
+        make_classes = TargetMaker([Target(p, "index") for p in self.parameters.values()])
+        counts: dict[str, Counter[int]] = {name: Counter() for name in self.parameters}
+        for start in range(0, len(self), CHUNK):
+            indices = np.arange(start, min(start + CHUNK, len(self)))
+            classes = make_classes(normalised(torch.from_numpy(self.records.targets_at(indices))))
+            for name, own in zip(counts, classes, strict=True):
+                counts[name].update(own.tolist())
+        return {name: dict(sorted(found.items())) for name, found in counts.items()}
 
     def get_dataset_statistics(self) -> dict[str, Any]:
         """Compute statistics of pixels (0…255, by channel) and parameters.
@@ -244,8 +252,11 @@ class VIMHDataset(Dataset[Sample]):
     def _value_statistics(self, name: str) -> dict[str, float]:
         if len(self) == 0:
             return {}
-        stored = self.records.labels[:, self.parameters.index(name)]
-        values = self.parameters[name].dequantise(stored)
+        column, exact = self.parameters.index(name), self.records.values
+        if exact is None:
+            values = self.parameters[name].dequantise(self.records.labels[:, column])
+        else:
+            values = exact[:, column].astype(np.float64)
         figures = {"min": values.min(), "max": values.max(), "mean": values.mean()}
         return {key: float(figure) for key, figure in {**figures, "std": values.std()}.items()}
 

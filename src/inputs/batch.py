@@ -40,7 +40,7 @@ class Batch(NamedTuple):
 
 
 class IndexBatch(NamedTuple):
-    """The numbers of a batch's samples, whose bytes the training device keeps.
+    """The numbers of a batch's samples, which the training device keeps.
 
     Attributes:
         indices: int64 (B,), positions in the data module's store.

@@ -1,6 +1,6 @@
 """Targets of losses, made of normalised values: classes, distributions or the values."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -30,17 +30,26 @@ def widest_float(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type in WITHOUT_FLOAT64 else torch.float64
 
 
-def exact(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+def widened(
+    values: Float[Tensor, "*shape"], parameters: Iterable[Parameter]
+) -> Float[Tensor, "*shape"]:
     """Widen normalised values; stored bytes become exactly `q/255`.
 
     Otherwise the rounding of a float32 would decide the class of a value between two classes, and
-    whether an error is one step.
+    whether an error is one step. `exact` values stay as they are.
+
+    Args:
+        values: Normalised to 0…1.
+        parameters: Of one data set.
 
     Example:
-        >>> exact(torch.tensor([51 / 255, 0.30001])).tolist()
+        >>> decay = Parameter("decay", 0.0, 1.0)
+        >>> widened(torch.tensor([51 / 255, 0.30001]), [decay]).tolist()
         [0.2, 0.30000999569892883]
     """
     wide = values.to(widest_float(values.device))
+    if any(parameter.exact for parameter in parameters):
+        return wide
     whole = (wide * MAX_BYTE).round() / MAX_BYTE
     return torch.where((wide - whole).abs() < _NEAR / MAX_BYTE, whole, wide)
 
@@ -115,7 +124,10 @@ class TargetMaker:
         if not self._coded:
             return made
         rows = torch.stack([made[k] for k in self._coded])
-        wide = exact(rows) if self._rounding_matters else rows.to(widest_float(rows.device))
+        if self._rounding_matters:
+            wide = widened(rows, (target.parameter for target in self._targets))
+        else:
+            wide = rows.to(widest_float(rows.device))
         codec = self._codec_on(rows.device)
         classes = codec.class_of(codec.denormalise(wide)).long()
         for k, own in zip(self._coded, classes, strict=True):

@@ -195,8 +195,7 @@ class ParameterMetrics(WideMetric):
             raise ValueError("ParameterMetrics needs at least one parameter.")
         if fixed := [p.name for p in parameters if p.is_fixed]:
             raise ValueError(f"{', '.join(fixed)}: a fixed parameter (min = max) is no head.")
-        # Without a step every error is within, so that the joint share asks the others only.
-        self._buffer("tolerance", [p.tolerance() if p.has_jnd else torch.inf for p in parameters])
+        self.judge(parameters)
         self._buffer("columns", np.stack(ParameterSpace(parameters).codec))
         self.num_computed = 0
         # Per head: absolute errors, within one JND, in the right class; then: all within, samples.
@@ -252,6 +251,11 @@ class ParameterMetrics(WideMetric):
                 of_heads = [f.name for f in self.figures if f.kind == kind and f.head is not None]
                 found[name] = torch.stack([found[own] for own in of_heads]).mean()
         return found
+
+    def judge(self, parameters: Sequence[Parameter]) -> None:
+        """Take the tolerances of parameters, by whether their labels are exact."""
+        # Without a step every error is within, so that the joint share asks the others only.
+        self._buffer("tolerance", [p.tolerance() if p.has_jnd else torch.inf for p in parameters])
 
     def _buffer(self, name: str, values: Any) -> None:
         self.register_buffer(name, torch.tensor(values, dtype=torch.float64), persistent=False)

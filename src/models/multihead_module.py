@@ -14,7 +14,7 @@ from torchmetrics import MaxMetric, MinMetric
 from src.checkpoints.resumable import ResumableModule
 from src.inputs.batch import Batch, RawBatch
 from src.inputs.preparation import Preparation
-from src.inputs.targets import TargetMaker, exact
+from src.inputs.targets import TargetMaker, widened
 from src.models.components.network import MultiheadNetwork
 from src.models.head_building import HeadArguments, check_fit
 from src.models.metrics import DIRECTIONS, Direction, ParameterMetrics
@@ -197,6 +197,14 @@ class MultiheadLitModule(ResumableModule):
         """The metric that chooses the best epoch unless the config names one."""
         return "val/mae_jnd" if self.all_heads_have_steps else "val/loss"
 
+    def judge_as(self, parameters: Mapping[str, Parameter]) -> None:
+        """Judge errors by whether the labels of other data of these heads are exact values."""
+        for name, head in self.heads.items():
+            head.judge(exact=parameters[name].exact)
+        for stage in self._stages.values():
+            stage.heads.judge([head.parameter for head in self.heads.values()])
+        self.__dict__.pop("_make_targets", None)
+
     def num_measured(self, stage: str) -> int:
         """Return how many samples a stage's latest figures are of, on all ranks."""
         return self._stages[stage].num_samples
@@ -355,7 +363,7 @@ class MultiheadLitModule(ResumableModule):
         if step.values is None:
             targets = {n: head.values_of(step.labels[n]) for n, head in self.heads.items()}
         else:
-            columns = exact(step.values).unbind(1)
+            columns = widened(step.values, self.parameters_by_head.values()).unbind(1)
             targets = {
                 name: head.codec.denormalise(column)
                 for (name, head), column in zip(self.heads.items(), columns, strict=True)

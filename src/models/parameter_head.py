@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -85,6 +86,11 @@ class ParameterHead(nn.Module):
         """
         kind = target_kind(self.parameter, self.loss.target, self.target_width)
         return Target(self.parameter, kind, self.target_width)
+
+    def judge(self, *, exact: bool) -> None:
+        """Say whether the values that come are exact, or those of bytes."""
+        self.parameter = replace(self.parameter, exact=exact)
+        self.__dict__.pop("wanted", None)
 
     def target(self, values: Float[Tensor, " B"]) -> Tensor:
         """Make what the loss wants of values normalised to 0...1.

@@ -38,6 +38,7 @@ class GenerationReport:
         num_bytes: size of all its files.
         seconds: time that making it took.
         wav_files: the WAV files written, if any were asked for.
+        note: what its values are, where that is not what the recipe asks for, or not all the same.
     """
 
     dataset_dir: Path
@@ -48,6 +49,7 @@ class GenerationReport:
     num_bytes: int
     seconds: float
     wav_files: tuple[Path, ...] = ()
+    note: str = ""
 
     def __str__(self) -> str:
         channels, height, width = self.image_shape
@@ -61,6 +63,7 @@ class GenerationReport:
         else:
             text = f"left alone, it is there already from the same recipe: {what}\n"
             text += f"in {self.dataset_dir}"
+        text += f"\n{self.note}" if self.note else ""
         if self.wav_files:
             text += f"\nand {len(self.wav_files)} WAV files in {self.wav_files[0].parent}"
         return text
@@ -126,12 +129,12 @@ def generate_dataset(
     maker = SampleMaker(checked)
     if (directory / METADATA_FILE).is_file() and not replacing:
         check_same_recipe(directory, checked)
-        report = report_on(directory, made=False, seconds=0.0)
+        report = report_on(directory, checked, made=False, seconds=0.0)
     else:
         started = time.perf_counter()
         with progress_bar(progress) as advance:
             _make(maker, directory, replacing, advance)
-        report = report_on(directory, made=True, seconds=time.perf_counter() - started)
+        report = report_on(directory, checked, made=True, seconds=time.perf_counter() - started)
     return replace(report, wav_files=write_wavs(maker, directory, checked.generate.wav))
 
 
@@ -188,13 +191,18 @@ def _make(maker: SampleMaker, directory: Path, overwrite: bool, advance: Advance
     num_train = train_samples(total)
     advance("generating", 0, total)
     with DatasetWriter(
-        directory, metadata_json(maker), output_format=recipe.output_format, overwrite=overwrite
+        directory,
+        metadata_json(maker),
+        output_format=recipe.output_format,
+        overwrite=overwrite,
+        values=not recipe.generate.bytes_only,
     ) as writer:
         parts: tuple[tuple[Split, int, int], ...]
         parts = (("train", 0, num_train), ("test", num_train, total))
         for split, start, stop in parts:
             for done, samples in chunks(maker, start, stop):
-                writer.write(split, samples.images, samples.labels, samples.scale_factors)
+                values = None if recipe.generate.bytes_only else samples.values
+                writer.write(split, *samples.stored, values)
                 advance("generating", done, total)
 
 
@@ -264,8 +272,8 @@ def metadata_json(maker: SampleMaker) -> dict[str, object]:
     }
 
 
-def report_on(directory: Path, *, made: bool, seconds: float) -> GenerationReport:
-    """Report on a data set by its metadata, with the time that making it took."""
+def report_on(directory: Path, recipe: Recipe, *, made: bool, seconds: float) -> GenerationReport:
+    """Report on a recipe's data set by its metadata, with the time that making it took."""
     metadata = Metadata.load(directory)
     assert metadata.train_samples is not None
     assert metadata.test_samples is not None
@@ -277,7 +285,20 @@ def report_on(directory: Path, *, made: bool, seconds: float) -> GenerationRepor
         image_shape=metadata.image_shape,
         num_bytes=sum(path.stat().st_size for path in directory.iterdir() if path.is_file()),
         seconds=seconds,
+        note=_note(metadata, recipe.generate.bytes_only),
     )
+
+
+def _note(metadata: Metadata, bytes_only: bool) -> str:
+    """Return a sentence on values that are not as asked for, or not the same in all files."""
+    exact = "values" in metadata.row_kinds
+    if exact and bytes_only:
+        return "it has exact values as well; overwrite=true makes it again with bytes alone"
+    if not exact and not bytes_only:
+        return "it has no exact values, only bytes; overwrite=true makes it again with both"
+    if exact and metadata.raw.get("output_format") != "binary":
+        return "the pickles hold each value to a byte; train_values and test_values hold it exactly"
+    return ""
 
 
 def write_wavs(maker: SampleMaker, directory: Path, count: int) -> tuple[Path, ...]:

@@ -7,7 +7,6 @@ recipe and its number, so the data set has the bytes of one that was made in one
 """
 
 import contextlib
-import hashlib
 import json
 import shutil
 import time
@@ -17,8 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from src.schema.arguments import section
-from src.schema.bounds import Whole
 from src.synth.generate import (
     GenerationReport,
     check_same_recipe,
@@ -33,42 +30,26 @@ from src.synth.generate import (
     write_wavs,
 )
 from src.synth.parallel import Advance, progress_bar, reuse_freed_blocks
-from src.synth.recipe import JOIN, Part, PartText, Recipe
+from src.synth.part_files import (
+    PART_FILE,
+    RECORDS_FILE,
+    PartInfo,
+    fields,
+    part_dtype,
+    part_layout,
+    read_part,
+    read_rows,
+)
+from src.synth.recipe import JOIN, Part, Recipe
 from src.synth.samples import SampleMaker
 from src.vimh.atomic import AtomicDirectory
 from src.vimh.errors import VIMHError
-from src.vimh.layout import RecordLayout
-from src.vimh.metadata import METADATA_FILE, Metadata
-from src.vimh.plain import read_json, shown
+from src.vimh.metadata import METADATA_FILE
+from src.vimh.plain import shown
 from src.vimh.records import DatasetWriter
 from src.vimh.writer import HashedFile
 
-PART_FILE = "part.json"
-RECORDS_FILE = "records"
 _NAMED = 10  # so many missing parts are named
-
-
-@dataclass(frozen=True)
-class PartInfo:
-    """The content of `part.json`, which describes the records beside it.
-
-    Attributes:
-        part: which, such as "3/16".
-        num_bytes: size of the file of records.
-        sha256: of that file.
-        recipe_hash: of the recipe.
-        recipe: what they were made from.
-        low_db: the range of the whole data set, for `scale: dataset`.
-        high_db: the same.
-    """
-
-    part: PartText
-    num_bytes: Whole
-    sha256: str
-    recipe_hash: str
-    recipe: dict[str, object]
-    low_db: float | None
-    high_db: float | None
 
 
 @dataclass(frozen=True)
@@ -145,7 +126,7 @@ def make_part(
     recipe = maker.recipe
     if (dataset_dir / METADATA_FILE).is_file() and not recipe.overwrite:
         check_same_recipe(dataset_dir, recipe)
-        return report_on(dataset_dir, made=False, seconds=0.0)
+        return report_on(dataset_dir, recipe, made=False, seconds=0.0)
     digits = len(str(part.count))
     directory = parts_directory(dataset_dir) / f"{part.number:0{digits}d}-of-{part.count}"
     positions = part.positions(maker.num_samples)
@@ -181,24 +162,8 @@ def join_parts(maker: SampleMaker, dataset_dir: Path, progress: bool = True) -> 
     else:
         check_same_recipe(dataset_dir, recipe)
     _remove_parts(parts_directory(dataset_dir), recipe)
-    report = report_on(dataset_dir, made=made, seconds=time.perf_counter() - started)
+    report = report_on(dataset_dir, recipe, made=made, seconds=time.perf_counter() - started)
     return replace(report, wav_files=write_wavs(maker, dataset_dir, recipe.generate.wav))
-
-
-def read_part(directory: Path) -> PartInfo:
-    """Read what a part's directory says of itself.
-
-    Raises:
-        VIMHError: if that cannot be read.
-    """
-    path = directory / PART_FILE
-    try:
-        return section(PartInfo, read_json(path))
-    except ValueError as error:
-        raise VIMHError(
-            f"{path} does not say which part it is of ({error}); remove {directory} and make that "
-            "part again"
-        ) from error
 
 
 def _write_part(maker: SampleMaker, directory: Path, part: Part, advance: Advance) -> None:
@@ -207,26 +172,30 @@ def _write_part(maker: SampleMaker, directory: Path, part: Part, advance: Advanc
     if recipe.generate.scale == "dataset":
         known = _known_range(directory.parent, recipe)
         maker.set_scale_range(*(known or measure_range(maker, advance)))
-    layout, what = _layout(maker), f"generating {part}"
+    layout, dtype, what = part_layout(maker), part_dtype(maker), f"generating {part}"
     advance(what, 0, len(positions))
     atomic = AtomicDirectory(directory, replace=recipe.overwrite)
     try:
         records = HashedFile(atomic.path / RECORDS_FILE)
         with contextlib.closing(records):
             for done, samples in chunks(maker, positions.start, positions.stop):
-                assembled = layout.assemble(samples.images, samples.labels, samples.scale_factors)
-                records.write(assembled.view(np.uint8).data)
+                rows = np.empty(len(samples.images), dtype)
+                rows["record"] = layout.assemble(*samples.stored)
+                if not recipe.generate.bytes_only:
+                    rows["values"] = samples.values
+                records.write(rows.view(np.uint8).data)
                 advance(what, done - positions.start, len(positions))
             records.sync()
         low_db, high_db = maker.image_maker.scale_range_db or (None, None)
         info = PartInfo(
             part=f"{part.number}/{part.count}",
-            num_bytes=len(positions) * layout.record_size,
+            num_bytes=len(positions) * dtype.itemsize,
             sha256=records.digest.hexdigest(),
             recipe_hash=recipe.digest(),
             recipe=recipe.to_json(),
             low_db=low_db,
             high_db=high_db,
+            bytes_only=recipe.generate.bytes_only,
         )
         written = HashedFile(atomic.path / PART_FILE)
         with contextlib.closing(written):
@@ -291,7 +260,7 @@ def _all_parts(maker: SampleMaker, parts_dir: Path) -> list[tuple[Path, Part, Pa
             f"{parts_dir}: the parts were scaled over different ranges, so they were made on "
             "machines that do not calculate alike; make all of them on one kind of machine"
         )
-    record_size = _layout(maker).record_size
+    record_size = part_dtype(maker).itemsize
     for part in wanted:
         directory, info = found[part]
         expected = len(part.positions(maker.num_samples)) * record_size
@@ -309,6 +278,11 @@ def _check_part(directory: Path, info: PartInfo, recipe: Recipe) -> None:
     if info.recipe_hash != recipe.digest():
         differences = recipe_differences(info.recipe, recipe, directory)
         raise VIMHError(f"{directory} is from another recipe ({differences}); {advice}")
+    if info.bytes_only != recipe.generate.bytes_only:
+        raise VIMHError(
+            f"{directory} was made with generate.bytes_only={str(info.bytes_only).lower()}; "
+            f"say so for all parts and to join them, or {advice}"
+        )
     records = directory / RECORDS_FILE
     num_bytes = records.stat().st_size if records.is_file() else 0
     if num_bytes != info.num_bytes:
@@ -332,45 +306,17 @@ def _join(
         metadata_json(maker),
         output_format=recipe.output_format,
         overwrite=recipe.overwrite,
+        values=not recipe.generate.bytes_only,
     ) as writer:
         for directory, part, info in parts:
             assert position == part.positions(total).start
-            for records in _records(maker, directory, info):
+            for records in read_rows(maker, directory, info):
                 for_train = max(0, num_train - position)
-                writer.write("train", *_fields(records[:for_train]))
-                writer.write("test", *_fields(records[for_train:]))
+                writer.write("train", **fields(records[:for_train]))
+                writer.write("test", **fields(records[for_train:]))
                 position += len(records)
                 advance("joining", position, total)
     assert position == total
-
-
-def _records(maker: SampleMaker, directory: Path, info: PartInfo) -> Iterator[np.ndarray]:
-    """Yield a part's records in chunks.
-
-    Raises:
-        VIMHError: at the end, if they were not those that had been written.
-    """
-    dtype, path = _layout(maker).dtype, directory / RECORDS_FILE
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while len(records := np.fromfile(file, dtype, maker.recipe.generate.chunk_size)):
-            digest.update(records.view(np.uint8).data)
-            yield records
-    if digest.hexdigest() != info.sha256:
-        raise VIMHError(
-            f"{path}: expected SHA-256 {info.sha256}, found {digest.hexdigest()}; make part "
-            f"{info.part} again with overwrite=true"
-        )
-
-
-def _fields(records: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images, labels and scale factors."""
-    return records["pixels"], records["parameters"][:, :, 1], records["scale_factors"]
-
-
-def _layout(maker: SampleMaker) -> RecordLayout:
-    metadata = Metadata.from_json(metadata_json(maker), "metadata of a part")
-    return RecordLayout(metadata.image_shape, metadata.parameter_ids, has_scale_factors=True)
 
 
 def _remove_parts(parts_dir: Path, recipe: Recipe) -> None:

@@ -28,6 +28,7 @@ from src.synth.synthesizers import Synthesizer, build_synthesizer
 from src.vimh.errors import VIMHError
 from src.vimh.fields import LEAST_SOUND, MOST_SOUND
 from src.vimh.names import DatasetName
+from src.vimh.value_files import check_precision
 from src.vimh.writer import OutputFormat, recipe_hash
 
 Scale = Literal["sample", "dataset"]
@@ -114,7 +115,10 @@ class Part:
 
 @dataclass(frozen=True)
 class GenerateSection:
-    """Where and how a data set is written; only `scale` changes its samples."""
+    """Where and how a data set is written; only `scale` changes its samples.
+
+    `bytes_only` leaves out the exact values beside the records.
+    """
 
     output_dir: FolderPath = "data-vimh"
     chunk_size: Annotated[Whole, Interval(ge=1, le=1_000_000)] = 4096
@@ -122,6 +126,7 @@ class GenerateSection:
     part: PartText | Literal["join"] | None = None
     wav: Annotated[Whole, Interval(ge=0, le=MAX_SAMPLES)] = 0
     threads: Annotated[Whole, Interval(ge=1, le=1024)] | None = None
+    bytes_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -237,6 +242,13 @@ class Recipe:
         ):
             if is_wrong:
                 raise RecipeError(f"{key} is {value}; {why}")
+        if not self.generate.bytes_only:
+            try:
+                check_precision(self.synthesizer.parameters.heads)
+            except VIMHError as error:
+                raise RecipeError(
+                    f"synth.parameters: {error} (generate.bytes_only=true)"
+                ) from error
         try:
             self.image_maker.front_end.check_length(self.synthesizer.num_samples)
         except VIMHError as error:
@@ -344,8 +356,8 @@ class Recipe:
     def to_json(self) -> dict[str, object]:
         """Return the whole recipe as plain values, which :meth:`from_mapping` takes back.
 
-        Without `generate`'s `output_dir`, `chunk_size`, `part`, `threads` and `wav` and without
-        `overwrite`: the same data set has the same JSON wherever and however it was made.
+        Of `generate` only `scale`, and without `overwrite`: the same samples have the same JSON
+        wherever and however they were made.
         """
         values = asdict(self)
         values["generate"] = {"scale": self.generate.scale}

@@ -14,11 +14,17 @@ from src.vimh.parameters import Parameter
 
 @dataclass(frozen=True)
 class Samples:
-    """Some samples of a data set: images, quantised labels (heads only) and scale factors."""
+    """Some samples of a data set: images, bytes and values in units (heads only), dB ranges."""
 
     images: UInt8[np.ndarray, "B C H W"]
     labels: UInt8[np.ndarray, "B P"]
     scale_factors: Float32[np.ndarray, "B 2"]
+    values: Float64[np.ndarray, "B P"]
+
+    @property
+    def stored(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What the records hold: images, bytes, dB ranges."""
+        return self.images, self.labels, self.scale_factors
 
 
 # Numbers in the transforms of the images that are made at a time: so many that the calls themselves
@@ -112,7 +118,7 @@ class SampleMaker:
         return low_db, high_db
 
     def __call__(self, indices: Integer[np.ndarray, "B"]) -> Samples:
-        """Images, labels and scale factors.
+        """Images, labels, scale factors and values.
 
         Raises:
             VIMHError: for a sound whose image is not finite.
@@ -123,6 +129,7 @@ class SampleMaker:
             np.empty((len(indices), *self.image_maker.image_shape), np.uint8),
             np.stack([p.quantise(values[name]) for name, p in heads.items()], axis=1),
             np.empty((len(indices), 2), np.float32),
+            np.stack([values[name] for name in heads], axis=1),
         )
         for place, audio in self._heard(indices, values):
             with np.errstate(invalid="ignore", over="ignore"):  # a sentence says it in a moment

@@ -34,7 +34,7 @@ from src.vimh.layout import (
 from src.vimh.metadata import METADATA_FILE, Metadata
 from src.vimh.pickles import MAX_PICKLE_BYTES, PICKLE_SUFFIX, read_pickle
 from src.vimh.plain import is_regular_file
-from src.vimh.value_files import RowFile, RowKind, check_exact, row_path
+from src.vimh.value_files import RowFile, RowKind, check_exact, row_files, row_path
 from src.vimh.writer import DatasetWriter, recipe_hash
 
 __all__ = [
@@ -173,19 +173,26 @@ class Records:
         images, headers, scale_factors = self._gather(indices)
         if self._rows is None:
             return images, headers.take(self._label_columns, axis=1), scale_factors
-        exact = self._rows[indices][:, self._value_columns].astype(np.float64)
-        codec = self.metadata.parameters.codec
-        return images, codec.normalise(exact).clip(0.0, 1.0).astype(np.float32), scale_factors
+        return images, self.targets_at(indices), scale_factors
+
+    def targets_at(
+        self, indices: Integer[np.ndarray, "B"]
+    ) -> UInt8[np.ndarray, "B P"] | Float32[np.ndarray, "B P"]:
+        """Return what `gather_targets` has of the parameters, without the images."""
+        if self._rows is None:
+            return self._labels_at(indices)
+        values, parameters = self.values_at(indices), self.metadata.parameters
+        if parameters:
+            values = parameters.codec.normalise(values).clip(0.0, 1.0)
+        return values.astype(np.float32)
 
     def values_at(self, indices: Integer[np.ndarray, "B"]) -> Float64[np.ndarray, "B P"]:
         """Return the values of samples in units: the exact ones, or those of their bytes."""
         if self._rows is not None:
             return self._rows[indices][:, self._value_columns].astype(np.float64)
-        labels = self._labels_at(indices)
-        values = np.empty(labels.shape)
-        for column, parameter in enumerate(self.metadata.parameters.values()):
-            values[:, column] = parameter.dequantise(labels[:, column])
-        return values
+        columns, parameters = self._labels_at(indices).T, self.metadata.parameters.values()
+        values = [p.dequantise(q) for p, q in zip(parameters, columns, strict=True)]
+        return np.stack(values, axis=1) if values else np.empty((len(indices), 0))
 
     def rows_at(self, indices: Integer[np.ndarray, "B"]) -> dict[RowKind, np.ndarray]:
         """Copy what lies beside the records: exact values in units, groups; as the writer takes."""
@@ -260,7 +267,9 @@ class Records:
         try:
             size = os.fstat(descriptor).st_size
             layout = find_layout(path, descriptor, size, metadata)
-            beside = _beside(path, metadata, layout, size // layout.record_size)
+            beside = row_files(
+                path, metadata.row_kinds, size // layout.record_size, len(layout.ids)
+            )
             if check == "full":
                 check_all_records(path, descriptor, size, layout, metadata, beside)
             if size == 0:  # cannot be mapped
@@ -278,7 +287,7 @@ class Records:
         if check == "full":
             check_digest(path, file_digest(path), metadata)
         layout, contents = read_pickle(path, metadata, max_bytes)
-        beside = _beside(path, metadata, layout, len(contents))
+        beside = row_files(path, metadata.row_kinds, len(contents), len(layout.ids))
         records = cls(path, metadata, layout, contents.view(layout.item_dtype), beside)
         if check == "full":
             check_values(path, metadata.parameters, records.labels, records.scale_factors, 0)
@@ -368,14 +377,6 @@ def _reopen(path: Path, metadata: Metadata, num_records: int) -> Records:
             f"{path}: changed while in use: expected {num_records} samples, found {len(records)}"
         )
     return records
-
-
-def _beside(
-    path: Path, metadata: Metadata, layout: RecordLayout, num_samples: int
-) -> dict[RowKind, RowFile]:
-    """Find the files beside the records that the metadata names."""
-    columns = {"values": len(layout.ids), "groups": None}
-    return {k: RowFile(path, k, num_samples, columns[k]) for k in metadata.row_kinds}
 
 
 def _compare(binary: Records, pickled: Records) -> None:

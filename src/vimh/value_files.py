@@ -8,7 +8,7 @@ instrument, a recording session). None of them has a header.
 
 import math
 import mmap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -131,6 +131,18 @@ def row_path(records: Path, kind: RowKind) -> Path:
         ('train_values', 'test_groups')
     """
     return records.with_name(f"{records.name.removesuffix('_batch')}_{kind}")
+
+
+def row_files(
+    records: Path, kinds: Sequence[RowKind], num_samples: int, num_columns: int
+) -> dict[RowKind, "RowFile"]:
+    """Find the files beside the records.
+
+    Raises:
+        VIMHError: As :class:`RowFile`.
+    """
+    columns: dict[RowKind, int | None] = {"values": num_columns, "groups": None}
+    return {kind: RowFile(records, kind, num_samples, columns[kind]) for kind in kinds}
 
 
 class RowFile:

@@ -172,15 +172,14 @@ class Predictor:
         self._check_images(dataset.metadata)
         records = dataset.train if split == "train" else dataset.test
         count = len(records) if limit is None else min(limit, len(records))
-        known = dataset.metadata.parameters
         for start in range(0, count, 256):
             indices = np.arange(start, min(start + 256, count))
-            images, labels, scale_factors = records.gather(indices)
+            images, _, scale_factors = records.gather(indices)
             features = self.model.required_preparation.auxiliary
             features.check_levels(scale_factors, str(records.path))
-            true = {p.name: p.dequantise(labels[:, k]) for k, p in enumerate(known.values())}
+            true = records.values_at(indices)
             for k, row in enumerate(self.predict_images(images, scale_factors)):
-                own = {name: float(column[k]) for name, column in true.items()}
+                own = dict(zip(dataset.metadata.parameters, true[k].tolist(), strict=True))
                 yield Prediction(f"{split}[{indices[k]}]", images[k], row, true=own)
 
     def _check_images(self, found: Metadata) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Integer, UInt8
+from jaxtyping import Float64, Integer
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpecFromSubplotSpec
@@ -15,6 +15,7 @@ from rich.text import Text
 from src.evaluation.presentation.image_axes import ImageAxes, plain_texts, value_text
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import Parameter
+from src.vimh.plain import shown
 from src.vimh.records import OpenedDataset
 
 MAX_COUNTED = 65_536  # labels that a histogram counts, evenly spaced over the data set
@@ -37,21 +38,19 @@ def spread(count: int, wanted: int) -> Integer[np.ndarray, "N"]:
     return np.unique(np.linspace(0, count - 1, min(count, wanted)).round().astype(np.int64))
 
 
-def counted_labels(dataset: OpenedDataset) -> UInt8[np.ndarray, "N P"]:
-    """Quantised values of train and test together, of at most 65,536 samples."""
-    parts = [
-        records.gather(spread(len(records), MAX_COUNTED // 2))[1]
-        if len(records) > MAX_COUNTED // 2
-        else np.asarray(records.labels)
-        for records in (dataset.train, dataset.test)
-    ]
-    return np.concatenate(parts)
+def counted_values(dataset: OpenedDataset) -> Float64[np.ndarray, "N P"]:
+    """Values in units of train and test together, of at most 65,536 samples."""
+    files = (dataset.train, dataset.test)
+    return np.concatenate([r.values_at(spread(len(r), MAX_COUNTED // 2)) for r in files])
 
 
 def facts(dataset: OpenedDataset) -> list[tuple[str, str]]:
     """What the metadata say, as pairs of name and text."""
     metadata = dataset.metadata
+    version = metadata.raw.get("version")
+    precision = "exact values" if "values" in metadata.row_kinds else "values to a byte"
     found = [
+        ("version", f"{shown(version).strip(chr(39))}, {precision}"),
         ("samples", f"{len(dataset.train)} train, {len(dataset.test)} test"),
         ("images", f"{metadata.image_size} (height x width x channels)"),
         ("channels", _few(metadata.channel_labels)),
@@ -62,8 +61,8 @@ def facts(dataset: OpenedDataset) -> list[tuple[str, str]]:
     if config := metadata.spectrogram_config:
         rows = ("n_fft", "n_window", "freq_min", "bins_per_octave")
         keys = ("type", *rows, "hop_length", "window_type", "floor_db_rel")
-        shown = (f"{k} {config[k]}" for k in keys if config.get(k) is not None)
-        found.append(("spectrogram", ", ".join(shown)))
+        said = (f"{k} {config[k]}" for k in keys if config.get(k) is not None)
+        found.append(("spectrogram", ", ".join(said)))
     fixed = _few([f"{name} = {value:g}" for name, value in metadata.fixed_parameters.items()])
     return [*found, ("fixed", fixed)] if fixed else found
 
@@ -102,13 +101,13 @@ def dataset_figure(dataset: OpenedDataset, figure: Figure | None = None) -> Figu
     figure.set_size_inches(WIDTH_INCHES, sum(heights))
     grid = figure.add_gridspec(3, 1, height_ratios=[max(h, 0.01) for h in heights])
     _write_facts(figure.add_subplot(grid[0]), dataset)
-    labels = counted_labels(dataset)
+    values = counted_values(dataset)
     columns = min(num_parameters, HISTOGRAMS_A_ROW)
     if num_parameters:
         cells = GridSpecFromSubplotSpec(histogram_rows, columns, subplot_spec=grid[1])
         drawn = list(metadata.parameters.values())[:num_parameters]
         for k, parameter in enumerate(drawn):
-            draw_histogram(figure.add_subplot(cells[divmod(k, columns)]), parameter, labels[:, k])
+            draw_histogram(figure.add_subplot(cells[divmod(k, columns)]), parameter, values[:, k])
     if shown:
         cells = GridSpecFromSubplotSpec(
             image_rows, samples_a_row * len(axes.panels), subplot_spec=grid[2]
@@ -128,16 +127,17 @@ def _write_facts(axes: Axes, dataset: OpenedDataset) -> None:
         axes.text(0.09, place, text, va="top", transform=axes.transAxes)
 
 
-def draw_histogram(axes: Axes, parameter: Parameter, q: UInt8[np.ndarray, "N"]) -> None:
+def draw_histogram(axes: Axes, parameter: Parameter, values: Float64[np.ndarray, "N"]) -> None:
     """Draw how often each class, or each part of the range, occurs.
 
     Args:
         axes: where to.
         parameter: what the values are of.
-        q: quantised values.
+        values: in its unit.
     """
     if parameter.is_categorical:
-        counts = np.bincount(q, minlength=parameter.num_classes)[: parameter.num_classes]
+        classes = values.round().astype(np.int64)
+        counts = np.bincount(classes, minlength=parameter.num_classes)[: parameter.num_classes]
         places = np.arange(parameter.num_classes)
         axes.bar(places, counts, width=0.9)
         if parameter.num_classes <= 20:
@@ -148,7 +148,7 @@ def draw_histogram(axes: Axes, parameter: Parameter, q: UInt8[np.ndarray, "N"]) 
         bins = parameter.num_classes if few else MAX_BARS
         half = 0.5 / max(bins - 1, 1) if few else 0.0
         edges = parameter.denormalise(np.linspace(-half, 1 + half, bins + 1))
-        axes.hist(parameter.dequantise(q), bins=edges.tolist(), rwidth=0.9)
+        axes.hist(values, bins=edges.tolist(), rwidth=0.9)
     step = "" if parameter.step is None else f", step {parameter.step:g}"
     unit = f" [{parameter.unit}]" if parameter.unit else ""
     axes.set_title(f"{parameter.name}{unit}{step}", fontsize=10)
@@ -168,7 +168,8 @@ def _draw_images(
     for place, index in enumerate(spread(num_train + len(dataset.test), shown).tolist()):
         in_train = index < num_train
         records, own = (dataset.train, index) if in_train else (dataset.test, index - num_train)
-        images, labels, _ = records.gather(np.array([own]))
+        here = np.array([own])
+        images, _, _ = records.gather(here)
         row, column = divmod(place, samples_a_row)
         for panel, label in enumerate(axes.panels):
             target = figure.add_subplot(cells[row, column * panels + panel])
@@ -177,17 +178,17 @@ def _draw_images(
             axes.draw(target, images[0], panel, time=lowest, frequency=leftmost)
             if panel == 0:
                 lines = [f"{'train' if in_train else 'test'} {own}"]
-                lines += label_lines(dataset.metadata, labels[0])[:MAX_DRAWN]
+                lines += label_lines(dataset.metadata, records.values_at(here)[0])[:MAX_DRAWN]
                 target.set_title("\n".join(lines), fontsize=8, loc="left")
             if panels > 1 or (column == 0 and lowest):
                 target.set_xlabel(f"{target.get_xlabel()}\n{label}".strip(), fontsize=8)
 
 
-def label_lines(metadata: Metadata, q: UInt8[np.ndarray, "P"]) -> list[str]:
+def label_lines(metadata: Metadata, values: Float64[np.ndarray, "P"]) -> list[str]:
     """Return a line for each parameter of a sample: its name and its value, without the unit."""
     return [
-        f"{p.name} {value_text(p, float(p.dequantise(byte)))}"
-        for p, byte in zip(metadata.parameters.values(), q, strict=True)
+        f"{p.name} {value_text(p, value)}"
+        for p, value in zip(metadata.parameters.values(), values.tolist(), strict=True)
     ]
 
 
@@ -202,26 +203,26 @@ def dataset_table(dataset: OpenedDataset, directory: Path) -> tuple[Table, Table
     for heading in ("min", "max", "step"):
         parameters.add_column(heading, justify="right", no_wrap=True)
     parameters.add_column("how often", no_wrap=True)
-    labels = counted_labels(dataset)
+    values = counted_values(dataset)
     for k, p in enumerate(dataset.metadata.parameters.values()):
         step = "" if p.step is None else f"{p.step:g}"
         bars = min(p.num_classes, 24) if p.is_categorical else 16
-        top = p.num_classes - 1 if p.is_categorical else 255
+        low, high = (0, p.num_classes - 1) if p.is_categorical else (p.min, p.max)
         ends = ("", "") if p.is_categorical else (f"{p.min:g}", f"{p.max:g}")
         unit = f"{p.num_classes} classes" if p.is_categorical else p.unit
-        parameters.add_row(
-            Text(p.name), Text(unit), *ends, step, sparkline(labels[:, k], bars, top)
-        )
+        line = sparkline(values[:, k], bars, low, high)
+        parameters.add_row(Text(p.name), Text(unit), *ends, step, line)
     return about, parameters
 
 
-def sparkline(q: UInt8[np.ndarray, "N"], bars: int, top: int = 255) -> str:
-    """Return a histogram of the bytes 0…top in one line of text.
+def sparkline(values: Float64[np.ndarray, "N"], bars: int, low: float, high: float) -> str:
+    """Return a histogram of values from low to high in one line of text.
 
     Example:
-        >>> sparkline(np.array([0, 0, 255], dtype=np.uint8), bars=4)
+        >>> sparkline(np.array([0.0, 0.0, 2.5]), bars=4, low=0.0, high=2.5)
         '█  ▄'
     """
-    counts: Sequence[int] = np.histogram(q, bins=bars, range=(0, max(top, 1)))[0].tolist()
+    edges = (low, high if high > low else low + 1)
+    counts: Sequence[int] = np.histogram(values, bins=bars, range=edges)[0].tolist()
     highest = max(max(counts), 1)
     return "".join(" ▁▂▃▄▅▆▇█"[-(-8 * count // highest)] for count in counts)

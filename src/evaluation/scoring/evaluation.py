@@ -108,7 +108,8 @@ def evaluate_split(
             f"report.sounds is {sounds} and report.resamples {resamples}; expected 0 or more and "
             "1 or more"
         )
-    metadata, parameters = built.datamodule.metadata, list(built.model.parameters_by_head.values())
+    metadata = built.datamodule.metadata
+    parameters = list(metadata.parameters.values())
     refuse_collisions([f for p in parameters for f in figures_of(p)] + joint_figures(parameters))
     found = predict_split(built.model.eval(), built.datamodule, split)
     assert found is not None, "an empty split"

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float64, UInt8
 
-from src.inputs.targets import exact
-from src.vimh.parameters import ParameterSpace
+from src.inputs.targets import widened
 
 if TYPE_CHECKING:
     from src.data.vimh_datamodule import VIMHDataModule
@@ -102,14 +101,16 @@ def _batches(
     """Yield the batches of a split, by the attributes of the classes above."""
     preparation = model.required_preparation
     preparation.eval()  # in eval mode images are not augmented
-    codec = ParameterSpace(model.parameters_by_head.values()).codec
+    parameters = datamodule.metadata.parameters  # the heads', with the data's exactness
     for raw in datamodule.raw_batches(split, limit=limit):
         inputs, auxiliary = preparation(
             raw.images.to(model.device), raw.scale_factors.to(model.device)
         )
         arrays = {
             "inputs": inputs.flatten(1).cpu().numpy(),
-            "true": codec.denormalise(exact(raw.values.cpu()).numpy()),
+            "true": parameters.codec.denormalise(
+                widened(raw.values.cpu(), parameters.values()).numpy()
+            ),
         }
         if auxiliary is not None:
             arrays["auxiliary"] = auxiliary.cpu().numpy()
