@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from src.vimh.parameters import Parameter
 from src.vimh.records import DatasetWriter
 
 PARAMETERS: dict[str, dict[str, Any]] = {
@@ -47,12 +48,20 @@ def write_dataset(
     labels: np.ndarray | None = None,
     scale_factors: np.ndarray | None = None,
     output_format: str = "binary",
+    values: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
     **keys: Any,
 ) -> Path:
-    """A data set of random samples; the train file's come first in `images` and the rest."""
+    """A data set of random samples; the train file's come first in `images` and the rest.
+
+    Exact `values` in units are in the place of `labels`.
+    """
     rng, total = np.random.default_rng(7), num_train + num_test
     if images is None:
         images = rng.integers(0, 256, (total, *shape), dtype=np.uint8)
+    if values is not None:
+        space = [Parameter.from_json(name, mapping) for name, mapping in parameters.items()]
+        labels = np.stack([p.quantise(values[:, k]) for k, p in enumerate(space)], axis=1)
     if labels is None:
         labels = rng.integers(0, 256, (total, len(parameters)), dtype=np.uint8)
     if scale_factors is None:
@@ -67,9 +76,13 @@ def write_dataset(
         **SOUND,
         **keys,
     }
-    with DatasetWriter(path, metadata, output_format=output_format) as writer:
+    given = {"values": values, "groups": groups}
+    beside = {kind: rows for kind, rows in given.items() if rows is not None}
+    options = dict.fromkeys(beside, True)
+    with DatasetWriter(path, metadata, output_format=output_format, **options) as writer:
         for split, part in (("train", slice(num_train)), ("test", slice(num_train, None))):
-            writer.write(split, images[part], labels[part], scale_factors[part])
+            own = {kind: rows[part] for kind, rows in beside.items()}
+            writer.write(split, images[part], labels[part], scale_factors[part], **own)
     return path
 
 

@@ -19,7 +19,8 @@ from src.synth.recipe import Recipe
 from src.vimh.atomic import clean_stale
 from src.vimh.records import DatasetWriter, check_dataset
 from tests.faults.driver import NUM_KILLS, SEED, draw_ending, faults, measure, run
-from tests.vimh.conftest import make_json, make_samples
+from tests.vimh.conftest import make_json
+from tests.vimh.test_value_files import exact_samples
 
 pytestmark = faults
 
@@ -93,8 +94,10 @@ def test_importing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("replacing", [False, True])
 def test_shuffling(tmp_path: Path, replacing: bool) -> None:
     def write(target: Path, count: int) -> None:
-        with DatasetWriter(target, make_json(), output_format="both") as writer:
-            writer.write("train", *make_samples(count))
+        groups = np.arange(count, dtype=np.uint32)
+        options = {"output_format": "both", "values": True, "groups": True}
+        with DatasetWriter(target, make_json(), **options) as writer:
+            writer.write("train", **exact_samples(count), groups=groups)
 
     source, target = tmp_path / "source", tmp_path / "data" / "shuffled"
     write(source, 500)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,9 +7,9 @@ import torch
 from src.inputs.targets import (
     Target,
     TargetMaker,
-    exact,
     soft_targets,
     target_kind,
+    widened,
 )
 from src.utils.errors import ConfigError
 from src.vimh.parameters import Parameter
@@ -78,9 +80,20 @@ def test_what_validation_made_is_good_for_training() -> None:
 
 
 def test_a_byte_is_exact_and_what_is_none_stays() -> None:
-    assert exact(VALUES).tolist() == (np.arange(256) / 255).tolist()
+    assert widened(VALUES, [DECAY]).tolist() == (np.arange(256) / 255).tolist()
     between = torch.tensor([0.3000123, 0.5], dtype=torch.float32)
-    assert exact(between).tolist() == between.double().tolist()
+    assert widened(between, [DECAY]).tolist() == between.double().tolist()
+
+
+def test_an_exact_value_is_not_taken_for_the_byte_beside_it() -> None:
+    """Just below the border of two classes, and so near to a byte that it would become one."""
+    border = Parameter("p", 0.0, 1.0, 2 / 255, exact=True)
+    byte = np.float32(0.2)  # 51/255: half way between the classes 25 and 26
+    near = torch.tensor([byte - np.float32(1e-7), byte + np.float32(1e-7)])
+    assert widened(near, [border]).tolist() == near.double().tolist()
+    assert TargetMaker([Target(border, "index")])(near[:, None])[0].tolist() == [25, 26]
+    stored = replace(border, exact=False)
+    assert len(set(TargetMaker([Target(stored, "index")])(near[:, None])[0].tolist())) == 1
 
 
 def test_a_value_is_itself() -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -328,3 +329,23 @@ def _of_parameters(
             **arguments,
         },
     )
+
+
+def test_errors_are_judged_by_what_the_labels_are() -> None:
+    """Of one step and a quarter of a byte: within a JND of a byte, not of an exact value."""
+    module = MultiheadLitModule(
+        net=_cnn(output_size=1, output_mode="regression"),
+        optimizer=ADAM,
+        parameters=[DECAY],
+        loss=lambda parameter: head_loss(DirectParameterGradientLoss(), parameter),
+        output_mode="regression",
+    )
+    error = DECAY.step + 0.25 * DECAY.range / 255
+    for exact, share in ((False, 1.0), (True, 0.0), (False, 1.0)):
+        module.judge_as({DECAY.name: replace(DECAY, exact=exact)})
+        metrics = module.metrics[0].heads
+        metrics.reset()
+        metrics.update(torch.tensor([[-1.0]]), torch.tensor([[-1.0 + error]]))
+        assert metrics.compute()[f"{DECAY.name}_jnd"] == share
+        assert module.heads[DECAY.name].parameter.exact is exact
+        assert module.heads[DECAY.name].wanted.parameter.exact is exact

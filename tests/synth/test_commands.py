@@ -26,7 +26,7 @@ def run(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]
 
 def test_every_flag_is_another_spelling_of_a_key() -> None:
     flags = "--avix -p --pickle -s --shuffle --temporal-envelope --spectral-envelope --normalize"
-    assert translate(flags.split()) == [
+    assert translate([*flags.split(), "--bytes-only"]) == [
         "avix=true",
         "output_format=both",
         "output_format=both",
@@ -35,6 +35,7 @@ def test_every_flag_is_another_spelling_of_a_key() -> None:
         "temporal_envelope=true",
         "spectral_envelope=true",
         "normalize=true",
+        "generate.bytes_only=true",
     ]
 
 
@@ -126,7 +127,7 @@ def test_shuffling_keeps_every_sample_and_every_key(
     old, new = check_dataset(source), check_dataset(target)
     assert (len(new.train), len(new.test)) == (80, 21)
     order = permutation(7, 101)
-    for what in ("images", "labels", "scale_factors"):
+    for what in ("images", "labels", "scale_factors", "values"):
         before, after = (
             np.concatenate([getattr(d.train, what), getattr(d.test, what)]) for d in (old, new)
         )
@@ -145,7 +146,7 @@ def test_a_shuffled_set_of_older_records(make_recipe: MakeRecipe, tmp_path: Path
     opened = open_dataset(tmp_path / "b")
     assert opened.metadata.dataset_name.count("_shuffled") == 1
     assert {p.name for p in (tmp_path / "b").iterdir()} == {
-        "train_batch", "test_batch", "vimh_dataset_info.json"
+        "train_batch", "test_batch", "train_values", "test_values", "vimh_dataset_info.json"
     }  # fmt: skip
 
 

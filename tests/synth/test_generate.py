@@ -99,7 +99,8 @@ def test_bytes_depend_on_no_chunk_size_and_no_thread(
         made.append(digests(make(other).dataset_dir))
     assert all(files == made[0] for files in made)
     assert set(made[0]) == {
-        "train", "test", "train_batch", "test_batch", "vimh_dataset_info.json"
+        "train", "test", "train_batch", "test_batch", "train_values", "test_values",
+        "vimh_dataset_info.json",
     }  # fmt: skip
 
 
@@ -186,6 +187,72 @@ def test_another_recipe_under_the_same_name_is_an_error_unless_overwritten(
     assert digests(directory) != before
     assert make(recipe, overwrite=True).made
     assert digests(directory) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "labels"),
+    [  # SHA-256 of all label bytes, as they were before there were exact values
+        (
+            "simple",
+            ("avix=true", "shuffle=true"),
+            "2a4657e9261b5f3c3e0a5525f31e09a32ae1e33db08f0fb3720463930533c570",
+        ),
+        (
+            "resonator",
+            ("dataset.size=100", "output_format=both"),
+            "8d3cbe833e99c65dc2fa8b95e18486b357df15bc15b38692356be1fb8aebd6f2",
+        ),
+    ],
+)
+def test_exact_values_lie_beside_the_bytes_of_before(
+    make_recipe: MakeRecipe, tmp_path: Path, name: str, overrides: tuple[str, ...], labels: str
+) -> None:
+    recipe = make_recipe(name, *overrides)
+    old = changed(recipe, bytes_only=True, output_dir=str(tmp_path / "old"))
+    exact, stored = (check_dataset(make(r).dataset_dir) for r in (recipe, old))
+    info, before = exact.metadata.raw, stored.metadata.raw
+    assert (info["version"], before["version"]) == ("2.2", "2.1")
+    assert (
+        hashlib.sha256(stored.train.labels.tobytes() + stored.test.labels.tobytes()).hexdigest()
+        == labels
+    )
+    sums = {**before["checksums"]}
+    sums |= {name: info["checksums"][name] for name in ("train_values", "test_values")}
+    encoding = {**before["label_encoding"], "values": "float32"}
+    # All other files and keys are the same, and a recipe's name and hash.
+    assert info == {**before, "version": "2.2", "checksums": sums, "label_encoding": encoding}
+    assert (stored.train.values, exact.train.groups) == (None, None)
+    maker = SampleMaker(Recipe.from_mapping(recipe))
+    drawn = maker.values(maker.indices(range(maker.num_samples)))
+    columns = np.concatenate([exact.train.values, exact.test.values]).T
+    for parameter, column in zip(exact.metadata.parameters.values(), columns, strict=True):
+        np.testing.assert_array_equal(column, drawn[parameter.name].astype(np.float32))
+
+
+def test_a_set_with_other_values_than_asked_for_is_kept_and_said(make_recipe: MakeRecipe) -> None:
+    exact = make_recipe("simple", "dataset.size=20")
+    stored = changed(exact, bytes_only=True)
+    assert make(stored).note == ""
+    report = make(exact)
+    assert not report.made
+    assert str(report).endswith(
+        "it has no exact values, only bytes; overwrite=true makes it again with both"
+    )
+    report = make(exact, overwrite=True)
+    assert (report.made, report.note) == (True, "")
+    report = make(stored)
+    assert not report.made
+    assert "it has exact values as well; overwrite=true" in str(report)
+    assert "the pickles hold each value to a byte" in str(
+        make({**exact, "output_format": "both"}, overwrite=True)
+    )
+
+
+def test_a_range_that_float32_does_not_resolve(make_recipe: MakeRecipe) -> None:
+    recipe = make_recipe("simple", "dataset.size=20")
+    recipe["synth"]["parameters"]["note_velocity"] = {"min": 1e9, "max": 1e9 + 100, "step": 50}
+    with pytest.raises(VIMHError, match=r"'note_velocity': float32 .*\(generate.bytes_only=true\)"):
+        make(recipe)
 
 
 def test_a_data_set_of_unknown_origin_is_not_taken_for_ours(make_recipe: MakeRecipe) -> None:
@@ -304,7 +371,7 @@ def test_metadata_says_all_that_the_format_lists(make_recipe: MakeRecipe) -> Non
     assert metadata.parameters["note_velocity"].unit == "MIDI"
     assert metadata.fixed_parameters == {"note_number": 43.35}
     assert metadata.hop_s == 0.01
-    assert set(metadata.checksums) == {"train", "test"}
+    assert set(metadata.checksums) == {"train", "test", "train_values", "test_values"}
     config = "sample_rate type n_fft n_window hop_length window_type bins_per_harmonic n_bins"
     assert set(config.split()) <= set(metadata.spectrogram_config)
     assert metadata.raw["recipe_hash"] == Recipe.from_mapping(metadata.recipe or {}).digest()

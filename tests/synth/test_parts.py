@@ -52,7 +52,7 @@ def files(folder: Path) -> set[str]:
     [
         ("simple", ("dataset.size=331", "shuffle=true", "output_format=both")),
         ("simple", ("avix=true", "shuffle=true", "output_format=pickle", *ENVELOPES)),
-        ("simple", ("avix=true",)),
+        ("simple", ("avix=true", "generate.bytes_only=true")),
         ("simple_noisy", ("dataset.size=60", "generate.scale=dataset")),
     ],
 )
@@ -211,6 +211,24 @@ def test_a_part_of_another_recipe(make_recipe: MakeRecipe) -> None:
         join(recipe)
     with pytest.raises(VIMHError, match=r"1-of-2 is from another recipe .*overwrite=true"):
         make(other, "1/2")
+
+
+def test_parts_with_and_without_exact_values(make_recipe: MakeRecipe) -> None:
+    exact = make_recipe("simple", "dataset.size=50")
+    stored = changed(exact, bytes_only=True)
+    make(exact, "1/2")
+    make(stored, "2/2")
+    for recipe, part, found in ((exact, 2, "true"), (stored, 1, "false")):
+        message = rf"{part}-of-2 was made with generate.bytes_only={found}; .*overwrite=true"
+        for wanted in (f"{part}/2", "join"):
+            with pytest.raises(VIMHError, match=message):
+                make(recipe, wanted)
+    info = parts_directory(Recipe.from_mapping(exact).directory(".")) / "2-of-2" / "part.json"
+    made_before = json.loads(info.read_text())
+    del made_before["bytes_only"]  # an older version's
+    info.write_text(json.dumps(made_before))
+    make({**stored, "overwrite": True}, "1/2")
+    assert join(stored).made
 
 
 def test_parts_of_two_divisions(make_recipe: MakeRecipe) -> None:

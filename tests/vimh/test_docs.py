@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from src.vimh.metadata import Metadata
 from src.vimh.records import DatasetWriter, check_dataset
 from tests.vimh.conftest import ROOT, make_json, make_samples
 
@@ -18,15 +19,19 @@ def test_examples_of_the_documentation(
     monkeypatch.chdir(tmp_path)
     data = Path("data-vimh")
     images, labels, scale_factors = make_samples(6, 1, 32, 32)
+    parameters = Metadata.from_json(make_json()).parameters.values()
+    values = np.stack([p.dequantise(q) for p, q in zip(parameters, labels.T, strict=True)], axis=1)
     for name in ("avix-vimh-32x32x1_8000Hz_1p0s_72dss_simple_2p_shuffled", "old_set"):
-        with DatasetWriter(data / name, make_json(1, 32, 32), output_format="both") as writer:
-            writer.write("train", images, labels, scale_factors)
-    assert len(EXAMPLES) == 4
+        options = {"output_format": "both", "values": True}
+        with DatasetWriter(data / name, make_json(1, 32, 32), **options) as writer:
+            writer.write("train", images, labels, scale_factors, values)
+    assert len(EXAMPLES) == 5
     for example in EXAMPLES:
         exec(compile(example, "docs/vimh.md", "exec"), {})
     out = capsys.readouterr().out
     assert "(6, 1, 32, 32)" in out
     assert str(np.asarray(-2.0 + labels[:, 1] / 255 * 2.3)) in out
+    assert str(values[:3].astype(np.float32)) in out
     assert len(check_dataset(data / "my_set").train) == 30
     assert len(check_dataset(data / "new_set").train) == 6
 
