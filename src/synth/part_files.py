@@ -1,6 +1,5 @@
 """The files of a part of a data set: its samples, and what it says of itself."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from src.synth.generate import metadata_json
 from src.synth.recipe import PartText
 from src.synth.samples import SampleMaker
 from src.vimh.errors import VIMHError
+from src.vimh.full_check import file_digest
 from src.vimh.layout import RecordLayout
 from src.vimh.metadata import Metadata
 from src.vimh.plain import read_json
@@ -63,22 +63,21 @@ def read_part(directory: Path) -> PartInfo:
 
 
 def read_rows(maker: SampleMaker, directory: Path, info: PartInfo) -> Iterator[np.ndarray]:
-    """Yield a part's records in chunks.
+    """Yield a part's samples in chunks.
 
     Raises:
-        VIMHError: at the end, if they were not those that had been written.
+        VIMHError: if they are not those that were written.
     """
     dtype, path = part_dtype(maker), directory / RECORDS_FILE
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while len(records := np.fromfile(file, dtype, maker.recipe.generate.chunk_size)):
-            digest.update(records.view(np.uint8).data)
-            yield records
-    if digest.hexdigest() != info.sha256:
+    found = file_digest(path)
+    if found != info.sha256:
         raise VIMHError(
-            f"{path}: expected SHA-256 {info.sha256}, found {digest.hexdigest()}; make part "
-            f"{info.part} again with overwrite=true"
+            f"{path}: expected SHA-256 {info.sha256}, found {found}; make part {info.part} again "
+            "with overwrite=true"
         )
+    with path.open("rb") as file:
+        while len(rows := np.fromfile(file, dtype, maker.recipe.generate.chunk_size)):
+            yield rows
 
 
 def fields(rows: np.ndarray) -> dict[str, np.ndarray]:
