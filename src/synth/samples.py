@@ -30,6 +30,8 @@ class Samples:
 # Numbers in the transforms of the images that are made at a time: so many that the calls themselves
 # do not count beside the work, so few that a thread needs some 30 MB.
 _BLOCK_NUMBERS = 2**21
+# And in the sounds of a batch, where a synthesiser wants many: 256 MB a thread.
+_SOUND_NUMBERS = 2**26
 
 
 def drawn(parameter: Parameter, u: Float64[np.ndarray, "B"]) -> Float64[np.ndarray, "B"]:
@@ -68,7 +70,8 @@ class SampleMaker:
         self.image_maker = recipe.image_maker
         self.num_samples = recipe.num_samples
         self.block_size = max(1, _BLOCK_NUMBERS // self.image_maker.front_end.block_numbers)
-        self.batch_size = max(self.block_size, self.synthesizer.batch_size)
+        most = _SOUND_NUMBERS // self.synthesizer.num_samples
+        self.batch_size = max(self.block_size, min(self.synthesizer.batch_size, most))
         self._order = permutation(recipe.seed, self.num_samples) if recipe.shuffle else None
 
     def set_scale_range(self, low_db: float, high_db: float) -> None:

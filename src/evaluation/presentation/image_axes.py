@@ -16,6 +16,7 @@ from src.vimh.parameters import Parameter
 
 MAX_PANELS = 12  # 65,535 channels are possible; a panel takes some 20 ms and 1 MB
 MAX_SIDE = 1024  # pixels drawn of a side: a larger image is thinned out
+LABEL_SHARE = 0.06  # of a panel's height: labels that are closer would touch
 COLOUR = {("R", "G", "B"), ("R", "G", "B", "A")}
 
 
@@ -135,10 +136,12 @@ def _label_rows(axes: Axes, row_hz: Float64[np.ndarray, "H"]) -> None:
     else:
         step = _round_step(row_hz[-1] / 4)
         candidates = np.arange(step, row_hz[-1] + step, step)
-    marks = candidates[(candidates >= row_hz[0]) & (candidates <= row_hz[-1])]
-    axes.set_yticks(
-        np.interp(marks, row_hz, np.arange(len(row_hz))), [_hertz(mark) for mark in marks]
-    )
+    ticks: dict[float, str] = {}
+    for mark in candidates[(candidates >= row_hz[0]) & (candidates <= row_hz[-1])]:
+        row = float(np.interp(mark, row_hz, np.arange(len(row_hz))))
+        if not ticks or row - max(ticks) >= LABEL_SHARE * len(row_hz):
+            ticks[row] = _hertz(mark)
+    axes.set_yticks(list(ticks), list(ticks.values()))
 
 
 def thinned(image: UInt8[np.ndarray, "C H W"]) -> UInt8[np.ndarray, "C h w"]:
