@@ -26,7 +26,7 @@ from src.evaluation.scoring.baselines import MAX_TRAINING_SAMPLES, baselines  # 
 from src.evaluation.scoring.split_predictions import predict_split, split_arrays  # noqa: E402
 from src.monitor import resolve_monitor  # noqa: E402
 from src.training.instantiators import instantiate_callbacks, instantiate_loggers  # noqa: E402
-from src.vimh.parameters import Parameter  # noqa: E402
+from src.vimh.parameters import Parameter, ParameterSpace  # noqa: E402
 
 RESULT = "result.json"
 SPLITS = ("val", "test")
@@ -91,9 +91,9 @@ def figures(
         ``mae_jnd`` (the mean over the heads), ``within_0.5`` and ``within_1.0`` (all heads at
         once), and the same for each head under ``heads``.
     """
-    error = np.abs(predicted.astype(np.float64) - true.astype(np.float64))
-    steps = np.array([parameter.step for parameter in parameters], dtype=np.float64)
-    in_jnd = error / steps
+    codec = ParameterSpace(parameters).codec
+    error = np.abs(codec.error(predicted.astype(np.float64), true.astype(np.float64)))
+    in_jnd = error / codec.width
     within = {
         jnd: error <= np.array([parameter.tolerance(jnd) for parameter in parameters])
         for jnd in JND_SHARES

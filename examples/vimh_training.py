@@ -149,12 +149,13 @@ def measure(data: VIMHDataModule, pairs: dict[str, np.ndarray]) -> dict[str, dic
     for name, (predicted, true) in pairs.items():
         parameter = data.metadata.parameters[name]
         error = np.abs(predicted - true)
+        on_axis = np.abs(parameter.codec.error(predicted, true))
         found[name] = {
             "unit": parameter.unit,
             "mean_error": float(error.mean()),
             "mean_error_of_the_mean": float(np.abs(true - true.mean()).mean()),
             # A parameter without a step has no JND.
-            "within_one_jnd": float(np.mean(error <= parameter.tolerance()))
+            "within_one_jnd": float(np.mean(on_axis <= parameter.tolerance()))
             if parameter.step
             else None,
         }
@@ -182,7 +183,9 @@ def save_plot(data: VIMHDataModule, pairs: dict[str, np.ndarray], path: Path) ->
     ):
         parameter = data.metadata.parameters[name]
         ends = np.array([parameter.min, parameter.max])
-        axes.fill_between(ends, ends - parameter.step, ends + parameter.step, alpha=0.2)
+        codec = parameter.codec  # where steps are ratios, its axis is logarithmic
+        low, high = (codec.from_axis(codec.to_axis(ends) + s * codec.width) for s in (-1, 1))
+        axes.fill_between(ends, low, high, alpha=0.2)
         axes.scatter(true, predicted, s=4)
         axes.set(title=name, xlabel="true", ylabel="predicted")
     figure.savefig(path, dpi=120)

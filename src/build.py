@@ -265,7 +265,10 @@ def fit_data_to_model(datamodule: VIMHDataModule, model: MultiheadLitModule) -> 
             "name another one with data.data_dir=..."
         )
     for name, parameter in expected.items():
-        ours, theirs = ((p.min, p.max, p.step, p.kind) for p in (parameter, found[name]))
+        ours, theirs = (
+            (p.min, p.max, p.step, p.kind, *([p.spacing] if p.is_log else []))
+            for p in (parameter, found[name])
+        )
         if ours != theirs:
             raise ConfigError(
                 f"The model reads {name} with (min, max, step, kind) = {ours}, {but} {theirs}: "

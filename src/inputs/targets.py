@@ -1,6 +1,7 @@
 """Targets of losses, made of normalised values: classes, distributions or the values."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -89,6 +90,27 @@ class Target(NamedTuple):
     width: float = 0.0
 
 
+class DeviceCodec:
+    """A codec of columns as tensors, in the widest floats, made once for each device.
+
+    Args:
+        codec: of arrays.
+    """
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+        self._made: dict[torch.device, Codec] = {}
+
+    def on(self, device: torch.device) -> Codec:
+        """Return the codec on a device."""
+        if device not in self._made:
+            with torch.inference_mode(False):  # training goes on with what validation made
+                self._made[device] = self._codec.each(
+                    partial(torch.as_tensor, dtype=widest_float(device), device=device)
+                )
+        return self._made[device]
+
+
 class TargetMaker:
     """Makes the targets of several losses, the classes of all parameters at once.
 
@@ -105,11 +127,10 @@ class TargetMaker:
     def __init__(self, targets: Sequence[Target]) -> None:
         self._targets = tuple(targets)
         self._coded = [k for k, target in enumerate(targets) if target.kind != "value"]
-        codecs = [targets[k].parameter.codec for k in self._coded]
-        self._codec = Codec._make(np.array(codecs).reshape(-1, len(Codec._fields)).T)
-        self._codecs: dict[torch.device, Codec] = {}
+        codec = Codec.stack([targets[k].parameter.codec for k in self._coded])
+        self._codec = DeviceCodec(codec.each(lambda column: column[:, None]))
         # Six of the sixteen tensor operations are left out where rounding decides no byte's class.
-        self._rounding_matters = _decides_a_class(self._codec)
+        self._rounding_matters = _decides_a_class(codec)
 
     def __call__(self, values: Float[Tensor, "B P"]) -> list[Tensor]:
         """Make the targets of a batch.
@@ -128,23 +149,13 @@ class TargetMaker:
             wide = widened(rows, (target.parameter for target in self._targets))
         else:
             wide = rows.to(widest_float(rows.device))
-        codec = self._codec_on(rows.device)
-        classes = codec.class_of(codec.denormalise(wide)).long()
+        codec = self._codec.on(rows.device)
+        classes = codec.class_at(wide).long()
         for k, own in zip(self._coded, classes, strict=True):
             parameter, kind, width = self._targets[k]
             soft = kind == "distribution"
             made[k] = soft_targets(own, parameter.num_classes, width) if soft else own
         return made
-
-    def _codec_on(self, device: torch.device) -> Codec:
-        """Return the codec of the rows of classes, as tensors (P, 1) on a device."""
-        if device not in self._codecs:
-            with torch.inference_mode(False):  # training goes on with what validation made
-                self._codecs[device] = Codec._make(
-                    torch.as_tensor(column, dtype=widest_float(device), device=device)[:, None]
-                    for column in self._codec
-                )
-        return self._codecs[device]
 
 
 def _decides_a_class(codec: Codec) -> bool:
@@ -154,7 +165,7 @@ def _decides_a_class(codec: Codec) -> bool:
     """
     exactly = np.arange(MAX_BYTE + 1)[:, None] / MAX_BYTE
     near = (exactly * factor for factor in (1 - _FLOAT32_ROUNDING, 1, 1 + _FLOAT32_ROUNDING))
-    below, there, above = (codec.class_of(codec.denormalise(x)) for x in near)
+    below, there, above = (codec.class_at(x) for x in near)
     return bool((below != there).any() or (above != there).any())
 
 

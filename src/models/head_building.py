@@ -192,10 +192,10 @@ def _parameters_of(net: nn.Module) -> list[Parameter]:
             f"{type(net).__name__} does not say which heads it has: give parameters, or take a "
             "network of src.models.components."
         )
-    ranges = net.parameter_ranges
-    return [
-        Parameter(name, *ranges[name])
-        if name in ranges
-        else Parameter(name=name, min=0.0, max=float(max(size - 1, 1)), step=1.0)
+    classes = {
+        name: Parameter(name=name, min=0.0, max=float(max(size - 1, 1)), step=1.0)
         for name, size in net.heads_config.items()
-    ]
+    }
+    for name, (low, high, *spacing) in net.parameter_ranges.items():
+        classes[name] = Parameter(name, low, high, spacing="log" if spacing else "linear")
+    return list(classes.values())

@@ -8,27 +8,35 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from src.inputs.targets import widest_float
+from src.vimh.codec import Codec
 from src.vimh.parameters import Parameter
 
 
 def within_jnd(
-    predicted: Float[Tensor, "*shape"], true: Float[Tensor, "*shape"], tolerance: float | int
+    predicted: Float[Tensor, "*shape"],
+    true: Float[Tensor, "*shape"],
+    codec: Codec,
+    tolerance: float | int,
 ) -> Bool[Tensor, "*shape"]:
-    """Compute ``|predicted − true| ≤ tolerance``, in the widest floats that the device has.
+    """Compute ``|error| ≤ tolerance``, in the widest floats that the device has.
 
     Args:
         predicted: Predicted values, in the parameter's unit.
-        true: True values, ``min + q/255 · (max − min)``.
-        tolerance: The largest error that passes, in the same unit; see
-            :meth:`Parameter.tolerance`, which knows the rounding of the stored byte.
+        true: True values, in the same unit.
+        codec: The parameter's; its :meth:`Codec.error` is the difference, or where the spacing is
+            log the logarithm of the ratio.
+        tolerance: The largest error that passes; see :meth:`Parameter.tolerance`, which knows the
+            rounding of the stored byte.
 
     Example:
         >>> true = torch.tensor([1.0, 1.0, 1.0], dtype=torch.float64)
-        >>> within_jnd(torch.tensor([1.0, 1.1, float("nan")]), true, tolerance=0.05)
+        >>> predicted = torch.tensor([1.0, 1.1, float("nan")])
+        >>> within_jnd(predicted, true, Codec.between(0.0, 1.0), tolerance=0.05)
         tensor([ True, False, False])
     """
     dtype = widest_float(predicted.device)
-    return (predicted.to(dtype) - true.to(dtype)).abs() <= tolerance
+    within: Tensor = codec.error(predicted.to(dtype), true.to(dtype)).abs() <= tolerance
+    return within
 
 
 class JNDAccuracy(Metric):
@@ -36,8 +44,9 @@ class JNDAccuracy(Metric):
 
     An error e is within when ``|e| ≤ tolerance·step + ½·(max − min)/255 + 1e-6·step``: values are
     stored as bytes, and without the half quantum that rounding would decide an error of exactly
-    one step. 1 means that nobody would hear a difference; note what a constant guess reaches where
-    a range is only a few steps wide.
+    one step. Where the spacing is log, each of these is the logarithm of a ratio. 1 means that
+    nobody would hear a difference; note what a constant guess reaches where a range is only a few
+    steps wide.
 
     Args:
         parameter: The head's parameter, with a step.
@@ -70,7 +79,7 @@ class JNDAccuracy(Metric):
 
     def update(self, predicted: Float[Tensor, " B"], true: Float[Tensor, " B"]) -> None:
         """Add a batch of values in the parameter's unit."""
-        within = within_jnd(predicted, true, self.largest_error)
+        within = within_jnd(predicted, true, self.parameter.codec, self.largest_error)
         self.within = self.within + within.sum()
         self.total = self.total + within.numel()
 

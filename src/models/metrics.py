@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torchmetrics import Metric
 
-from src.inputs.targets import widest_float
+from src.inputs.targets import DeviceCodec, widest_float
 from src.utils.errors import ConfigError
-from src.vimh.codec import Codec
 from src.vimh.parameters import Parameter, ParameterSpace
 
 Direction = Literal["min", "max"]
@@ -80,10 +78,10 @@ def _owner(figure: LoggedFigure, parameters: Sequence[Parameter]) -> str:
 
 
 def _factor(kind: str, parameter: Parameter) -> float:
-    """Return the factor of a figure that is in the parameter's unit."""
+    """Return the factor of a figure's mean."""
     match kind:
         case "mae_percent":
-            return float(parameter.codec.error_in_range(100.0))
+            return 100.0 if parameter.is_log else float(parameter.codec.error_in_range(100.0))
         case "mae_jnd":
             return float(parameter.codec.error_in_steps(1.0))
     return 1.0
@@ -145,9 +143,10 @@ class ParameterMetrics(WideMetric):
     By name, with P the number of heads and ``<head>`` a parameter's name:
 
     - ``<head>_mae``: mean absolute error, in the parameter's unit;
-    - ``<head>_mae_percent``: the same in % of ``max − min``;
-    - ``<head>_mae_jnd``: the same in steps (JND);
-    - ``<head>_jnd``: share of samples within one JND, see :meth:`Parameter.tolerance`;
+    - ``<head>_mae_percent``: the same in % of ``max − min``, or where the spacing is log in % of
+      the true value;
+    - ``<head>_mae_jnd``: the same in steps (JND); where the spacing is log, of logarithms;
+    - ``<head>_jnd``: share of samples within one step, see :meth:`Parameter.tolerance`;
     - ``<head>_acc``: share of samples whose value lies in the true class;
     - ``jnd``: share of samples with *all* heads that have a step within one JND;
     - ``mae_jnd``, ``acc``: means over the heads that have them.
@@ -182,7 +181,6 @@ class ParameterMetrics(WideMetric):
     full_state_update = False
     sums: Tensor
     tolerance: Tensor
-    columns: Tensor
 
     def __init__(
         self, parameters: Sequence[Parameter], with_accuracy: bool = True, **options: Any
@@ -196,10 +194,13 @@ class ParameterMetrics(WideMetric):
         if fixed := [p.name for p in parameters if p.is_fixed]:
             raise ValueError(f"{', '.join(fixed)}: a fixed parameter (min = max) is no head.")
         self.judge(parameters)
-        self._buffer("columns", np.stack(ParameterSpace(parameters).codec))
+        self._codec = DeviceCodec(ParameterSpace(parameters).codec)
+        self._log_heads = [head for head, p in enumerate(parameters) if p.is_log]
         self.num_computed = 0
-        # Per head: absolute errors, within one JND, in the right class; then: all within, samples.
-        sums = torch.zeros(3 * len(parameters) + 2, dtype=torch.float64)
+        # Per head: absolute errors, within one step, in the right class; per log head: errors on
+        # the axis and in shares of the value; then: all within, samples.
+        size = 3 * len(parameters) + 2 * len(self._log_heads) + 2
+        sums = torch.zeros(size, dtype=torch.float64)
         self.add_state("sums", sums, dist_reduce_fx="sum")
 
     @property
@@ -217,16 +218,24 @@ class ParameterMetrics(WideMetric):
 
         Args:
             predicted: Predicted values, in the parameters' units.
-            true: True values ``min + q/255 · (max − min)``; in float64 an error of exactly one
-                step is judged as defined, in float32 to the last digits of the value.
+            true: True values; in float64 an error of exactly one step is judged as defined, in
+                float32 to the last digits of the value.
         """
         both = torch.stack((predicted, true)).to(self.sums.dtype)
-        error = (both[0] - both[1]).abs()
-        within = error <= self.tolerance
-        classes = Codec._make(self.columns).class_of(both)
+        codec = self._codec.on(both.device)
+        on_axis = codec.error(*both).abs()
+        within = on_axis <= self.tolerance
+        classes = codec.class_of(both)
         correct = classes[0] == classes[1]
         all_within = within.all(dim=1, keepdim=True)
-        rows = torch.cat((error, within, correct, all_within, torch.ones_like(error[:, :1])), dim=1)
+        ones = torch.ones_like(on_axis[:, :1])
+        if not self._log_heads:
+            columns = [on_axis, within, correct, all_within, ones]
+        else:
+            error = (both[0] - both[1]).abs()
+            relative = [far[:, self._log_heads] for far in (on_axis, error / both[1])]
+            columns = [error, within, correct, *relative, all_within, ones]
+        rows = torch.cat(columns, dim=1)
         # Not in place: a state that was reset under inference mode cannot be changed outside it.
         self.sums = self.sums + rows.sum(dim=0)
 
@@ -239,12 +248,16 @@ class ParameterMetrics(WideMetric):
     def _figures(self, means: Float[Tensor, " S"]) -> dict[str, Tensor]:
         size = len(self.parameters_of_heads)
         errors, within, correct = means[: 3 * size].view(3, size)
-        rows = {"jnd": within, "acc": correct}
+        rows = {"jnd": within, "acc": correct, "mae": errors}
+        for kind, of_log_heads in zip(
+            ("mae_jnd", "mae_percent"), means[3 * size : -2].view(2, -1), strict=True
+        ):
+            rows[kind] = errors.clone()
+            rows[kind][self._log_heads] = of_log_heads
         found: dict[str, Tensor] = {}
         for name, kind, head in self.figures:
             if head is not None:
-                p = self.parameters_of_heads[head]
-                found[name] = rows.get(kind, errors)[head] * _factor(kind, p)
+                found[name] = rows[kind][head] * _factor(kind, self.parameters_of_heads[head])
             elif kind == "jnd":
                 found[name] = means[-2]
             else:
@@ -255,7 +268,6 @@ class ParameterMetrics(WideMetric):
     def judge(self, parameters: Sequence[Parameter]) -> None:
         """Take the tolerances of parameters, by whether their labels are exact."""
         # Without a step every error is within, so that the joint share asks the others only.
-        self._buffer("tolerance", [p.tolerance() if p.has_jnd else torch.inf for p in parameters])
-
-    def _buffer(self, name: str, values: Any) -> None:
-        self.register_buffer(name, torch.tensor(values, dtype=torch.float64), persistent=False)
+        tolerance = [p.tolerance() if p.has_jnd else torch.inf for p in parameters]
+        wide = torch.tensor(tolerance, dtype=torch.float64)
+        self.register_buffer("tolerance", wide, persistent=False)

@@ -60,6 +60,7 @@ Margin = Annotated[Real, Interval(ge=0, lt=1)]  # of a sigmoid over 0 and 1
 Share = Annotated[Real, Interval(ge=0, le=1)]
 Positive = Annotated[Real, Interval(gt=0, le=1e12)]
 Bounds = Annotated[Sequence[Real], Len(2, 2)]  # low, high
+SpacedBounds = Annotated[Sequence[Real | str], Len(2, 3)]  # low, high, or low, high, spacing
 NonNegative = Annotated[Real, Interval(ge=0, le=1e12)]
 
 # What is compared with a metric, in any unit.

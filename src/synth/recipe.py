@@ -342,7 +342,10 @@ class Recipe:
             "synth_type": synthesizer.synth_type,
             "synth_options": options,
             "parameters": [
-                [name, p.min, p.max, p.step, p.kind, list(p.class_names)]
+                [
+                    *(name, p.min, p.max, p.step, p.kind, list(p.class_names)),
+                    *([p.spacing] if p.is_log else []),  # recipes without one keep their digest
+                ]
                 for name, p in synthesizer.parameters.items()
             ],
             "stft": stft,

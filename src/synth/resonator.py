@@ -1,7 +1,7 @@
 """A two-pole resonator, struck by an impulse or by a burst of noise."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import scipy.signal
@@ -66,9 +66,15 @@ def resonance(
     )
 
 
+def _plain(values: Mapping[str, Float64[np.ndarray, "B"]], name: str) -> Float64[np.ndarray, "B"]:
+    """Return what is given as itself, or as its base-10 logarithm."""
+    return values[name] if name in values else 10.0 ** values[f"log10_{name}"]
+
+
 class ResonatorSynth(Synthesizer):
     """A two-pole resonator of frequency 10^log10_frequency Hz and Q 10^log10_q.
 
+    Or of frequency `frequency` in Hz and Q `q`, where these are among the parameters instead.
     Struck by a unit impulse it gives its impulse response, in closed form; struck by noise, that
     noise through the filter. Times note_velocity/127. Computed in float64, returned in float32.
 
@@ -88,6 +94,7 @@ class ResonatorSynth(Synthesizer):
 
     synth_type = "resonator"
     parameter_names = ("log10_frequency", "log10_q", "note_velocity")
+    other_names: ClassVar = {"log10_frequency": "frequency", "log10_q": "q"}
 
     def __init__(
         self,
@@ -103,17 +110,20 @@ class ResonatorSynth(Synthesizer):
         burst_samples = round(burst_s * sample_rate_hz)
         if burst_samples < 1:
             raise VIMHError(f"synth.burst_s is {burst_s:g}; expected at least one sample")
+        frequency, q = (
+            self.parameters[name if name in self.parameters else f"log10_{name}"]
+            for name in ("frequency", "q")
+        )
         with np.errstate(over="ignore"):
-            highest_hz = np.power(10.0, self.parameters["log10_frequency"].max)
+            (highest_hz,) = _plain({frequency.name: np.array([frequency.max])}, "frequency")
         if highest_hz >= sample_rate_hz / 2:
             raise VIMHError(
-                f"synth.parameters.log10_frequency.max is {self.parameters['log10_frequency'].max}"
-                f": {highest_hz:.0f} Hz is not below half the sample rate, {sample_rate_hz / 2:.0f}"
-                " Hz"
+                f"synth.parameters.{frequency.name}.max is {frequency.max}: {highest_hz:.0f} Hz is "
+                f"not below half the sample rate, {sample_rate_hz / 2:.0f} Hz"
             )
-        if (least := self.parameters["log10_q"].min) <= np.log10(0.5):
+        if q.min <= (0.5 if q.name == "q" else np.log10(0.5)):
             raise VIMHError(
-                f"synth.parameters.log10_q.min is {least}: Q must be above 0.5 (log10: -0.3)"
+                f"synth.parameters.{q.name}.min is {q.min}: Q must be above 0.5 (log10: -0.3)"
             )
         self.excitation = excitation
         noise = np.random.Generator(np.random.Philox(key=noise_seed)).standard_normal(
@@ -126,11 +136,10 @@ class ResonatorSynth(Synthesizer):
     ) -> Float32[np.ndarray, "B T"]:
         """Render a batch; see :meth:`Synthesizer.render`."""
         length = self.num_samples if num_samples is None else num_samples
-        count = len(values["log10_q"])
+        count = len(values["note_velocity"])
         filled = fill_lanes(values)
-        poles = resonance(
-            10.0 ** filled["log10_frequency"], 10.0 ** filled["log10_q"], self.sample_rate_hz
-        )
+        frequency_hz, q = (_plain(filled, name) for name in ("frequency", "q"))
+        poles = resonance(frequency_hz, q, self.sample_rate_hz)
         gain = filled["note_velocity"] / 127.0
         if self.excitation == "impulse":
             return _impulse_response(poles, gain, length)[:count]

@@ -35,10 +35,13 @@ _SOUND_NUMBERS = 2**26
 
 
 def drawn(parameter: Parameter, u: Float64[np.ndarray, "B"]) -> Float64[np.ndarray, "B"]:
-    """Return the values of uniform numbers in [0, 1): anywhere in the range, or a class each."""
+    """Return the values of uniform numbers in [0, 1): anywhere in the range, or a class each.
+
+    Where the spacing is log they are log-uniform.
+    """
     if parameter.is_categorical:
         return parameter.dequantise(np.floor(u * parameter.num_classes))
-    return parameter.denormalise(u)
+    return parameter.denormalise(u).clip(parameter.min, parameter.max)
 
 
 class SampleMaker:

@@ -20,8 +20,9 @@ from src.schema.plain import plain_values
 from src.schema.specs import imported
 from src.synth.errors import RecipeError, class_errors, parameter_errors, recipe_errors
 from src.synth.scripted import scripted
-from src.vimh.fields import MAX_NAME_BYTES
-from src.vimh.parameters import Kind, Parameter, ParameterSpace
+from src.vimh.codec import Spacing
+from src.vimh.fields import MAX_NAME_BYTES, Kind, StepKind
+from src.vimh.parameters import Parameter, ParameterSpace
 
 _Edge = Annotated[float, Interval(ge=-1e12, le=1e12)]
 
@@ -47,14 +48,17 @@ class ParameterSection:
     scale: str | None = None
     kind: Kind = "continuous"
     class_names: Annotated[list[_Label], Len(0, 256)] = field(default_factory=list)
+    spacing: Spacing = "linear"
+    step_kind: StepKind = "jnd"
 
 
 class Synthesizer(ABC):
     """A batch of parameters in, a batch of sounds out.
 
     Subclasses set `synth_type` (names it in metadata and data set names) and `parameter_names`
-    (what `render` reads) and define `render`. Every sample is computed by itself, elementwise or
-    along its own time axis, so that it has the same bits in every batch.
+    (what `render` reads; those in `other_names` may be given in their place) and define `render`.
+    Every sample is computed by itself, elementwise or along its own time axis, so that it has the
+    same bits in every batch.
 
     One thread uses one instance: generating builds an instance for each of its threads. So
     `render` may keep working memory in `self`, but nothing that reaches a later sound, and it
@@ -76,20 +80,22 @@ class Synthesizer(ABC):
 
     synth_type: ClassVar[str]
     parameter_names: ClassVar[tuple[str, ...]]
+    other_names: ClassVar[Mapping[str, str]] = {}
     batch_size: ClassVar[int] = 1  # generating gives `render` at least so many, if there are
 
     def __init__(
         self, parameters: Mapping[str, object], *, sample_rate_hz: int, duration_s: float
     ) -> None:
+        others = {own: name for own, name in self.other_names.items() if name in parameters}
+        names = [others.get(name, name) for name in self.parameter_names]
         for name in parameters:
-            if name not in self.parameter_names:
-                key = f"synth.parameters.{name}"
-                raise RecipeError(unknown_key(key, name, self.parameter_names))
-        missing = [name for name in self.parameter_names if name not in parameters]
+            if name not in names:
+                raise RecipeError(unknown_key(f"synth.parameters.{name}", name, names))
+        missing = [name for name in names if name not in parameters]
         if missing:
             raise RecipeError(
                 f"synth.parameters.{missing[0]} is missing; expected min, max and step "
-                f"({self.synth_type} has {', '.join(self.parameter_names)}; missing: "
+                f"({self.synth_type} has {', '.join(names)}; missing: "
                 f"{', '.join(missing)})"
             )
         self.parameters = ParameterSpace(
@@ -117,9 +123,8 @@ class Synthesizer(ABC):
         for name, parameter in self.parameters.items():
             if parameter.scale not in (None, "linear"):
                 raise RecipeError(
-                    f"synth.parameters.{name}.scale is {parameter.scale!r}; values are spaced "
-                    "evenly between min and max, which is 'linear': leave scale out, and make the "
-                    "logarithm the parameter where steps are to be ratios, as log10_decay_time does"
+                    f"synth.parameters.{name}.scale is {parameter.scale!r}, expected linear: leave "
+                    "scale out, and say spacing=log where equal steps are to be equal ratios"
                 )
 
     @abstractmethod

@@ -3,13 +3,17 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from src.vimh.codec import Spacing
 from src.vimh.errors import VIMHError
 from src.vimh.plain import shown
 
+Kind = Literal["continuous", "categorical"]
+StepKind = Literal["jnd", "tolerance"]
+_CHOICES = {"kind": get_args(Kind), "spacing": get_args(Spacing), "step_kind": get_args(StepKind)}
 MAX_NAME_BYTES = 200  # some names become names of files, with a suffix; systems take 255
 # Hz and s: the bounds for a sound that can be drawn and heard.
 LEAST_SOUND, MOST_SOUND = 1e-3, 1e9
@@ -173,9 +177,10 @@ def parameter_value(name: str, key: str, value: object) -> Any:
                 f"parameter {name!r}: '{key}' must be a list of strings, found {shown(value)}"
             )
         return tuple(value)
-    kinds = ("continuous", "categorical")
-    if key == "kind" and value not in kinds:
-        raise VIMHError(f"parameter {name!r}: 'kind' must be one of {kinds}, found {shown(value)}")
+    if key in _CHOICES and value not in _CHOICES[key]:
+        raise VIMHError(
+            f"parameter {name!r}: {key!r} must be one of {_CHOICES[key]}, found {shown(value)}"
+        )
     if not isinstance(value, str) and not (key in ("scale", "step") and value is None):
         raise VIMHError(f"parameter {name!r}: '{key}' must be a string, found {shown(value)}")
     return value

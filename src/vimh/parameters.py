@@ -1,32 +1,40 @@
 """Parameters of a sound (or a picture): value <-> 0..1 <-> stored byte <-> class index.
 
-A value is stored as one byte, `q = round(255 (value - min) / (max - min))`; the class index of a
-head follows from the nominal just-noticeable difference (JND), the parameter's `step`. All
-arithmetic is in :class:`src.vimh.codec.Codec`.
+A value is stored as one byte, `q = round(255 u)` with `u = (value - min) / (max - min)`, or where
+the spacing is log `u = ln(value/min) / ln(max/min)`; the class index of a head follows from the
+nominal just-noticeable difference (JND), the parameter's `step`. All arithmetic is in
+:class:`src.vimh.codec.Codec`.
 """
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
-from src.vimh.codec import Codec
-from src.vimh.errors import ParameterError, VIMHError
-from src.vimh.fields import check_name, parameter_number, parameter_value
+from src.vimh.codec import Codec, Spacing
+from src.vimh.errors import VIMHError
+from src.vimh.fields import Kind, StepKind, check_name, parameter_number, parameter_value
+from src.vimh.parameter_checks import (
+    MAX_BYTE,
+    check_classes,
+    check_generatable,
+    check_grid,
+    check_range,
+    check_step,
+    required_step,
+)
 from src.vimh.plain import shown
 
-Kind = Literal["continuous", "categorical"]
 # A number, an array of any shape, or a (nested) list.
 Values: TypeAlias = np.ndarray | np.generic | float | int | Sequence[object]
 
-MAX_BYTE = 255
-MAX_NUMBER = 1e200  # of a range or a step: their products and squares are finite
-# A class index must be exact in float32, and a hostile step must not make a huge table.
-MAX_CLASSES = 2**24
-_KNOWN_KEYS = ("min", "max", "step", "description", "unit", "scale", "kind", "class_names")
+_KNOWN_KEYS = (
+    "min", "max", "step", "description", "unit", "scale", "kind", "class_names", "spacing",
+    "step_kind",
+)  # fmt: skip
 
 
 def _numbers(values: Values) -> Float64[np.ndarray, "..."]:
@@ -42,17 +50,23 @@ class Parameter:
         min: Smallest value, in `unit`.
         max: Largest value, in `unit`. Equal to `min`: the parameter is fixed and has no head.
             Values of a categorical parameter are class indices: always 0 to 255, unless fixed.
-        step: Nominal just-noticeable difference (JND) in `unit`; None (or 0): there is none.
+        step: Nominal just-noticeable difference (JND) in `unit`, or where the spacing is log a
+            ratio minus one (0.03: 3 %); None (or 0): there is none.
         description: A sentence for people.
         unit: Unit of the value, for example "s" or "Hz"; empty: a plain number.
         scale: The spacing of values that older synthesisers wrote; kept, not used.
         kind: "continuous", or "categorical" (no order, class index = stored byte).
         class_names: Names of the classes of a categorical parameter.
+        spacing: "linear": equal steps are equal differences; "log": equal ratios, which needs
+            min > 0.
+        step_kind: What people call the step: "jnd", or "tolerance" where no source says that it is
+            just noticeable.
         extra: Keys of the JSON that this class does not know, kept for writing.
         exact: Whether the data set holds exact values beside the bytes; not part of its entry.
 
     Raises:
-        VIMHError: A number is not finite, `min > max`, `step < 0`, or the classes do not fit.
+        VIMHError: A number is not finite, `min > max`, `step < 0`, the classes do not fit, or
+            `min` is not positive where the spacing is log.
 
     Example:
         >>> decay = Parameter("log10_decay_time", min=-2.0, max=0.3, step=0.1)
@@ -69,6 +83,8 @@ class Parameter:
     scale: str | None = None
     kind: Kind = "continuous"
     class_names: tuple[str, ...] = ()
+    spacing: Spacing = "linear"
+    step_kind: StepKind = "jnd"
     extra: Mapping[str, object] = field(default_factory=dict, hash=False)
     exact: bool = field(default=False, compare=False)
 
@@ -80,48 +96,13 @@ class Parameter:
             object.__setattr__(self, key, parameter_number(self.name, key, getattr(self, key)))
         step = None if self.step is None else parameter_number(self.name, "step", self.step)
         object.__setattr__(self, "step", step or None)
-        self._check_range()
+        check_classes(self)
+        check_range(self)
         if self.step is not None:
-            self._check_step(self.step)
-        self._check_classes()
-
-    def _check_range(self) -> None:
-        if self.min > self.max:
-            raise self._error("min", f"must not exceed 'max' ({self.max:g})", self.min)
-        largest = max(abs(self.min), abs(self.max))
-        if largest > MAX_NUMBER:
-            too_far = f"is too far from 'min', or either beyond {MAX_NUMBER:g}"
-            raise self._error("max", too_far, self.max)
-        # 255 steps of the range must be different numbers, or a stored byte says nothing
-        if not self.is_fixed and self.range < max(2048 * math.ulp(largest), 1 / MAX_NUMBER):
-            raise self._error("max", "is too close to 'min' for 255 values between them", self.max)
-
-    def _check_step(self, step: float) -> None:
-        if step < 0:
-            raise self._error("step", "must not be negative", step)
-        largest = max(abs(self.min), abs(self.max)) / step
-        if not math.isfinite(largest) or self.range / step >= MAX_CLASSES:
-            raise self._error("step", f"is too small, it makes more than {MAX_CLASSES} steps", step)
-
-    def _check_classes(self) -> None:
-        names = self.class_names
-        if self.kind == "categorical" and not 1 <= len(names) <= MAX_BYTE + 1:
-            raise self._error(
-                "class_names", "of a categorical parameter must hold 1 to 256 names", len(names)
-            )
-        if self.kind == "continuous" and names:
-            raise self._error("class_names", "needs kind 'categorical'", names)
-        if self.kind == "categorical" and not self.is_fixed:
+            check_step(self, self.step)
+        if self.is_categorical and not self.is_fixed:
             object.__setattr__(self, "min", 0.0)
             object.__setattr__(self, "max", float(MAX_BYTE))
-
-    def _error(self, key: str, what: str, found: object) -> VIMHError:
-        return ParameterError(self.name, key, what, shown(found))
-
-    def _required_step(self) -> float:
-        if self.step is None or self.is_categorical:
-            raise self._error("step", "is needed here and must be positive", self.step)
-        return self.step
 
     @property
     def is_categorical(self) -> bool:
@@ -130,8 +111,18 @@ class Parameter:
 
     @property
     def has_jnd(self) -> bool:
-        """Whether errors can be counted in just-noticeable differences."""
+        """Whether errors can be counted in steps."""
         return self.step is not None and not self.is_categorical
+
+    @property
+    def step_name(self) -> str:
+        """What a table calls the step: "JND", or "tolerance"."""
+        return "JND" if self.step_kind == "jnd" else "tolerance"
+
+    @property
+    def is_log(self) -> bool:
+        """Whether equal steps are equal ratios; False for one that is fixed."""
+        return self.spacing == "log" and not self.is_fixed
 
     @property
     def is_fixed(self) -> bool:
@@ -144,44 +135,50 @@ class Parameter:
         return self.max - self.min
 
     @property
-    def lo(self) -> float:
-        """Centre of the first class: `round(min/step)*step`, or `min` without a step."""
-        return self._centre_near(self.min)
-
-    @property
-    def hi(self) -> float:
-        """Centre of the last class: `round(max/step)*step`, or `max` without a step."""
-        return self._centre_near(self.max)
-
-    def _centre_near(self, value: float) -> float:
-        return value if self.step is None else float(np.round(value / self.step) * self.step)
-
-    @property
     def num_classes(self) -> int:
         """Classes of the head: from the step; 256 without one; `class_names` if categorical."""
         if self.is_categorical:
             return len(self.class_names)
         if self.step is None:
             return MAX_BYTE + 1
-        return int(np.round((self.hi - self.lo) / self.step)) + 1
+        first, last = self._centres
+        return round((last - first) / self._step_on_axis) + 1
 
     @property
     def num_steps(self) -> float:
-        """Just-noticeable steps in the range, `(max - min)/step`.
-
-        Without a step, and for categorical parameters, `num_classes - 1`.
-        """
-        return self.range / self.step if self.step and self.has_jnd else self.num_classes - 1.0
+        """Steps in the range; of those without a step or an order, `num_classes - 1`."""
+        if not self.has_jnd:
+            return self.num_classes - 1.0
+        return self._without_step.span / self._step_on_axis
 
     @property
     def codec(self) -> Codec:
         """The codec of a parameter that varies."""
+        codec = self._without_step._replace(steps=self.num_steps)
         if not self.has_jnd:
-            return Codec.between(self.min, self.max)._replace(steps=self.num_steps)
-        return Codec(self.min, self.max, self.lo, self.hi, self.step, self.num_steps)
+            return codec
+        first, last = self._centres
+        return codec._replace(first=first, last=last, width=self._step_on_axis)
+
+    @property
+    def _without_step(self) -> Codec:
+        return Codec.between(self.min, self.max, "log" if self.is_log else "linear")
+
+    @property
+    def _step_on_axis(self) -> float:
+        step = required_step(self, "here")
+        return math.log1p(step) if self.is_log else step
+
+    @property
+    def _centres(self) -> tuple[float, float]:
+        """Centres of the first and the last class, on the codec's axis."""
+        low, high, step = *self._without_step[:2], self._step_on_axis
+        if self.is_log:
+            return low, low + round((high - low) / step) * step
+        return float(np.round(low / step) * step), float(np.round(high / step) * step)
 
     def quantise(self, values: Values) -> UInt8[np.ndarray, "..."]:
-        """Encode values as bytes: `round(255 (value - min)/(max - min))`, clipped to 0..255.
+        """Encode values as bytes: `round(255 u)` of the normalised value u, clipped to 0..255.
 
         Args:
             values: Values in units, any shape. Those of a fixed parameter become 0.
@@ -195,20 +192,20 @@ class Parameter:
         return np.asarray(np.round(normalised.clip(0.0, 1.0) * MAX_BYTE)).astype(np.uint8)
 
     def dequantise(self, q: Values) -> Float64[np.ndarray, "..."]:
-        """Decode bytes (any shape) to values in units: `min + q/255 (max - min)`."""
+        """Decode bytes (any shape) to values in units, those of `u = q/255`."""
         return self.denormalise(_numbers(q) / MAX_BYTE)
 
     def normalise(self, values: Values) -> Float64[np.ndarray, "..."]:
-        """Take values in units to 0..1: `(value - min)/(max - min)`, not clipped; 0 if fixed."""
+        """Take values in units to u in 0..1, not clipped; 0 if fixed."""
         numbers = _numbers(values)
         return np.asarray(numbers * 0.0 if self.is_fixed else self.codec.normalise(numbers))
 
     def denormalise(self, x: Values) -> Float64[np.ndarray, "..."]:
-        """Take 0..1 to values in units: `min + x (max - min)`, not clipped."""
+        """Take 0..1 to values in units, `min + x (max - min)` or `min (max/min)^x`, not clipped."""
         return np.asarray(self.codec.denormalise(_numbers(x)))
 
     def class_of(self, values: Values) -> Int64[np.ndarray, "..."]:
-        """Class index of values in units: `round((clip(value, lo, hi) - lo)/step)`, or the byte.
+        """Class index of values in units, the nearest centre's; the byte where there is no step.
 
         Raises:
             VIMHError: A value is NaN.
@@ -222,24 +219,26 @@ class Parameter:
 
     def value_of_class(self, index: Values) -> Float64[np.ndarray, "..."]:
         """Value in units at the centre of a class, kept within min..max."""
-        return np.asarray(self.codec.value_of_class(_numbers(index)))
+        return np.asarray(self.codec.value_of_class(_numbers(index)).clip(self.min, self.max))
 
     def class_table(self) -> Int64[np.ndarray, "256"]:
         """Class index of each of the 256 possible bytes, so that labels are one look-up."""
-        return self.class_of(self.dequantise(np.arange(MAX_BYTE + 1)))
+        q = np.arange(MAX_BYTE + 1)
+        return self.codec.class_at(q / MAX_BYTE).astype(np.int64) if self.has_jnd else q
 
     def tolerance(self, jnd: float | int = 1.0) -> float:
-        """Largest error, in units, that still counts as within `jnd` just-noticeable differences.
+        """Largest error on the codec's axis that still counts as within `jnd` steps.
 
-        `jnd*step + range/(2*255) + 1e-6*step`: without half a byte step, the rounding of the
-        stored byte would decide on an error of one step. `exact` values have float32's instead.
+        `(jnd + 1e-6)*step + range/(2*255)`, all in the unit, or if log as logarithms of ratios:
+        without half a byte step, the rounding of the stored byte would decide on an error of
+        exactly one step. `exact` values have float32's instead. :meth:`Codec.error` gives errors.
 
         Raises:
             VIMHError: The parameter has no step, or is categorical.
         """
-        step = self._required_step()
-        largest = max(abs(self.min), abs(self.max))
-        rounding = 2.0**-22 * largest if self.exact else 0.5 * self.range / MAX_BYTE
+        step, span = self._step_on_axis, self._without_step.span
+        largest = 1.0 if self.is_log else max(abs(self.min), abs(self.max))
+        rounding = 2.0**-22 * largest if self.exact else 0.5 * span / MAX_BYTE
         return float(jnd) * step + rounding + 1e-6 * step
 
     def grid(self) -> Float64[np.ndarray, "K"]:
@@ -253,30 +252,22 @@ class Parameter:
             return np.array([self.min])
         if self.is_categorical:
             return np.asarray(self.dequantise(np.arange(self.num_classes)))
-        return np.linspace(self.min, self.max, self.num_classes)
+        check_grid(self)
+        evenly = np.geomspace if self.is_log else np.linspace
+        return evenly(self.min, self.max, self.num_classes)
 
     def check_generatable(self) -> None:
         """Check that a generator can make this parameter.
 
-        `min` and `max - min` must be whole multiples of `step` (to 1e-6 of it), so that classes sit
-        on the values. `step` must be at least 2 of the 255 byte steps, so that storing does not
-        move a value into another class. A fixed categorical parameter must name a class.
+        A step must be at least 2 of the 255 byte steps, so that storing does not move a value into
+        another class, and `min` and `max - min` must be whole multiples of it (to 1e-6 of it), so
+        that classes sit on the values; if log, they do in any case. A fixed categorical parameter
+        must name a class.
 
         Raises:
             VIMHError: One of these does not hold.
         """
-        if self.is_fixed or self.is_categorical:
-            if self.is_categorical and self.is_fixed and self.min not in range(self.num_classes):
-                raise self._error("min", f"must be a class, 0 to {self.num_classes - 1}", self.min)
-            return
-        step = self._required_step()
-        if step > self.range * (1 + 1e-6):
-            raise self._error("step", f"must be at most max - min, {self.range:g}", step)
-        for key, what, value in (("min", "", self.min), ("max", "minus 'min' ", self.range)):
-            if abs(value / step - round(value / step)) > 1e-6:
-                raise self._error(key, f"{what}must be a whole multiple of step {step:g}", value)
-        if step < 2 * self.range / MAX_BYTE * (1 - 1e-9):
-            raise self._error("step", f"must be at least {2 * self.range / MAX_BYTE:g}", step)
+        check_generatable(self)
 
     @classmethod
     def from_json(cls, name: str, mapping: object) -> "Parameter":
@@ -302,6 +293,10 @@ class Parameter:
             entry["unit"] = self.unit
         if self.scale is not None:
             entry["scale"] = self.scale
+        if self.spacing != "linear":
+            entry["spacing"] = self.spacing
+        if self.step_kind != "jnd":
+            entry["step_kind"] = self.step_kind
         if self.is_categorical:
             entry.update(kind=self.kind, class_names=list(self.class_names))
         return {**entry, **self.extra}
@@ -369,8 +364,7 @@ class ParameterSpace(Mapping[str, Parameter]):
     @property
     def codec(self) -> Codec:
         """The codec of all parameters at once, which all vary: arrays (P,) of float64."""
-        columns = zip(*(p.codec for p in self.values()), strict=True)
-        return Codec._make(np.array(column, dtype=np.float64) for column in columns)
+        return Codec.stack([p.codec for p in self.values()])
 
     def index(self, name: str) -> int:
         """Return the position of `name`, which is its id in a record of this space.

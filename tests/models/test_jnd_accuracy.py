@@ -33,7 +33,7 @@ def test_an_error_of_exactly_one_step_passes_in_spite_of_the_byte() -> None:
     accuracy = JNDAccuracy(VELOCITY)
     accuracy.update(torch.tensor([126.0]), true)
     assert accuracy.compute() == 1.0
-    assert not within_jnd(torch.tensor([126.0]), true, VELOCITY.tolerance() - 1e-6).any()
+    assert not within_jnd(torch.tensor([126.0]), true, VELOCITY.codec, 0.5019).any()
 
 
 def test_batches_accumulate_and_nan_is_wrong() -> None:
@@ -55,3 +55,11 @@ def test_wrong_tolerances_are_refused(tolerance: float) -> None:
 def test_a_parameter_without_a_step_is_refused() -> None:
     with pytest.raises(ValueError, match="'cutoff': 'step'"):
         JNDAccuracy(Parameter("cutoff", 0.0, 1.0))
+
+
+def test_an_error_of_a_ratio_is_counted_in_ratios() -> None:
+    third = Parameter("f", 100.0, 1000.0, 0.25, spacing="log")
+    true = torch.tensor([100.0, 100.0, 800.0, 800.0], dtype=torch.float64)
+    accuracy = JNDAccuracy(third)
+    accuracy.update(torch.tensor([125.0, 127.0, 1000.0, 650.0]), true)
+    assert accuracy.compute() == 0.75

@@ -244,3 +244,40 @@ def test_shares_rise_and_errors_fall() -> None:
         "mae_jnd": "min",
         "acc": "max",
     }
+
+
+OCTAVES = Parameter("f", 110.0, 880.0, 1.0, spacing="log")
+
+
+def test_figures_of_ratios_by_hand() -> None:
+    metrics = ParameterMetrics([DECAY, OCTAVES])
+    true = torch.tensor([[-1.0, 110.0], [-1.0, 220.0], [-1.0, 880.0], [-1.0, 440.0]])
+    predicted = torch.tensor([[-1.0, 220.0], [-1.0, 220.0], [-1.2, 220.0], [-1.0, 330.0]])
+    for part in (slice(0, 1), slice(1, 4)):
+        metrics.update(predicted[part], true[part])
+    octaves = 1 + 2 + np.log2(4 / 3)
+    expected = {
+        "decay_mae": 0.05,
+        "decay_mae_percent": 5 / 2.3,
+        "decay_mae_jnd": 0.5,
+        "decay_jnd": 0.75,
+        "decay_acc": 0.75,
+        "f_mae": (110 + 660 + 110) / 4,
+        "f_mae_percent": 100 * (1.0 + 0.75 + 0.25) / 4,
+        "f_mae_jnd": octaves / 4,
+        "f_jnd": 0.75,
+        "f_acc": 0.5,  # 330 Hz is nearer to 440 than to 220 Hz, as a ratio
+        "jnd": 0.75,
+        "mae_jnd": (0.5 + octaves / 4) / 2,
+        "acc": 0.625,
+    }
+    assert as_floats(metrics.compute()) == pytest.approx(expected, rel=1e-5)
+    for name in ("f_mae_jnd", "f_jnd", "f_mae_percent", "f_acc"):
+        alone = ParameterMetrics([OCTAVES])
+        alone.update(predicted[:, 1:], true[:, 1:])
+        assert alone.compute()[name].item() == pytest.approx(expected[name], rel=1e-5)
+
+
+def test_a_state_without_ratios_is_as_it_was() -> None:
+    """Checkpoints hold it."""
+    assert ParameterMetrics([VELOCITY, DECAY]).sums.shape == (8,)

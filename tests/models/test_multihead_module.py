@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from functools import partial
 
@@ -142,6 +143,32 @@ def test_learning_does_not_depend_on_the_unit_of_the_outputs() -> None:
         torch.testing.assert_close(
             found.predictions[name], expected.predictions[name], rtol=0, atol=1e-3 * step
         )
+
+
+def test_learning_does_not_depend_on_units_whose_steps_are_ratios() -> None:
+    pitch = Parameter("pitch", 100.0, 1000.0, 0.03, spacing="log")
+    plain, units, even = (
+        _of_parameters(pitch, parameter_ranges=found, head_margin=0.05)
+        for found in (None, {"pitch": (100.0, 1000.0, "log")}, {"pitch": (100.0, 1000.0)})
+    )
+    for other in (units, even):
+        other.load_state_dict(plain.state_dict())
+    images, values = torch.rand(3, 1, 32, 32), torch.rand(3, 1)
+    batch = (images, {"pitch": values[:, 0]}, None, values)
+    assert all(100 <= value <= 1000 for value in units(images)["pitch"])
+    expected, found = (module.model_step(batch) for module in (plain, units))
+    torch.testing.assert_close(found.loss, expected.loss, rtol=1e-4, atol=0)
+    torch.testing.assert_close(found.predictions["pitch"], expected.predictions["pitch"])
+    for module in (plain, units):
+        module.model_step(batch).loss.backward()
+    for ours, theirs in zip(units.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-3, atol=1e-6)
+    # A network that spaces its units evenly learns the same target by another way.
+    outputs = even(images)["pitch"][:, 0]
+    head = even.heads["pitch"]
+    normalised = torch.log(outputs / 100.0) / math.log(10.0) * 1.1 - 0.05
+    loss = 0.5 * (normalised - values[:, 0]).square().mean()
+    torch.testing.assert_close(head(outputs[:, None], values[:, 0]), loss)
 
 
 def test_a_narrower_range_is_one_of_the_predictions() -> None:

@@ -456,3 +456,42 @@ def test_a_new_synthesizer_is_one_class_and_its_config(make_recipe: MakeRecipe) 
     recipe["synth"]["decay_s"] = 0.2
     with pytest.raises(VIMHError, match=r"another recipe \(synth_options"):
         make(recipe)
+
+
+def test_parameters_in_units_make_the_sounds_of_their_logarithms(make_recipe: MakeRecipe) -> None:
+    made = {
+        name: SampleMaker(Recipe.from_mapping(make_recipe(name, "dataset.size=64")))
+        for name in ("resonator", "resonator_hz")
+    }
+    own, other = (maker(np.arange(64)) for maker in made.values())
+    assert own.labels.tobytes() == other.labels.tobytes()
+    assert np.abs(own.images.astype(int) - other.images).max() <= 1
+    values = made["resonator_hz"].values(np.arange(64))
+    logarithms = made["resonator"].values(np.arange(64))
+    for name in ("frequency", "q"):
+        np.testing.assert_allclose(np.log10(values[name]), logarithms[f"log10_{name}"], atol=1e-14)
+
+
+def test_a_set_of_ratios_and_of_a_parameter_without_a_step(make_recipe: MakeRecipe) -> None:
+    changes = ("dataset.size=40", "synth.parameters.q.step=null")
+    directory = generate_dataset(make_recipe("resonator_hz", *changes), progress=False).dataset_dir
+    metadata = open_dataset(directory).metadata
+    frequency, q = metadata.parameters.values()
+    assert (frequency.spacing, frequency.step, frequency.num_classes) == ("log", 0.03, 79)
+    assert (q.spacing, q.step, q.num_classes, q.has_jnd) == ("log", None, 256, False)
+    mappings = metadata.raw["parameter_mappings"]
+    assert [mappings[name].get("spacing") for name in mappings] == ["log", "log"]
+    assert "spacing" not in metadata.raw["fixed_parameters"]["note_velocity"]
+    check_dataset(directory)
+
+
+def test_a_grid_of_ratios_has_to_be_whole_steps(make_recipe: MakeRecipe) -> None:
+    changes = ("avix=true", "synth.parameters.q={min: 2.0, max: 32.0, step: 1.0, spacing: log}")
+    with pytest.raises(VIMHError, match=r"'step' must divide .* does is 0\.029960365"):
+        generate_dataset(make_recipe("resonator_hz", *changes), progress=False)
+    step = "synth.parameters.frequency={min: 100.0, max: 800.0, spacing: log, step: 1.0}"
+    recipe = Recipe.from_mapping(make_recipe("resonator_hz", *changes, step))
+    assert recipe.num_samples == 4 * 5
+    values = SampleMaker(recipe).values(np.arange(20))
+    np.testing.assert_allclose(values["frequency"][::5], [100.0, 200.0, 400.0, 800.0])
+    np.testing.assert_allclose(values["q"][:5], [2.0, 4.0, 8.0, 16.0, 32.0])

@@ -86,6 +86,39 @@ def test_recipes_are_those_of_the_specification(make_recipe: MakeRecipe) -> None
         assert ranges(name)["log10_decay_time"] == decay
 
 
+DIGESTS = {
+    "simple": "fb2160f3322a",
+    "simple_wide": "85c2f2f411a9",
+    "simple_3p": "021eed077970",
+    "simple_noisy": "8a1810176319",
+    "resonator": "78f051e4393f",
+    "resonator_noise": "b35296771c41",
+    "stk": "7921ffa06035",
+    "moog_basic": "76454dcfdd47",
+    "moog_envelope": "6f02e6d943ac",
+}
+
+
+def test_recipes_keep_their_digests(make_recipe: MakeRecipe) -> None:
+    """A set that is there is found again: its recipe is the same as long as its digest is."""
+    found = {name: Recipe.from_mapping(make_recipe(name)).digest()[:12] for name in DIGESTS}
+    assert found == DIGESTS
+
+
+def test_the_spacing_is_part_of_what_decides_the_samples(make_recipe: MakeRecipe) -> None:
+    log = make_recipe("resonator_hz", "synth.parameters.q.step=1.0")
+    linear = make_recipe(
+        "resonator_hz", "synth.parameters.q.step=1.0", "synth.parameters.q.spacing=linear"
+    )
+    assert Recipe.from_mapping(log).digest() != Recipe.from_mapping(linear).digest()
+    parameters = Recipe.from_mapping(log).identity()["parameters"]
+    assert parameters[1] == ["q", 1.0, 100.0, 1.0, "continuous", [], "log"]
+    assert parameters[2] == ["note_velocity", 127.0, 127.0, 2.0, "continuous", []]
+    kind = "+synth.parameters.q.step_kind=tolerance"
+    called = make_recipe("resonator_hz", "synth.parameters.q.step=1.0", kind)
+    assert Recipe.from_mapping(called).digest() == Recipe.from_mapping(log).digest()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -118,7 +118,7 @@ def test_any_value_is_meant_or_refused_in_one_sentence_that_names_the_key(
         ("generate.part", "1/99999", "generate.part is 1/99999; the data set has 16384 samples"),
         ("synth.parameters.note_number.step", 1e300, "{key} is 1e.300; expected a number of at"),
         ("synth.parameters.note_number.min", 44, r"{key} is 44.0; min must not exceed 'max'"),
-        ("synth.parameters.note_velocity.step", None, r"{key} is None; step is needed here"),
+        ("synth.parameters.note_velocity.step", -1, "{key} is -1; expected a number of at least 0"),
         ("synth.parameters.note_velocity.unit", "\n", r"{key} is '\\n'; expected a text of"),
         ("synth.parameters.note_velocity.kind", "abc", "{key} is 'abc'; expected one of cont"),
         ("synth.parameters.note_velocity.class_names", ["a"], "{key} is .'a'.*; .* needs kind"),

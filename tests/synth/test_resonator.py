@@ -8,6 +8,7 @@ import scipy.signal
 from src.synth.resonator import ResonatorSynth, resonance
 from src.synth.synthesizers import build_synthesizer
 from src.vimh.errors import VIMHError
+from src.vimh.parameters import Parameter
 
 RATE = 8000
 RANGES: dict[str, Any] = {
@@ -103,6 +104,17 @@ def test_noise_is_decided_by_its_seed_and_length() -> None:
         ({}, {"burst_s": 1e-9}, "synth.burst_s is 1e-09; expected at least one sample"),
         ({}, {"noise_seed": -1}, "synth.noise_seed is -1; expected a whole number of at least 0"),
         ({"log10_frequency": {"min": 3.0, "max": 4.0, "step": 0.1}}, {}, "not below half"),
+        (
+            {"log10_frequency": None, "frequency": {"min": 1e3, "max": 4e3, "step": 100.0}},
+            {},
+            "parameters.frequency.max is 4000.0: 4000 Hz is not below half",
+        ),
+        (
+            {"log10_q": None, "q": {"min": 0.5, "max": 2.0, "spacing": "log"}},
+            {},
+            r"parameters.q.min is 0.5: Q must be above 0.5",
+        ),
+        ({"q": {"min": 1.0, "max": 2.0}}, {}, "synth.parameters.log10_q is unknown"),
         ({"log10_q": {"min": -1.0, "max": 2.0, "step": 0.1}}, {}, "Q must be above 0.5"),
     ],
 )
@@ -110,6 +122,48 @@ def test_a_wrong_setting_is_one_clear_error(
     ranges: dict[str, Any], arguments: dict[str, Any], message: str
 ) -> None:
     target = f"{ResonatorSynth.__module__}.{ResonatorSynth.__name__}"
-    config = {"_target_": target, "parameters": {**RANGES, **ranges}, **arguments}
+    parameters = {name: p for name, p in {**RANGES, **ranges}.items() if p is not None}
+    config = {"_target_": target, "parameters": parameters, **arguments}
     with pytest.raises(VIMHError, match=message):
         build_synthesizer(config, sample_rate_hz=RATE, duration_s=1.0)
+
+
+@pytest.mark.parametrize("excitation", EXCITATIONS)
+def test_frequency_and_q_may_be_given_as_they_are(excitation: str) -> None:
+    values = some_values(9)
+    plain = {
+        "frequency": 10.0 ** values["log10_frequency"],
+        "q": 10.0 ** values["log10_q"],
+        "note_velocity": values["note_velocity"],
+    }
+    ranges = {
+        "frequency": {"min": 100.0, "max": 1000.0, "step": 0.03, "spacing": "log"},
+        "q": {"min": 1.0, "max": 100.0, "step": 0.2, "spacing": "log"},
+        "note_velocity": RANGES["note_velocity"],
+    }
+    synth = ResonatorSynth(ranges, sample_rate_hz=RATE, duration_s=1.0, excitation=excitation)
+    np.testing.assert_array_equal(
+        synth.render(plain, 700), resonator(excitation=excitation).render(values, 700)
+    )
+
+
+def test_classes_in_hz_are_those_of_the_logarithm() -> None:
+    """A step of 3 % is one of log10(1.03), counted from min in both."""
+    step, first = math.log10(1.03), 156
+    logarithm = Parameter("log10_frequency", first * step, (first + 78) * step, step)
+    hertz = Parameter("frequency", 1.03**first, 1.03 ** (first + 78), 0.03, spacing="log")
+    assert hertz.num_classes == logarithm.num_classes == 79
+    assert hertz.num_steps == pytest.approx(logarithm.num_steps, rel=1e-12)
+    x = np.random.default_rng(0).random(5000)
+    frequency_hz = hertz.denormalise(x)
+    np.testing.assert_allclose(frequency_hz, 10.0 ** logarithm.denormalise(x), rtol=1e-13)
+    np.testing.assert_array_equal(
+        hertz.class_of(frequency_hz), logarithm.class_of(np.log10(frequency_hz))
+    )
+    np.testing.assert_array_equal(
+        hertz.quantise(frequency_hz), logarithm.quantise(np.log10(frequency_hz))
+    )
+    for name in ("width", "first", "last"):
+        own, other = (getattr(p.codec, name) for p in (hertz, logarithm))
+        assert own == pytest.approx(other * math.log(10.0))
+    assert hertz.tolerance() == pytest.approx(logarithm.tolerance() * math.log(10.0))

@@ -57,9 +57,9 @@ def test_grid_values_keep_their_class_through_the_byte(parameter: Parameter) -> 
 
 
 def test_class_of_values_off_the_grid() -> None:
-    # lo = round(0.25/0.5)*0.5 = 0 (half to even), hi = round(2.3/0.5)*0.5 = 2.5: 6 classes
+    # first round(0.25/0.5)*0.5 = 0 (half to even), last round(2.3/0.5)*0.5 = 2.5: 6 classes
     odd = Parameter("odd", min=0.25, max=2.3, step=0.5)
-    assert (odd.lo, odd.hi, odd.num_classes) == (0.0, 2.5, 6)
+    assert (odd.codec.first, odd.codec.last, odd.num_classes) == (0.0, 2.5, 6)
     np.testing.assert_array_equal(odd.class_of([-9.0, 0.3, 1.0, 9.0]), [0, 1, 2, 5])
     assert odd.value_of_class(5) == 2.3  # the centre 2.5 lies outside the range
     assert odd.class_table().dtype == np.int64
@@ -125,6 +125,16 @@ def test_fixed_parameter() -> None:
             "1 to 256 names, found 257",
         ),
         ({"min": 0.0, "max": 1.0, "description": 3}, "'description'"),
+        ({"min": 0.0, "max": 1.0, "spacing": "log"}, "'min' must be positive"),
+        ({"min": 1.0, "max": 1e40, "spacing": "log"}, "'max' must be positive .*1e\\+30"),
+        ({"min": 1.0, "max": 2.0, "spacing": "cubic"}, "'spacing' must be one of"),
+        ({"min": 1.0, "max": 2.0, "spacing": ["log"]}, "'spacing' must be one of"),
+        ({"min": 1.0, "max": 2.0, "step": 1e-9, "spacing": "log"}, "'step' is too small"),
+        ({"min": 1.0, "max": 2.0, "step_kind": "guess"}, "'step_kind' must be one of"),
+        (
+            {"min": 1, "max": 2, "kind": "categorical", "class_names": ("x",), "spacing": "log"},
+            "'spacing' must be linear",
+        ),
     ],
 )
 def test_wrong_parameters_name_their_key(arguments: dict, message: str) -> None:
@@ -138,7 +148,6 @@ def test_wrong_parameters_name_their_key(arguments: dict, message: str) -> None:
         (Parameter("p", 0.05, 1.05, 0.1), "'min' must be a whole multiple of step 0.1"),
         (Parameter("p", 0.0, 1.05, 0.1), "'max' minus 'min' must be a whole multiple"),
         (Parameter("p", 0.0, 255.0, 1.0), "'step' must be at least 2"),
-        (Parameter("p", 0.0, 1.0), "'step' is needed"),
         (Parameter("p", 0.0, 1.0, 1e300), "'step' must be at most max - min, 1"),
     ],
 )
@@ -149,8 +158,62 @@ def test_what_a_generator_refuses(parameter: Parameter, message: str) -> None:
         parameter.grid()
 
 
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (1.5, "'step' must be at most max/min − 1, 1"),
+        (0.001, "'step' must be at least 0.00545"),
+        (None, None),
+        (0.3, None),
+    ],
+)
+def test_steps_that_are_ratios_need_not_divide_the_range(
+    step: float | None, message: str | None
+) -> None:
+    parameter = Parameter("p", 440.0, 880.0, step, spacing="log")
+    if message is None:
+        parameter.check_generatable()
+    else:
+        with pytest.raises(VIMHError, match=message):
+            parameter.check_generatable()
+
+
+def test_a_complete_grid_of_ratios() -> None:
+    with pytest.raises(
+        VIMHError, match=r"'step' must divide .* nearest that does is 0\.0292005"
+    ) as e:
+        Parameter("p", 100.0, 1000.0, 0.0293, spacing="log").grid()
+    nearest = float(str(e.value).split("nearest that does is ")[1].split(",")[0])
+    fitting = Parameter("p", 100.0, 1000.0, nearest, spacing="log")
+    grid = fitting.grid()
+    assert (grid[0], grid[-1], len(grid)) == (100.0, 1000.0, 81)
+    np.testing.assert_allclose(grid[1:] / grid[:-1], 1 + nearest)
+    np.testing.assert_array_equal(fitting.class_of(grid), np.arange(81))
+    for spacing in ("linear", "log"):
+        with pytest.raises(VIMHError, match="'step' is needed for a complete grid"):
+            Parameter("p", 1.0, 2.0, spacing=spacing).grid()
+
+
+def test_spacing_and_kind_of_step_are_written_where_they_are_not_the_usual() -> None:
+    assert not {"spacing", "step_kind"} & DECAY.to_json().keys()
+    said = Parameter("p", 1.0, 2.0, 0.1, spacing="log", step_kind="tolerance")
+    assert said.to_json()["spacing"] == "log"
+    assert said.to_json()["step_kind"] == said.step_name == "tolerance"
+    assert Parameter.from_json("p", said.to_json()) == said != Parameter("p", 1.0, 2.0, 0.1)
+    # The key that other writers have means nothing here.
+    assert Parameter.from_json("p", {"min": 0.0, "max": 1.0, "scale": "log"}).spacing == "linear"
+
+
+def test_a_fixed_parameter_has_no_spacing() -> None:
+    fixed = Parameter("p", 43.35, 43.35, 0.25, spacing="log")
+    np.testing.assert_array_equal(fixed.dequantise([0, 255]), [43.35, 43.35])
+    fixed.check_generatable()
+    assert Parameter("p", 0.0, 0.0, spacing="log").is_fixed
+
+
 def test_a_generator_accepts_a_step_of_two_bytes() -> None:
     Parameter("p", 0.0, 254.0, 2.0).check_generatable()
+    Parameter("p", 0.05, 1.0).check_generatable()  # and none
     VELOCITY.check_generatable()
     DECAY.check_generatable()
     DIGIT.check_generatable()

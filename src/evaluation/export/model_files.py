@@ -195,5 +195,6 @@ def _largest_difference(
             expected = exported(*inputs).numpy()
         fed = {name: value.numpy() for name, value in zip(NAMES_IN, inputs, strict=True)}
         (found,) = session.run([NAME_OUT], fed)
-        largest = max(largest, float(codec.error_in_range(np.abs(found - expected)).max()))
+        apart = codec.error_in_range(np.abs(codec.error(found, expected)))
+        largest = max(largest, float(apart.max()))
     return largest

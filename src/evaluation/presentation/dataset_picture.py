@@ -12,7 +12,7 @@ from matplotlib.gridspec import GridSpecFromSubplotSpec
 from rich.table import Table
 from rich.text import Text
 
-from src.evaluation.presentation.image_axes import ImageAxes, plain_texts, value_text
+from src.evaluation.presentation.image_axes import ImageAxes, plain_texts, step_text, value_text
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import Parameter
 from src.vimh.plain import shown
@@ -149,7 +149,9 @@ def draw_histogram(axes: Axes, parameter: Parameter, values: Float64[np.ndarray,
         half = 0.5 / max(bins - 1, 1) if few else 0.0
         edges = parameter.denormalise(np.linspace(-half, 1 + half, bins + 1))
         axes.hist(values, bins=edges.tolist(), rwidth=0.9)
-    step = "" if parameter.step is None else f", step {parameter.step:g}"
+        if parameter.is_log:
+            axes.set_xscale("log")
+    step = "" if parameter.step is None else f", step {step_text(parameter)}"
     unit = f" [{parameter.unit}]" if parameter.unit else ""
     axes.set_title(f"{parameter.name}{unit}{step}", fontsize=10)
     axes.set_ylabel("samples", fontsize=8)
@@ -205,12 +207,12 @@ def dataset_table(dataset: OpenedDataset, directory: Path) -> tuple[Table, Table
     parameters.add_column("how often", no_wrap=True)
     values = counted_values(dataset)
     for k, p in enumerate(dataset.metadata.parameters.values()):
-        step = "" if p.step is None else f"{p.step:g}"
+        step = step_text(p)
         bars = min(p.num_classes, 24) if p.is_categorical else 16
-        low, high = (0, p.num_classes - 1) if p.is_categorical else (p.min, p.max)
+        own = values[:, k] if p.is_categorical else p.normalise(values[:, k]).clip(0.0, 1.0)
         ends = ("", "") if p.is_categorical else (f"{p.min:g}", f"{p.max:g}")
         unit = f"{p.num_classes} classes" if p.is_categorical else p.unit
-        line = sparkline(values[:, k], bars, low, high)
+        line = sparkline(own, bars, 0, p.num_classes - 1 if p.is_categorical else 1)
         parameters.add_row(Text(p.name), Text(unit), *ends, step, line)
     return about, parameters
 

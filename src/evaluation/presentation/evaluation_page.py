@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from rich.table import Table
 from rich.text import Text
 
+from src.evaluation.presentation.image_axes import step_text
 from src.evaluation.presentation.metrics_file import save_metrics
 from src.evaluation.presentation.pictures import (
     confusion_matrix,
@@ -206,9 +207,10 @@ def report_lines(
 def _title(parameter: Parameter) -> str:
     if parameter.is_categorical:
         return f"{parameter.name}: {parameter.num_classes} classes"
-    unit = f" {shown_unit(parameter)}" if shown_unit(parameter) else ""
-    step = "" if parameter.step is None else f", 1 JND = {parameter.step:g}{unit}"
-    return f"{parameter.name}: {parameter.min:g} to {parameter.max:g}{unit}{step}"
+    unit = shown_unit(parameter)
+    step = f", 1 {parameter.step_name} = {step_text(parameter, unit)}" if parameter.step else ""
+    ends = f"{parameter.min:g} to {parameter.max:g} {unit}".strip()
+    return f"{parameter.name}: {ends}{step}"
 
 
 def _table(evaluation: Evaluation, figures: Sequence[Figure]) -> list[str]:

@@ -155,6 +155,20 @@ def thinned(image: UInt8[np.ndarray, "C H W"]) -> UInt8[np.ndarray, "C h w"]:
     return image[:, ::rows, ::columns]
 
 
+def step_text(parameter: Parameter, unit: str = "") -> str:
+    """Return a step as people read it, in % where it is a ratio; nothing where there is none.
+
+    Example:
+        >>> step_text(Parameter("f", 20.0, 2e4, 0.03, spacing="log"), "Hz")
+        '3 %'
+    """
+    if parameter.step is None:
+        return ""
+    if parameter.is_log:
+        return f"{100 * parameter.step:g} %"
+    return f"{parameter.step:g} {unit}".strip()
+
+
 def _round_step(about: float) -> float:
     """1, 2 or 5 times a power of ten, the nearest from below.
 

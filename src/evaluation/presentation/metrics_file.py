@@ -46,6 +46,7 @@ def save_metrics(
         "metrics": dict(sorted(values.items())),
         "parameters": {
             p.name: {"unit": p.unit, "min": p.min, "max": p.max, "step": p.step}
+            | ({"spacing": p.spacing} if p.is_log else {})
             for p in model.parameters_by_head.values()
         },
         "num_samples": {split: info[f"num_{split}_samples"] for split in ("train", "val", "test")},

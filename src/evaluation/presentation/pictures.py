@@ -1,6 +1,7 @@
 """Pictures of predictions: against the truth, their errors, the worst samples, the sounds."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float64, Int64
@@ -12,7 +13,7 @@ from src.evaluation.scoring.audio_metrics import AUDIO_METRICS
 from src.evaluation.scoring.figures import shown_unit
 from src.evaluation.scoring.split_predictions import SplitPredictions
 from src.vimh.metadata import Metadata
-from src.vimh.parameters import Parameter
+from src.vimh.parameters import Parameter, ParameterSpace
 
 BINS = 41  # of a histogram
 MEANS = 12  # parts of the range that the mean error is shown of
@@ -20,13 +21,15 @@ MIN_A_MEAN = 5  # samples that a part has to hold on average, or there is no mea
 MAX_NAMED_CLASSES = 30
 MAX_COUNTED_CLASSES = 12  # up to here each cell of a confusion matrix has its number
 COLUMNS = 4  # of the worst samples
-BAND: dict[str, object] = {"color": "tab:green", "alpha": 0.2, "linewidth": 0, "label": "±1 JND"}
+BAND: dict[str, Any] = {"color": "tab:green", "alpha": 0.2, "linewidth": 0}
 
 
 def head_picture(
     parameter: Parameter, true: Float[np.ndarray, "N"], predicted: Float[np.ndarray, "N"]
 ) -> Figure:
-    """Draw one head: the confusion matrix of classes, or values and errors with a ±1 JND band.
+    """Draw one head: the confusion matrix of classes, or values and errors with a band of ±1 step.
+
+    Where the spacing is log, the axes of values are logarithmic, and errors are in % of the value.
 
     Args:
         parameter: The head's parameter.
@@ -40,37 +43,52 @@ def head_picture(
     finite = np.isfinite(predicted)
     title = "" if finite.all() else f"{int((~finite).sum())} of {len(true)} predictions are NaN"
     figure.suptitle(title, fontsize=10)
-    true, error = true[finite], (predicted - true)[finite]
+    true, predicted = true[finite], predicted[finite]
+    error = _shown_errors(parameter, predicted, true)
     unit = f" [{shown_unit(parameter)}]" if shown_unit(parameter) else ""
-    _draw_values(values, parameter, true, true + error)
+    error_unit = " [%]" if parameter.is_log else unit
+    ends = np.array([parameter.min, parameter.max])
+    values.axline(*zip(ends, ends, strict=True), color="gray", linewidth=1)
+    _scatter(values, true, predicted)
     values.set(xlabel=f"true {parameter.name}{unit}", ylabel=f"predicted {parameter.name}{unit}")
-    widest = max(float(np.abs(error).max(initial=0.0)), parameter.codec.error_in_units(1e-9))
+    least = _shown_errors(parameter, *parameter.denormalise([[1e-9], [0.0]]))
+    widest = max(float(np.abs(shown).max(initial=0.0)) for shown in (error, least))
     histogram.hist(error, bins=BINS, range=(-widest, widest))
     histogram.yaxis.get_major_locator().set_params(integer=True)
-    histogram.set(xlabel=f"error{unit}", ylabel="samples")
+    histogram.set(xlabel=f"error{error_unit}", ylabel="samples")
     _draw_errors(errors, parameter, true, error)
-    errors.set(xlabel=f"true {parameter.name}{unit}", ylabel=f"error{unit}")
+    errors.set(xlabel=f"true {parameter.name}{unit}", ylabel=f"error{error_unit}")
+    if parameter.is_log:
+        values.set(xscale="log", yscale="log")
+        errors.set_xscale("log")
     if parameter.has_jnd:
-        reach = parameter.tolerance()
-        ends = np.array([parameter.min, parameter.max])
-        values.fill_between(ends, ends - reach, ends + reach, **BAND)
-        histogram.axvspan(-reach, reach, **BAND)
-        errors.axhspan(-reach, reach, **BAND)
-        within = float((np.abs(error) <= reach).sum()) / len(finite)
-        histogram.set_title(f"{100 * within:.1f} % within 1 JND", fontsize=10)
-        values.legend(loc="upper left")
-        errors.legend(loc="upper left")
+        low, high = _draw_bands(parameter, values, errors)
+        histogram.axvspan(low, high, **BAND)
+        within = np.abs(parameter.codec.error(predicted, true)) <= parameter.tolerance()
+        share = 100 * float(within.sum()) / len(finite)
+        histogram.set_title(f"{share:.1f} % within 1 {parameter.step_name}", fontsize=10)
     return plain_texts(figure)
 
 
-def _draw_values(
-    axes: Axes,
-    parameter: Parameter,
-    true: Float[np.ndarray, "N"],
-    predicted: Float[np.ndarray, "N"],
-) -> None:
-    axes.axline((parameter.min, parameter.min), slope=1.0, color="gray", linewidth=1)
-    _scatter(axes, true, predicted)
+def _draw_bands(parameter: Parameter, values: Axes, errors: Axes) -> tuple[float, float]:
+    """Draw what is within one step; return the errors at its ends."""
+    codec, reach = parameter.codec, parameter.tolerance()
+    ends = np.array([parameter.min, parameter.max])
+    low, high = (codec.from_axis(codec.to_axis(ends) + side) for side in (-reach, reach))
+    label = f"±1 {parameter.step_name}"
+    values.fill_between(ends, low, high, **BAND, label=label)
+    below, above = (float(_shown_errors(parameter, side, ends)[0]) for side in (low, high))
+    errors.axhspan(below, above, **BAND, label=label)
+    for axes in (values, errors):
+        axes.legend(loc="upper left")
+    return below, above
+
+
+def _shown_errors(
+    parameter: Parameter, predicted: Float[np.ndarray, "N"], true: Float[np.ndarray, "N"]
+) -> Float[np.ndarray, "N"]:
+    """Return errors in the unit, or where the spacing is log in % of the value."""
+    return 100.0 * (predicted / true - 1.0) if parameter.is_log else predicted - true
 
 
 def _draw_errors(
@@ -153,11 +171,11 @@ def worst_picture(
     Returns:
         The picture; None where no prediction is off.
     """
-    errors = np.abs(found.predicted - found.true)
+    codec = ParameterSpace(parameters).codec
+    errors = codec.error_in_range(np.abs(codec.error(found.predicted, found.true)))
     for column, p in enumerate(parameters):
-        errors[:, column] = (
-            errors[:, column] > 0 if p.is_categorical else p.codec.error_in_range(errors[:, column])
-        )
+        if p.is_categorical:
+            errors[:, column] = errors[:, column] > 0
     furthest = np.nan_to_num(errors, nan=np.inf).max(axis=1)
     order = np.argsort(-furthest, kind="stable")[:count]
     order = order[furthest[order] > 0]

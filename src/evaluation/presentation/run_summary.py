@@ -13,6 +13,7 @@ from rich.console import Console
 
 from src.evaluation.presentation.comparison_table import comparison_table
 from src.evaluation.presentation.metrics_file import save_metrics
+from src.evaluation.scoring.figures import step_word
 from src.evaluation.scoring.rows import Row, baseline_rows, network_row, remarks
 from src.utils.rich_utils import plain_console
 from src.utils.words import path_word, shell_word, shown_path
@@ -54,8 +55,9 @@ def report_run(
         for sentence in remarks(rows[0], rows[1:]):
             console.print(sentence)
     if "val/jnd_best" in values:
+        word = step_word(list(built.model.parameters_by_head.values()))
         console.print(
-            f"Validation samples with all heads within one JND, best epoch: "
+            f"Validation samples with all heads within one {word}, best epoch: "
             f"{100 * values['val/jnd_best']:.1f} %"
         )
     saved = checkpoint or last

@@ -7,12 +7,14 @@ A network that does not beat them is not worth its training.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
 from src.evaluation.scoring.split_predictions import SplitArrays, first, split_arrays
+from src.vimh.parameters import ParameterSpace
 
 if TYPE_CHECKING:
     from src.data.vimh_datamodule import VIMHDataModule
@@ -36,9 +38,14 @@ def baseline_predictions(
     """
     if trained_on.get_dataset_info()["split_sizes"]["train"] == 0:
         return {}
-    categorical = [p.is_categorical for p in model.parameters_by_head.values()]
+    parameters = list(model.parameters_by_head.values())
+    categorical, codec = [p.is_categorical for p in parameters], ParameterSpace(parameters).codec
     train = split_arrays(model, trained_on, "train", limit=MAX_TRAINING_SAMPLES)
-    return dict(baselines(train, tried, categorical))
+    # Means of what is evenly spaced: where the spacing is log, of logarithms.
+    train = replace(train, true=codec.to_axis(train.true))
+    return {
+        name: codec.from_axis(predicted) for name, predicted in baselines(train, tried, categorical)
+    }
 
 
 def baselines(

@@ -11,9 +11,8 @@ from src.evaluation.scoring.audio_metrics import AUDIO_METRICS
 from src.evaluation.scoring.intervals import Estimate, bootstrap_means, interval
 from src.vimh.parameters import Parameter
 
-# Names of shares within so many JND; that of one is the name training logs.
+# Names of shares within so many steps; that of one is the name training logs.
 JND_SHARES = {"half_jnd": 0.5, "jnd": 1.0, "two_jnd": 2.0}
-JND_LABELS = {"half_jnd": "within ½ JND", "jnd": "within 1 JND", "two_jnd": "within 2 JND"}
 
 ALL = "all parameters"
 SOUND = "sound"
@@ -49,16 +48,29 @@ def figures_of(parameter: Parameter) -> list[Figure]:
     name, unit = parameter.name, shown_unit(parameter)
     if parameter.is_categorical:
         return [Figure(f"{name}_acc", name, "right class", "", "share", "higher")]
+    of_what = "value" if parameter.is_log else "range"
     found = [
         Figure(f"{name}_mae", name, "MAE", unit, "number", "lower"),
-        Figure(f"{name}_mae_percent", name, "MAE of range", "%", "percent", None),
+        Figure(f"{name}_mae_percent", name, f"MAE of {of_what}", "%", "percent", None),
         Figure(f"{name}_rmse", name, "RMSE", unit, "number", "lower"),
         Figure(f"{name}_bias", name, "bias", unit, "number", None),
     ]
-    shares = JND_LABELS if parameter.has_jnd else {}
+    shares = share_labels([parameter]) if parameter.has_jnd else {}
     return found + [
         Figure(f"{name}_{key}", name, label, "", "share", "higher") for key, label in shares.items()
     ]
+
+
+def share_labels(parameters: Sequence[Parameter]) -> dict[str, str]:
+    """Return the labels of :data:`JND_SHARES` of heads with steps: "within ½ JND", and so on."""
+    word, counts = step_word(parameters), ("½", "1", "2")
+    return {name: f"within {count} {word}" for name, count in zip(JND_SHARES, counts, strict=True)}
+
+
+def step_word(parameters: Sequence[Parameter]) -> str:
+    """Return what steps are called: "JND", or "tolerance" where one of them is."""
+    words = {p.step_name for p in parameters if p.has_jnd}
+    return "tolerance" if "tolerance" in words else "JND"
 
 
 def shown_unit(parameter: Parameter) -> str:
@@ -72,10 +84,9 @@ def joint_figures(parameters: Sequence[Parameter]) -> list[Figure]:
     if len(parameters) == 1:
         return found
     if any(p.has_jnd for p in parameters):
-        found.append(Figure("mae_jnd", ALL, "mean MAE", "JND", "number", "lower"))
-        found += [
-            Figure(key, ALL, label, "", "share", "higher") for key, label in JND_LABELS.items()
-        ]
+        unit, labels = step_word(parameters), share_labels(parameters)
+        found.append(Figure("mae_jnd", ALL, "mean MAE", unit, "number", "lower"))
+        found += [Figure(key, ALL, label, "", "share", "higher") for key, label in labels.items()]
     if any(p.is_categorical for p in parameters):
         found.append(Figure("all_acc", ALL, "all classes right", "", "share", "higher"))
     return found
@@ -99,12 +110,14 @@ def sample_columns(
     """What is known of each sample, by name: the figures are functions of its means.
 
     Of ordered heads ``_bias`` (error in the parameter's unit), ``_mae`` (without its sign) and
-    ``_rmse`` (squared); of those with a step ``_half_jnd``, ``_jnd``, ``_two_jnd`` (1 where within,
+    ``_rmse`` (squared), and where the spacing is log ``_mae_percent`` (the second in % of the true
+    value); of those with a step ``_half_jnd``, ``_jnd``, ``_two_jnd`` (1 where within,
     by :meth:`Parameter.tolerance`); of categorical ones ``_acc`` (1 where right); and the same of
     all heads at once. A NaN is a NaN error, and counts as wrong.
     """
     error = predicted.astype(np.float64) - true
     columns: Columns = {}
+    in_steps = []
     for column, p in enumerate(parameters):
         own = error[:, column]
         if p.is_categorical:
@@ -115,14 +128,17 @@ def sample_columns(
             f"{p.name}_mae": np.abs(own),
             f"{p.name}_rmse": np.square(own),
         }
+        if p.is_log:
+            columns[f"{p.name}_mae_percent"] = 100.0 * np.abs(own) / true[:, column]
         if p.has_jnd:
+            far = np.abs(p.codec.error(predicted[:, column].astype(np.float64), true[:, column]))
+            in_steps.append(p.codec.error_in_steps(far))
             for key, jnd in JND_SHARES.items():
-                columns[f"{p.name}_{key}"] = (np.abs(own) <= p.tolerance(jnd)).astype(float)
+                columns[f"{p.name}_{key}"] = (far <= p.tolerance(jnd)).astype(float)
     stepped = [p for p in parameters if p.has_jnd]
     classes = [p.name for p in parameters if p.is_categorical]
     if stepped:
-        in_jnd = [p.codec.error_in_steps(columns[f"{p.name}_mae"]) for p in stepped]
-        columns["mae_jnd"] = np.mean(in_jnd, axis=0)
+        columns["mae_jnd"] = np.mean(in_steps, axis=0)
         for key in JND_SHARES:
             columns[key] = np.min([columns[f"{p.name}_{key}"] for p in stepped], axis=0)
     if classes:
@@ -194,5 +210,6 @@ def _from_means(means: Columns, parameters: Sequence[Parameter]) -> Columns:
     for p in parameters:
         if f"{p.name}_mae" in means:
             found[f"{p.name}_rmse"] = np.sqrt(means[f"{p.name}_rmse"])
+        if f"{p.name}_mae" in means and not p.is_log:
             found[f"{p.name}_mae_percent"] = p.codec.error_in_range(100.0 * means[f"{p.name}_mae"])
     return found

@@ -11,11 +11,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from src.schema.bounds import Bounds, Count, OptionalSize, Outputs, Real, Size
-from src.vimh.codec import Codec
+from src.schema.bounds import Count, OptionalSize, Outputs, Real, Size, SpacedBounds
+from src.vimh.codec import Codec, Spacing
 
 OutputMode = Literal["classification", "regression"]
 Activation = Literal["none", "sigmoid"]
+
+# (min, max) of a head that gives values in units, and how they are spaced where that is log.
+Range = tuple[float, float] | tuple[float, float, Spacing]
 
 SINGLE_HEAD = "output"  # the head's name where `output_size` asks for one head without a name
 
@@ -32,7 +35,7 @@ class HeadOptions(TypedDict, total=False):
     joint_size: OptionalSize
     activations: Mapping[str, Activation] | None
     output_bias: Mapping[str, float] | None
-    parameter_ranges: Mapping[str, Bounds] | None
+    parameter_ranges: Mapping[str, SpacedBounds] | None
 
 
 class HeadLayers(nn.Module):
@@ -61,8 +64,9 @@ class HeadLayers(nn.Module):
             and on none in classification.
         output_bias: Where the bias of a head's layer starts, by head name. Heads that are not
             named keep PyTorch's initialisation.
-        parameter_ranges: (min, max) by head name, in the parameter's unit: these heads, which end
-            in a sigmoid, give min...max instead of 0...1. Empty is None: all give 0...1.
+        parameter_ranges: (min, max) by head name, in the parameter's unit, or (min, max, "log")
+            where its spacing is log: these heads, which end in a sigmoid, give min...max instead of
+            0...1. Empty is None: all give 0...1.
 
     Raises:
         ValueError: The arguments name no heads, contradict each other or are out of range.
@@ -96,7 +100,7 @@ class HeadLayers(nn.Module):
         joint_size: int = 0,
         activations: Mapping[str, Activation] | None = None,
         output_bias: Mapping[str, float] | None = None,
-        parameter_ranges: Mapping[str, Sequence[Real]] | None = None,
+        parameter_ranges: Mapping[str, Sequence[Real | str]] | None = None,
     ) -> None:
         super().__init__()
         if output_mode not in ("classification", "regression"):
@@ -248,11 +252,11 @@ def _resolve_activations(
 
 
 def _resolve_ranges(
-    ranges: Mapping[str, Sequence[Real]], activations: Mapping[str, Activation]
-) -> dict[str, tuple[float, float]]:
-    """Return (min, max) of the heads that give values in units."""
+    ranges: Mapping[str, Sequence[Real | str]], activations: Mapping[str, Activation]
+) -> dict[str, Range]:
+    """Return the ranges of the heads that give values in units."""
     _check_names("parameter_ranges", ranges, activations)
-    found = {}
+    found: dict[str, Range] = {}
     for name, bounds in ranges.items():
         if activations[name] != "sigmoid":
             raise ValueError(
@@ -260,13 +264,24 @@ def _resolve_ranges(
                 "this one gives plain numbers or logits: take it out, or choose a regression loss "
                 "with a sigmoid (loss=dg, loss=direct_regression)"
             )
-        if len(bounds) != 2 or not float("-inf") < bounds[0] < bounds[1] < float("inf"):
-            raise ValueError(
-                f"parameter_ranges.{name}: expected two finite numbers (min, max) with min < max, "
-                f"found {list(bounds)}"
-            )
-        found[name] = (float(bounds[0]), float(bounds[1]))
+        found[name] = _range(name, bounds)
     return found
+
+
+def _range(name: str, given: Sequence[Real | str]) -> Range:
+    """Return one range as it is kept."""
+    match list(given):
+        case [int() | float() as low, int() | float() as high, *spacing] if (
+            float("-inf") < low < high < float("inf")
+        ):
+            if spacing in ([], ["linear"]):
+                return (float(low), float(high))
+            if spacing == ["log"] and low > 0:
+                return (float(low), float(high), "log")
+    raise ValueError(
+        f"parameter_ranges.{name}: expected two finite numbers (min, max) with min < max, or with "
+        f"0 < min < max and 'log' behind them, found {list(given)}"
+    )
 
 
 def _check_names(

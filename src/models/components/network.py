@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from src.models.components.heads import HeadLayers, OutputMode
+from src.models.components.heads import HeadLayers, OutputMode, Range
 
 
 class MultiheadNetwork(nn.Module, ABC):
@@ -52,8 +52,8 @@ class MultiheadNetwork(nn.Module, ABC):
         return self.heads.output_mode
 
     @property
-    def parameter_ranges(self) -> dict[str, tuple[float, float]]:
-        """(min, max) by name of the heads that give values in units instead of 0...1."""
+    def parameter_ranges(self) -> dict[str, Range]:
+        """(min, max), or with "log", by name of the heads that give values in units, not 0...1."""
         return self.heads.parameter_ranges
 
     def example_inputs(self, batch_size: int = 1) -> tuple[Tensor, ...]:

@@ -256,7 +256,7 @@ def expected_class(probabilities: Float[Tensor, "B K"]) -> Float[Tensor, " B"]:
 def class_values(index: Tensor, parameter: Parameter) -> Float[Tensor, " B"]:
     """Convert class indices, also fractional ones, to values in units, clipped to min...max."""
     values: Tensor = parameter.codec.value_of_class(index.float())
-    return values
+    return values.clamp(parameter.min, parameter.max)
 
 
 def derive_loss_weights(

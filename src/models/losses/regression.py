@@ -22,21 +22,31 @@ from src.models.losses.base import (
 )
 from src.models.losses.distances import DistanceName, check_distance, distance, inward_clamp
 from src.schema.bounds import Bounds, Positive
-from src.vimh.codec import Codec
+from src.vimh.codec import Codec, Spacing
 from src.vimh.parameters import Parameter
 
 
-def check_bounds(key: str, bounds: Sequence[Real]) -> tuple[float, float]:
+def check_bounds(
+    key: str, bounds: Sequence[Real], spacing: Spacing = "linear"
+) -> tuple[float, float]:
     """Return a pair (low, high) as floats.
 
     Raises:
-        ValueError: If there are not two finite numbers, the first the smaller.
+        ValueError: If there are not two finite numbers, the first the smaller, or the first is not
+            positive and the spacing is log.
     """
     if len(bounds) != 2 or not float("-inf") < bounds[0] < bounds[1] < float("inf"):
         raise ValueError(
             f"{key} is {list(bounds)}; it has to be two finite numbers (min, max) with min < max."
         )
+    if spacing == "log" and bounds[0] <= 0:
+        raise ValueError(f"{key} is {list(bounds)}; with log spacing, min has to be positive.")
     return float(bounds[0]), float(bounds[1])
+
+
+def spacing_of(parameter: Parameter) -> dict[str, Any]:
+    """Return the argument ``spacing`` for a parameter; nothing where it is the default."""
+    return {"spacing": "log"} if parameter.is_log else {}
 
 
 def direct_gradient_loss(
@@ -65,14 +75,15 @@ class DirectParameterGradientLoss(ValueLoss):
 
     See :func:`direct_gradient_loss`. Without ``param_range``, outputs and targets are normalised
     to 0...1. With it, both sides are taken to parameter units before they are compared. Where it
-    has ``num_classes``, targets are class indices: class k stands for
-    ``min + k · (max − min) / (num_classes − 1)``. Soft targets count by their expectation
-    ``Σ_k k · q_k``, a class index that may be fractional.
+    has ``num_classes``, targets are class indices: class k stands for ``k / (num_classes − 1)``,
+    evenly spaced for ``min + k · (max − min) / (num_classes − 1)``. Soft targets count by their
+    expectation ``Σ_k k · q_k``, a class index that may be fractional.
 
     Args:
         scale_factor: s, the factor of the gradient.
         param_range: None, ``{"min": ..., "max": ...}``, or
             ``{"min": ..., "max": ..., "num_classes": ...}``.
+        spacing: How 0...1 lies between them; from the data set.
 
     Raises:
         ValueError: If the scale is not positive, or the range has other keys, is empty, or has
@@ -86,7 +97,10 @@ class DirectParameterGradientLoss(ValueLoss):
     """
 
     def __init__(
-        self, scale_factor: Positive = 1.0, param_range: Mapping[str, Real] | None = None
+        self,
+        scale_factor: Positive = 1.0,
+        param_range: Mapping[str, Real] | None = None,
+        spacing: Spacing = "linear",
     ) -> None:
         super().__init__()
         check_positive("scale_factor", scale_factor)
@@ -98,12 +112,17 @@ class DirectParameterGradientLoss(ValueLoss):
                     f"param_range has the keys {sorted(param_range)}; it has to have min and max, "
                     "or, for class indices, min, max and num_classes."
                 )
-            bounds = check_bounds("param_range", [param_range["min"], param_range["max"]])
-            self.codec = Codec.between(*bounds)
+            ends = [param_range["min"], param_range["max"]]
+            self.codec = Codec.between(*check_bounds("param_range", ends, spacing), spacing)
             self.num_classes = param_range.get("num_classes")
             if self.num_classes is not None:
                 check_at_least("param_range.num_classes", self.num_classes, 2)
                 self.target = "index"
+
+    @classmethod
+    def arguments_from(cls, parameter: Parameter) -> dict[str, Any]:
+        """Return the spacing, where it is not the usual one."""
+        return super().arguments_from(parameter) | spacing_of(parameter)
 
     def forward(self, outputs: Float[Tensor, "B *k"], target: Tensor) -> Float[Tensor, ""]:
         """Compute the loss of one number a sample.
@@ -195,8 +214,11 @@ def normalized_regression_loss(
     loss_type: str = "mse",
     huber_delta: Real = 0.1,
     return_perceptual_units: bool = True,
+    spacing: Spacing = "linear",
 ) -> Float[Tensor, ""]:
     """``(max − min) · mean d(ŷ, clip((y − min) / (max − min), 0, 1))``.
+
+    Where the spacing is log, y, min and max are their natural logarithms.
 
     Args:
         predicted: ŷ, in 0...1.
@@ -205,6 +227,7 @@ def normalized_regression_loss(
         loss_type: d, see :func:`~src.models.losses.distances.distance`.
         huber_delta: Where Huber's loss becomes linear, as a share of the range.
         return_perceptual_units: Whether to multiply by the range.
+        spacing: How 0...1 lies between min and max.
 
     Example:
         >>> import torch
@@ -212,11 +235,11 @@ def normalized_regression_loss(
         >>> normalized_regression_loss(predicted, target, (0.0, 10.0), "l1")
         tensor(5.)
     """
-    codec = Codec.between(*param_range)
+    codec = Codec.between(*param_range, spacing)
     predicted, target = full_precision(predicted), full_precision(target)
     normalised = codec.normalise(target).clamp(0, 1).to(predicted.dtype)
     loss = distance(predicted, normalised, loss_type, huber_delta).mean()
-    return codec.error_in_units(loss) if return_perceptual_units else loss
+    return codec.error_on_axis(loss) if return_perceptual_units else loss
 
 
 class NormalizedRegressionLoss(ValueLoss):
@@ -231,6 +254,7 @@ class NormalizedRegressionLoss(ValueLoss):
         return_perceptual_units: Whether the loss is multiplied by the range.
         normalised_targets: Whether targets come in 0...1 already, as the data module makes them,
             instead of in parameter units.
+        spacing: How 0...1 lies between min and max; from the data set.
 
     Raises:
         ValueError: If the range is empty, ``loss_type`` unknown or δ not positive.
@@ -243,10 +267,13 @@ class NormalizedRegressionLoss(ValueLoss):
         huber_delta: Positive = 0.1,
         return_perceptual_units: bool = True,
         normalised_targets: bool = False,
+        spacing: Spacing = "linear",
     ) -> None:
         super().__init__()
         check_distance("loss_type", loss_type, huber_delta)
-        self.codec: Codec = Codec.between(*check_bounds("param_range", param_range))
+        self.param_range = check_bounds("param_range", param_range, spacing)
+        self.spacing = spacing
+        self.codec: Codec = Codec.between(*self.param_range, spacing)
         self.loss_type = loss_type
         self.huber_delta = huber_delta
         self.return_perceptual_units = return_perceptual_units
@@ -254,10 +281,11 @@ class NormalizedRegressionLoss(ValueLoss):
 
     @classmethod
     def arguments_from(cls, parameter: Parameter) -> dict[str, Any]:
-        """Return the range, and that targets come normalised."""
+        """Return the range and its spacing, and that targets come normalised."""
         return super().arguments_from(parameter) | {
             "param_range": (parameter.min, parameter.max),
             "normalised_targets": True,
+            **spacing_of(parameter),
         }
 
     def forward(self, outputs: Float[Tensor, "B *k"], target: Tensor) -> Float[Tensor, ""]:
@@ -265,8 +293,10 @@ class NormalizedRegressionLoss(ValueLoss):
         predicted = single_column(outputs, self)
         target = target_column(predicted, target, self)
         # Normalised targets stay as they are: over the units and back would cost digits.
-        low, high = (0.0, 1.0) if self.normalised_targets else (self.codec.low, self.codec.high)
+        ends, spacing = self.param_range, self.spacing
+        if self.normalised_targets:
+            ends, spacing = (0.0, 1.0), "linear"
         loss = normalized_regression_loss(
-            predicted, target, (low, high), self.loss_type, self.huber_delta, False
+            predicted, target, ends, self.loss_type, self.huber_delta, False, spacing
         )
-        return self.codec.error_in_units(loss) if self.return_perceptual_units else loss
+        return self.codec.error_on_axis(loss) if self.return_perceptual_units else loss

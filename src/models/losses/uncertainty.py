@@ -90,10 +90,15 @@ class BetaNLLLoss(ValueLoss):
         return super().decode(self._gaussian(outputs)[0], parameter)
 
     def deviation(self, outputs: Float[Tensor, "B K"], parameter: Parameter) -> Float[Tensor, " B"]:
-        """Return the standard deviation σ, in the parameter's unit."""
-        deviation = torch.exp(0.5 * self._gaussian(outputs)[1]).float()
-        in_units: Tensor = parameter.codec.error_in_units(deviation)
-        return in_units
+        """Return half the distance between the values of μ − σ and μ + σ, in the unit.
+
+        That is the standard deviation σ, but for where the spacing is log.
+        """
+        mean, log_variance = (column.float() for column in self._gaussian(outputs))
+        deviation = torch.exp(0.5 * log_variance)
+        low, high = map(parameter.codec.denormalise, (mean - deviation, mean + deviation))
+        half: Tensor = (high - low) / 2
+        return half
 
     def _gaussian(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         check_columns(outputs, 2, "a mean and a log-variance", self)

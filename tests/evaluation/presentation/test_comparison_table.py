@@ -73,3 +73,18 @@ def test_names_in_the_table_are_no_markup() -> None:
     Console(file=text, width=120).print(comparison_table([row], [odd], title="4 of [b]"))
     assert "4 of [b]" in text.getvalue()
     assert "[red]a[/]" in text.getvalue()
+
+
+def test_ratios_are_in_percent_of_the_value_and_a_tolerance_is_called_so() -> None:
+    pitch = Parameter("pitch", 100.0, 1000.0, 0.03, spacing="log", step_kind="tolerance")
+    true = np.full((4, 2), [[200.0, 0.5]])
+    row = row_of("network", true * np.array([[1.02, 1.0]]), true, [pitch, DECAY])
+    own = {key: value for key, value in row.metrics.items() if not key.endswith("acc")}
+    text = StringIO()
+    table = comparison_table([Row("network", own)], [pitch, DECAY], title="4 test samples")
+    Console(file=text, width=120).print(table)
+    lines = [cells(line) for line in text.getvalue().splitlines()]
+    headings = ["parameter", "method", "MAE", "of range", "of value", "within 1 tolerance"]
+    assert lines[2] == headings
+    assert ["pitch", "network", "4", "", "2.00 %", "100.0 %"] in lines
+    assert ["decay", "network", "0", "0.00 %", "", "100.0 %"] in lines

@@ -139,3 +139,26 @@ def test_names_are_no_formulas() -> None:
     worst = worst_picture(SOUND, [odd], found, 4)
     drawn(worst)
     assert worst.axes[0].get_title().startswith("a$^$ 5")
+
+
+def test_ratios_have_logarithmic_axes_and_errors_in_percent() -> None:
+    pitch = Parameter("pitch", 100.0, 1000.0, 0.03, unit="Hz", spacing="log", step_kind="tolerance")
+    true = np.geomspace(100.0, 1000.0, 120)
+    figure = head_picture(pitch, true, true * 1.02)
+    drawn(figure)
+    values, histogram, errors = figure.axes
+    assert (values.get_xscale(), values.get_yscale(), errors.get_xscale()) == ("log",) * 3
+    assert errors.get_yscale() == histogram.get_xscale() == "linear"
+    assert values.get_xlabel() == "true pitch [Hz]"
+    assert errors.get_ylabel() == histogram.get_xlabel() == "error [%]"
+    assert histogram.get_title() == "100.0 % within 1 tolerance"
+    (band,) = errors.patches
+    ends = 100 * np.expm1([-pitch.tolerance(), pitch.tolerance()])
+    assert [band.get_y(), band.get_y() + band.get_height()] == pytest.approx(ends)
+    (line,) = (line for line in errors.lines if line.get_label() == "mean error")
+    np.testing.assert_allclose(line.get_ydata(), 2.0)
+    # An error of 2 % at 100 Hz is as large as one at 1000 Hz, and smaller than one of 3 %.
+    found = predictions(pitch, [100.0, 1000.0, 500.0], [103.0, 1020.0, 500.0])
+    worst = worst_picture(SOUND, [pitch], found, 1)
+    drawn(worst)
+    assert [axes.get_title() for axes in worst.axes] == ["pitch 103, true 100"]

@@ -1,5 +1,9 @@
-import numpy as np
+from unittest.mock import Mock
 
+import numpy as np
+import pytest
+
+import src.evaluation.scoring.baselines as module
 from src.evaluation.scoring.baselines import (
     baselines,
     constant,
@@ -85,3 +89,18 @@ def test_a_set_that_the_auxiliary_features_solve_is_said_to_be_no_yardstick() ->
     true = np.linspace(0, 10, 11)[:, None]
     network, formula = (row_of(name, true, true, parameters) for name in ("network", "line (aux)"))
     assert "line (aux): 100.0 %" in remarks(network, [formula])[-1]
+
+
+def test_the_mean_of_ratios_is_geometric(monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters = {
+        "f": Parameter("f", 100.0, 10000.0, 0.1, spacing="log"),
+        "a": Parameter("a", 0.0, 10.0),
+    }
+    true = np.array([[100.0, 2.0], [10000.0, 4.0]])
+    train = SplitArrays(np.eye(2, dtype=np.float32), true)
+    monkeypatch.setattr(module, "split_arrays", lambda *_, **__: train)
+    model, data = Mock(parameters_by_head=parameters), Mock()
+    data.get_dataset_info.return_value = {"split_sizes": {"train": 2}}
+    found = module.baseline_predictions(model, data, train)
+    np.testing.assert_allclose(found["always the mean"], [[1000.0, 3.0]] * 2)
+    np.testing.assert_allclose(found["nearest image"], true)

@@ -114,3 +114,36 @@ def test_better_means_beyond_chance() -> None:
         beats = {name: found["own"].beats(other, figure) for name, other in found.items()}
         assert beats == {"own": False, "same": False, "noisy": False, "poor": True}
         assert not found["poor"].beats(found["own"], figure)
+
+
+def test_figures_of_ratios_by_hand() -> None:
+    octaves = Parameter("f", 110.0, 880.0, 1.0, unit="Hz", spacing="log", step_kind="tolerance")
+    true, predicted = np.array([[110.0], [220.0], [880.0]]), np.array([[220.0], [220.0], [220.0]])
+    found = measured(predicted, true, [octaves])
+    assert found.values["f_mae"] == pytest.approx(770 / 3)
+    assert found.values["f_bias"] == pytest.approx(-550 / 3)
+    assert found.values["f_mae_percent"] == pytest.approx(100 * 1.75 / 3)
+    shares = [found.values[f"f_{key}"] for key in ("half_jnd", "jnd", "two_jnd")]
+    assert shares == pytest.approx([1 / 3, 2 / 3, 1.0])
+    assert found.values["mae_jnd"] == pytest.approx(1.0)
+    labels = {figure.name: figure.label for figure in figures_of(octaves)}
+    assert labels["f_mae_percent"] == "MAE of value"
+    assert labels["f_half_jnd"] == "within ½ tolerance"
+    assert [f.unit for f in joint_figures([octaves, DECAY]) if f.name == "mae_jnd"] == ["tolerance"]
+    assert joint_figures([DECAY, LEVEL])[1].label == "within ½ JND"
+
+
+def test_what_training_logs_of_ratios_is_the_same() -> None:
+    octaves = Parameter("f", 110.0, 880.0, 0.1, spacing="log")
+    rng = np.random.default_rng(0)
+    pair = [octaves, DECAY]
+    true = np.stack([110 * 8 ** rng.random(100), 10 * rng.random(100)], axis=1)
+    predicted = true * np.exp(rng.normal(0, 0.1, (100, 2)))
+    logged = ParameterMetrics(pair, with_accuracy=False)
+    logged.update(torch.from_numpy(predicted), torch.from_numpy(true))
+    values = measured(predicted, true, pair).values
+    training = logged.compute()
+    common = values.keys() & training.keys()
+    assert common >= {"f_mae", "f_mae_percent", "f_jnd", "mae_jnd", "jnd"}
+    for name in common:
+        assert values[name] == pytest.approx(float(training[name]), rel=1e-6), name

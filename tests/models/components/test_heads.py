@@ -149,6 +149,16 @@ def test_a_range_gives_outputs_in_units():
     torch.testing.assert_close(after["b"], 126.0 + 1.5 * before["b"])
 
 
+def test_a_range_of_ratios_is_spaced_by_them():
+    arguments = {"heads_config": {"a": 1}, "output_mode": "regression"}
+    heads = HeadLayers(8, **arguments, parameter_ranges={"a": [20, 20000, "log"]})
+    assert heads.parameter_ranges == {"a": (20.0, 20000.0, "log")}
+    plain = HeadLayers(8, **arguments)
+    plain.load_state_dict(heads.state_dict())
+    features = torch.randn(20, 8)
+    torch.testing.assert_close(heads(features)["a"], 20 * 1000 ** plain(features)["a"])
+
+
 def test_units_keep_their_digits_in_half_precision():
     heads = HeadLayers(
         8,
@@ -171,6 +181,8 @@ def test_units_keep_their_digits_in_half_precision():
         ),
         ({"parameter_ranges": {"a": (0.0, float("nan"))}}, "parameter_ranges.a: expected two"),
         ({"parameter_ranges": {"a": (0.0, 1.0, 2.0)}}, "parameter_ranges.a: expected two"),
+        ({"parameter_ranges": {"a": (1.0, 2.0, "cubic")}}, "parameter_ranges.a: expected two"),
+        ({"parameter_ranges": {"a": (0.0, 2.0, "log")}}, "parameter_ranges.a: .*0 < min < max"),
         (
             {"parameter_ranges": {"a": (0.0, 1.0)}, "activations": {"a": "none"}},
             "parameter_ranges.a: only a head that ends in a sigmoid",

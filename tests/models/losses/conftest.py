@@ -24,6 +24,12 @@ def stepless() -> Parameter:
 
 
 @pytest.fixture
+def octaves() -> Parameter:
+    """3 classes whose steps are ratios of 2."""
+    return Parameter("frequency", 110.0, 440.0, 1.0, spacing="log")
+
+
+@pytest.fixture
 def digit() -> Parameter:
     """A categorical head, stored as bytes 0...255."""
     return Parameter(

@@ -1,6 +1,7 @@
 """What holds for every loss: configs, gradients, extremes, decoding, refusals."""
 
 import inspect
+import math
 from pathlib import Path
 from typing import Any
 
@@ -140,16 +141,50 @@ def test_extremes_give_finite_losses_gradients_and_values(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_best_output_decodes_to_the_value(
-    name: str, decay: Parameter, velocity: Parameter
+    name: str, decay: Parameter, velocity: Parameter, octaves: Parameter
 ) -> None:
-    for parameter, indices in ((decay, [0, 1, 12, 22, 23]), (velocity, [0, 1, 2])):
+    for parameter, indices in (
+        (decay, [0, 1, 12, 22, 23]),
+        (velocity, [0, 1, 2]),
+        (octaves, [0, 1, 2]),
+    ):
         loss = build(name, parameter)
         values = loss.decode(perfect_outputs(loss, parameter, indices), parameter)
         expected = torch.from_numpy(parameter.value_of_class(indices)).float()
-        assert parameter.step is not None
+        codec = parameter.codec
         # Within its tolerance of half a JND, that loss is as good as free.
         share = 0.5 if name == "jnd" else 0.1
-        torch.testing.assert_close(values, expected, rtol=0, atol=share * parameter.step)
+        assert codec.error_in_steps(codec.error(values, expected)).abs().max() < share
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_head_of_ratios_learns_as_its_logarithm_does(name: str) -> None:
+    """A frequency, and its base-10 logarithm with the same classes."""
+    step, first = math.log10(1.1), 48
+    logarithm = Parameter("log10_frequency", first * step, (first + 12) * step, step)
+    hertz = Parameter("frequency", 1.1**first, 1.1 ** (first + 12), 0.1, spacing="log")
+    ours, theirs = build(name, hertz), build(name, logarithm)
+    assert ours.outputs(hertz) == theirs.outputs(logarithm)
+    torch.manual_seed(0)
+    outputs = outputs_for(ours, hertz)
+    indices = [0, 1, 5, 6, 11, 12]
+    losses, gradients = [], []
+    for loss, parameter in ((ours, hertz), (theirs, logarithm)):
+        inputs = outputs.clone().requires_grad_(True)
+        cost = loss(inputs, targets_for(loss, parameter, indices))
+        cost.backward()
+        losses.append(cost.detach())
+        assert inputs.grad is not None
+        gradients.append(inputs.grad)
+    # Losses in units count in steps of the natural logarithm here, of the base-10 one there.
+    scaled = name in ("normalized_regression", "quantized_regression")
+    factor = math.log(10.0) if scaled else 1.0
+    if name != "ordinal":  # the sum of a scaled and another loss
+        torch.testing.assert_close(losses[0], factor * losses[1])
+        torch.testing.assert_close(gradients[0], factor * gradients[1])
+    values = ours.decode(outputs, hertz)
+    torch.testing.assert_close(values.log10(), theirs.decode(outputs, logarithm))
+    assert ((values >= hertz.min) & (values <= hertz.max)).all()
 
 
 @pytest.mark.parametrize("name", NAMES)

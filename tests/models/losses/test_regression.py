@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import numpy as np
@@ -234,3 +235,28 @@ def test_gradient_of_normalised_regression_against_numpy() -> None:
     np.testing.assert_allclose(
         gradient.numpy()[:, 0], 20 * 2 * (outputs.detach().numpy()[:, 0] - y) / 5
     )
+
+
+def test_units_that_are_spaced_by_ratios() -> None:
+    ends = {"min": 110.0, "max": 440.0}
+    loss = DirectParameterGradientLoss(param_range=ends, spacing="log")
+    outputs = torch.tensor([[0.5]], requires_grad=True)
+    value = loss(outputs, torch.tensor([1.0]))  # 220 Hz, where 440 Hz is right
+    assert value.item() == pytest.approx(0.5 * 220.0**2)
+    value.backward()
+    # d(Hz)/dx of 110 · 4^x
+    assert outputs.grad is not None
+    assert outputs.grad.item() == pytest.approx(-220.0 * 220.0 * math.log(4.0), rel=1e-5)
+    octave = Parameter("frequency", 110.0, 440.0, spacing="log")
+    assert loss.decode(outputs.detach(), octave).item() == pytest.approx(220.0)
+    classes = DirectParameterGradientLoss(param_range={**ends, "num_classes": 3}, spacing="log")
+    assert classes(outputs.detach(), torch.tensor([1])).item() == pytest.approx(0.0, abs=1e-6)
+    in_units = NormalizedRegressionLoss((110.0, 440.0), "l1", spacing="log")
+    found = in_units(outputs.detach(), torch.tensor([440.0]))
+    assert found.item() == pytest.approx(0.5 * math.log(4.0))
+    for make in (
+        lambda: DirectParameterGradientLoss(param_range={"min": 0, "max": 1}, spacing="log"),
+        lambda: NormalizedRegressionLoss((0.0, 1.0), spacing="log"),
+    ):
+        with pytest.raises(ValueError, match="min has to be positive"):
+            make()

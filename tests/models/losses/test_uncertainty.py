@@ -71,3 +71,12 @@ def test_wrong_arguments_are_refused(arguments: dict[str, float], match: str) ->
 def test_wrong_columns_are_refused() -> None:
     with pytest.raises(ValueError, match="a mean and a log-variance"):
         BetaNLLLoss()(torch.zeros(3, 1), torch.zeros(3))
+
+
+def test_the_deviation_of_ratios_is_half_the_distance_of_both_sides(octaves: Parameter) -> None:
+    # μ = 0.5 is 220 Hz, σ = 0.1 of the two octaves
+    outputs = torch.tensor([[0.0, 2 * np.log(0.1)]])
+    half = 220 * (2.0**0.2 - 2.0**-0.2) / 2
+    torch.testing.assert_close(
+        BetaNLLLoss().deviation(outputs, octaves), torch.tensor([half], dtype=torch.float32)
+    )
