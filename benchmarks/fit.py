@@ -118,7 +118,10 @@ class LoopApart:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(cfg, plain, theirs), daemon=True)
+        policy = os.environ.pop("OMP_WAIT_POLICY", None) if plain else None
         self._process.start()
+        if policy is not None:
+            os.environ["OMP_WAIT_POLICY"] = policy
         theirs.close()
         self.samples_per_epoch: int = self._connection.recv()
 

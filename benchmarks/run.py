@@ -69,8 +69,14 @@ def measure_apart(group: str, work: Path, quick: bool) -> list[Row]:
             subprocess.run(
                 command,
                 cwd=ROOT,
-                # The progress bar draws as on a terminal: it is one of the default callbacks.
-                env={**os.environ, "TTY_COMPATIBLE": "1", "TTY_INTERACTIVE": "1"},
+                # The progress bar draws as on a terminal: it is one of the default callbacks. The
+                # rows import torch before src, which would come too late with its own default.
+                env={
+                    "OMP_WAIT_POLICY": "passive",
+                    **os.environ,
+                    "TTY_COMPATIBLE": "1",
+                    "TTY_INTERACTIVE": "1",
+                },
                 stdout=stdout,
                 stderr=stderr,
                 check=True,

@@ -4,6 +4,7 @@ utils and schema know no room.
 """
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -184,3 +185,21 @@ def test_vimh_is_usable_without_torch_lightning_and_hydra() -> None:
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
+
+
+def test_threads_wait_asleep_before_torch_is_loaded() -> None:
+    """OpenMP reads its policy when torch loads it."""
+    program = (
+        "import os, sys\n"
+        "class Watch:\n"
+        "    def find_spec(name, path, target=None):\n"
+        "        if name == 'torch': print(os.environ['OMP_WAIT_POLICY']); sys.exit()\n"
+        "sys.meta_path.insert(0, Watch)\n"
+        "import src.train, src.build"
+    )
+    environment = {name: v for name, v in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.stdout.strip(), done.returncode) == ("passive", 0), done.stderr

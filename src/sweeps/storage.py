@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 PRUNED_AT = "pruned_at"  # user attribute of a trial: the step at which it was stopped
 HEARTBEAT_S = 30  # seconds between two signs of life of a worker
+# After each failed try to open a new database; None: give up.
+OPENING_PAUSES_S = (0.1, 0.2, 0.4, 0.8, None)
 STALE_S = 120  # seconds without one after which a worker counts as dead
 
 
@@ -74,17 +78,37 @@ def open_storage(storage: str) -> BaseStorage:
         return optuna.storages.JournalStorage(JournalFileBackend(str(path)))
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
+    try:
+        return _open_database(storage)
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        raise ConfigError(
+            f"hydra.sweeper.storage={storage}: {error}. Expected the path of a journal file, "
+            "or a URL such as sqlite:///sweeps.db"
+        ) from error
+
+
+def _open_database(url: str) -> BaseStorage:
+    """Open a database; create its tables where they are missing.
+
+    Workers that start at once on a new database all create the tables, and all but the first fail.
+    They try again and find the tables there.
+    """
+    import optuna
+    from sqlalchemy.exc import DBAPIError, IntegrityError
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of the heartbeat
-        try:
-            return optuna.storages.RDBStorage(
-                storage, heartbeat_interval=HEARTBEAT_S, grace_period=STALE_S
-            )
-        except (ArgumentError, NoSuchModuleError, ImportError) as error:
-            raise ConfigError(
-                f"hydra.sweeper.storage={storage}: {error}. Expected the path of a journal file, "
-                "or a URL such as sqlite:///sweeps.db"
-            ) from error
+        for pause_s in OPENING_PAUSES_S:
+            try:
+                return optuna.storages.RDBStorage(
+                    url, heartbeat_interval=HEARTBEAT_S, grace_period=STALE_S
+                )
+            except DBAPIError as error:
+                lost_the_race = isinstance(error, IntegrityError) or "already exists" in str(error)
+                if not lost_the_race or pause_s is None:
+                    raise
+                time.sleep(pause_s * random.uniform(0.5, 1.5))
+    raise AssertionError("the last try returns or raises")
 
 
 def _drop_torn_line(path: Path) -> None:

@@ -4,7 +4,9 @@ import json
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import optuna
 import pytest
@@ -44,6 +46,19 @@ def test_a_killed_sweep_goes_on_by_the_same_command(sweeps, n_trials) -> None:
     assert len(set(values)) == n_trials + 1
     assert (sweeps.folder / "history.png").stat().st_size > 1000
     assert "<script" in (sweeps.folder / "importances.html").read_text()
+
+
+def test_workers_create_a_new_database_at_once(tmp_path) -> None:
+    """Without another try, all but one of the workers fail at Optuna's own tables."""
+    together = Barrier(3)
+
+    def opened() -> list:
+        together.wait()
+        return open_storage(f"sqlite:///{tmp_path}/sweeps.db").get_all_studies()
+
+    with ThreadPoolExecutor(3) as workers:
+        waiting = [workers.submit(opened) for _ in range(3)]
+        assert [each.result() for each in waiting] == [[]] * 3
 
 
 @pytest.mark.slow
