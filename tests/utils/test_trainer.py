@@ -30,3 +30,12 @@ def test_other_nulls_are_the_default() -> None:
     trainer = make_trainer(**PLAIN, max_steps=None, strategy=None, overfit_batches=None)
     assert trainer.max_steps == -1
     assert trainer.overfit_batches == 0.0
+
+
+@pytest.mark.parametrize("on_cuda", [False, True])
+def test_batch_norm_is_synchronised_on_cuda_alone(monkeypatch, on_cuda: bool) -> None:
+    """On the CPU, torch's SyncBatchNorm fails in the first training step."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: on_cuda)
+    monkeypatch.setattr("lightning.pytorch.Trainer", dict)
+    assert ("sync_batchnorm" in make_trainer(sync_batchnorm=True, accelerator="auto")) == on_cuda
+    assert "sync_batchnorm" not in make_trainer(sync_batchnorm=True, accelerator="cpu")
