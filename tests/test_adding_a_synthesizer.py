@@ -14,7 +14,9 @@ def test_one_class_and_one_yaml_file() -> None:
     found = blocks(PAGE)
     assert PAGE.count("```") == 2 * len(found)
     files = [block.path for block in found if block.path and not block.path.startswith("tests/")]
-    assert files == ["src/synth/fm.py", "configs/synth/fm.yaml"]
+    assert files == [
+        "src/synth/fm.py", "configs/synth/fm.yaml", "src/synth/bar.py", "configs/synth/bar.yaml",
+    ]  # fmt: skip
     assert {block.language for block in found if not block.path} == {"bash"}
 
 
@@ -30,6 +32,7 @@ def test_the_page_works_as_it_is_written(tmp_path: Path) -> None:
             run(block.text, where)
     assert (where / "fm.png").stat().st_size > 10_000
     assert len(list(where.glob("data-vimh/*_fm_2p"))) == 1  # training found the set
+    assert len(list(where.glob("data-vimh/*_bar_2p"))) == 1
     (report,) = where.glob("logs/train/runs/*/metrics.json")
     assert set(json.loads(report.read_text())["parameters"]) == {
         "modulation_index", "log10_decay_time",

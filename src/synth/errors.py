@@ -26,12 +26,12 @@ def recipe_errors(where: str = "") -> Iterator[None]:
 
 
 @contextmanager
-def parameter_errors(name: str) -> Iterator[None]:
-    """Raise a parameter's error as a `RecipeError` with the whole key of `synth.parameters`."""
+def parameter_errors(name: str, where: str = "synth.parameters") -> Iterator[None]:
+    """Raise a parameter's error as a `RecipeError` with the whole key in `where`."""
     try:
         yield
     except ParameterError as error:
-        key = f"synth.parameters.{name}.{error.key}"
+        key = f"{where}.{name}.{error.key}"
         raise RecipeError(f"{key} is {error.found}; {error.key} {error.what}") from error
 
 

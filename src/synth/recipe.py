@@ -13,6 +13,7 @@ from annotated_types import Interval, Predicate, doc
 from src.schema.arguments import section
 from src.schema.bounds import FolderPath, Whole
 from src.schema.plain import plain_values
+from src.synth.draws import check_draws
 from src.synth.errors import RecipeError, class_errors, recipe_errors
 from src.synth.images import ImageMaker
 from src.synth.presets import with_preset
@@ -215,6 +216,13 @@ class Recipe:
         """
         with class_errors("synth"):
             self.synthesizer.check_generating()
+            check_draws(self.synthesizer)
+        if self.avix and self.synthesizer.draw_names:
+            raise RecipeError(
+                f"avix is True; expected false: {self.synthesizer.synth_type} draws other "
+                "quantities than it reports, so there is no grid of its parameters; say "
+                "dataset.size"
+            )
         samples = self.num_samples
         channels, height, width = self.image_maker.image_shape
         part = None if self.generate.part in (None, JOIN) else Part.parse(self.generate.part)
@@ -323,7 +331,9 @@ class Recipe:
         """Return what decides the samples: no paths, formats, chunk sizes or descriptions."""
         synthesizer = self.synthesizer
         stft, mel = self.image_maker.front_end.to_json()
-        options = {k: v for k, v in self.synth.items() if k not in ("_target_", "parameters")}
+        own = ("_target_", "parameters", "draws")
+        options = {k: v for k, v in self.synth.items() if k not in own}
+        draws = [[name, p.min, p.max, p.spacing] for name, p in synthesizer.draws.items()]
         return {
             "seed": self.seed,
             "avix": self.avix,
@@ -350,6 +360,7 @@ class Recipe:
             ],
             "stft": stft,
             "mel": mel or None,
+            **({"draws": draws} if draws else {}),
         }
 
     def digest(self) -> str:

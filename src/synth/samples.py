@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float32, Float64, Integer, UInt8
 
+from src.synth.draws import derived
 from src.synth.philox import permutation, uniforms, white_noise
 from src.synth.recipe import NoiseSection, Recipe
 from src.synth.rendering import Renderer, check_finite, refuse_sound
-from src.vimh.parameters import Parameter
+from src.synth.synthesizers import fill_lanes
+from src.vimh.parameters import Parameter, ParameterSpace
 
 
 @dataclass(frozen=True)
@@ -89,11 +91,19 @@ class SampleMaker:
 
     def values(self, indices: Integer[np.ndarray, "B"]) -> dict[str, Float64[np.ndarray, "B"]]:
         """Return every parameter's value for each sample, in its unit."""
-        parameters = self.synthesizer.parameters
-        draw = self._grid_values if self.recipe.avix else self._random_values
-        values = draw(indices, list(parameters.heads.values()))
-        fixed = {name: np.full(len(indices), p.min) for name, p in parameters.fixed.items()}
-        return {name: fixed[name] if name in fixed else values[name] for name in parameters}
+        synthesizer = self.synthesizer
+        if synthesizer.draw_names:
+            return derived(synthesizer, self._chosen(indices, synthesizer.draws))
+        return self._chosen(indices, synthesizer.parameters)
+
+    def _chosen(
+        self, indices: Integer[np.ndarray, "B"], space: ParameterSpace
+    ) -> dict[str, Float64[np.ndarray, "B"]]:
+        """Return numbers of a space for each sample: those drawn, or those of the grid."""
+        choose = self._grid_values if self.recipe.avix else self._random_values
+        values = choose(indices, list(space.heads.values()))
+        fixed = {name: np.full(len(indices), p.min) for name, p in space.fixed.items()}
+        return {name: fixed[name] if name in fixed else values[name] for name in space}
 
     def audio(self, indices: Integer[np.ndarray, "B"]) -> Float32[np.ndarray, "B T"]:
         """Return the whole sounds.
@@ -178,7 +188,8 @@ class SampleMaker:
         self, indices: Integer[np.ndarray, "B"], heads: Sequence[Parameter]
     ) -> dict[str, Float64[np.ndarray, "B"]]:
         u = uniforms(self.recipe.seed, indices, len(heads))
-        return {p.name: drawn(p, u[:, i]) for i, p in enumerate(heads)}
+        filled = fill_lanes({p.name: u[:, i] for i, p in enumerate(heads)})  # of a log, an exp
+        return {p.name: drawn(p, filled[p.name])[: len(indices)] for p in heads}
 
     def _grid_values(
         self, indices: Integer[np.ndarray, "B"], heads: Sequence[Parameter]

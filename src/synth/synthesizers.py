@@ -52,6 +52,17 @@ class ParameterSection:
     step_kind: StepKind = "jnd"
 
 
+@dataclass(frozen=True)
+class DrawSection:
+    """An entry of `synth.draws`: a range whose numbers are drawn evenly, or evenly by ratio."""
+
+    min: _Edge
+    max: _Edge
+    spacing: Spacing = "linear"
+    unit: _Label = ""
+    description: str = ""
+
+
 class Synthesizer(ABC):
     """A batch of parameters in, a batch of sounds out.
 
@@ -71,8 +82,10 @@ class Synthesizer(ABC):
             (last one fastest); `min == max` fixes a parameter.
         sample_rate_hz: samples a second.
         duration_s: length of a sound.
+        draws: name → `min`, `max`, `spacing`, of a subclass that has `draw_names`.
 
-    A subclass that is faster with many sounds at a time says so by `batch_size`.
+    A subclass that is faster with many sounds at a time says so by `batch_size`. One that draws
+    other quantities than it reports names them in `draw_names` and defines `derive`.
 
     Raises:
         VIMHError: for a parameter that is missing, unknown or not well-formed.
@@ -81,10 +94,16 @@ class Synthesizer(ABC):
     synth_type: ClassVar[str]
     parameter_names: ClassVar[tuple[str, ...]]
     other_names: ClassVar[Mapping[str, str]] = {}
-    batch_size: ClassVar[int] = 1  # generating gives `render` at least so many, if there are
+    draw_names: ClassVar[tuple[str, ...]] = ()
+    batch_size: ClassVar[int] = 1  # generating gives `render` so many, as far as memory allows
 
     def __init__(
-        self, parameters: Mapping[str, object], *, sample_rate_hz: int, duration_s: float
+        self,
+        parameters: Mapping[str, object],
+        *,
+        sample_rate_hz: int,
+        duration_s: float,
+        draws: Mapping[str, object] | None = None,
     ) -> None:
         others = {own: name for own, name in self.other_names.items() if name in parameters}
         names = [others.get(name, name) for name in self.parameter_names]
@@ -103,6 +122,13 @@ class Synthesizer(ABC):
         )
         if not self.parameters.heads:
             raise RecipeError("synth.parameters: every range is a single value, nothing to learn")
+        if draws and not self.draw_names:
+            raise RecipeError(
+                f"synth.draws is not read: {self.synth_type} draws its parameters themselves"
+            )
+        self.draws = ParameterSpace(
+            _draw(name, mapping, self.draw_names) for name, mapping in (draws or {}).items()
+        )
         self.sample_rate_hz = sample_rate_hz
         self.duration_s = duration_s
 
@@ -126,6 +152,18 @@ class Synthesizer(ABC):
                     f"synth.parameters.{name}.scale is {parameter.scale!r}, expected linear: leave "
                     "scale out, and say spacing=log where equal steps are to be equal ratios"
                 )
+
+    def derive(
+        self, draws: Mapping[str, Float64[np.ndarray, "B"]]
+    ) -> Mapping[str, Float64[np.ndarray, "B"]]:
+        """Return what a sound determines of what was drawn: the value of every parameter.
+
+        Only generating draws. Where values are given, they are rendered as they are.
+
+        Args:
+            draws: the numbers drawn for each sample, by `draw_names`.
+        """
+        raise AssertionError(f"{type(self).__name__} has draw_names, but no derive")
 
     @abstractmethod
     def render(
@@ -151,6 +189,16 @@ def _recipe_parameter(name: str, mapping: object) -> Parameter:
         parameter = Parameter(name, **{**vars(given), "class_names": tuple(given.class_names)})
         parameter.check_generatable()
     return parameter
+
+
+def _draw(name: str, mapping: object, known: tuple[str, ...]) -> Parameter:
+    key = f"synth.draws.{name}"
+    if name not in known:
+        raise RecipeError(unknown_key(key, name, known))
+    with recipe_errors():
+        given = section(DrawSection, plain_values(mapping), key)
+    with parameter_errors(name, "synth.draws"):
+        return Parameter(name, **vars(given))
 
 
 def build_synthesizer(

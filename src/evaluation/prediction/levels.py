@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from src.synth.draws import derived
 from src.synth.images import ImageMaker
 from src.synth.resynthesis import resynthesise
 from src.synth.samples import drawn
@@ -28,13 +29,17 @@ def level_range_db(synthesizer: Synthesizer, image_maker: ImageMaker) -> tuple[f
     """
     if synthesizer.num_samples > MAX_SAMPLES:
         return None
-    heads = synthesizer.parameters.heads
+    space = synthesizer.draws or synthesizer.parameters
+    heads = space.heads
     uniform = np.random.default_rng(0).random((2 * DRAWN, len(heads)))
     uniform[DRAWN:] = uniform[DRAWN:].round()
     values = {
         name: drawn(p, uniform[:, k].clip(max=ALMOST_ONE) if p.is_categorical else uniform[:, k])
         for k, (name, p) in enumerate(heads.items())
     }
+    if synthesizer.draws:
+        fixed = {name: np.full(len(uniform), p.min) for name, p in space.fixed.items()}
+        values = derived(synthesizer, {**values, **fixed})
     batch = max(1, MAX_NUMBERS // synthesizer.num_samples)
     levels: list[float] = []
     for start in range(0, len(uniform), batch):
