@@ -16,7 +16,7 @@ from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from src.checkpoints.resume import CHECKPOINT
+from src.checkpoints.resume import CHECKPOINT, remove_if_nothing_began
 from src.utils.errors import CheckpointError, ConfigError, Interrupted
 from src.utils.hydra_errors import REFUSALS, refusal
 from src.utils.words import path_word
@@ -35,7 +35,8 @@ def entry_point(main: Callable[[DictConfig], Result]) -> Callable[[DictConfig], 
     """End the process with one sentence where the user can correct the cause or interrupts.
 
     Mistakes end with exit code 1, Ctrl-C with 130 and SIGTERM with 143. In a multirun errors are
-    raised on: the sweeper decides about the other jobs.
+    raised on: the sweeper decides about the other jobs. The folder of a run in which nothing began
+    is removed.
 
     Args:
         main: The function under ``hydra.main``.
@@ -51,6 +52,7 @@ def entry_point(main: Callable[[DictConfig], Result]) -> Callable[[DictConfig], 
         except (ConfigError, CheckpointError, VIMHError) as error:
             if HydraConfig.get().mode is RunMode.MULTIRUN:
                 raise JobError(str(error)) from error
+            _tidy(cfg)
             sys.exit(f"error: {error}")
         except OSError as error:
             if error.errno not in DISK_ERRORS and not is_of_a_folder(error):
@@ -58,8 +60,10 @@ def entry_point(main: Callable[[DictConfig], Result]) -> Callable[[DictConfig], 
             said = cannot_write(Path(error.filename or cfg.paths.output_dir), error)
             if HydraConfig.get().mode is RunMode.MULTIRUN:
                 raise JobError(said) from error
+            _tidy(cfg)
             sys.exit(f"error: {said}")
         except Interrupted as interruption:
+            _tidy(cfg)
             sys.stderr.write(f"{_how_to_go_on(interruption)}\n")
             sys.exit(interruption.exit_code)
         finally:
@@ -97,6 +101,13 @@ def start(
             raise
         sys.stderr.write(f"{name}: {sentence}{advice}\n")
         sys.exit(usage_code)
+
+
+def _tidy(cfg: DictConfig) -> None:
+    """Remove the folder of a run in which nothing began; a multirun's table lists its jobs'."""
+    hydra = HydraConfig.get()
+    if hydra.mode is not RunMode.MULTIRUN:
+        remove_if_nothing_began(Path(hydra.runtime.output_dir), f"{cfg.get('task_name')}.log")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -17,6 +17,7 @@ from src.training.instantiators import instantiate_loggers, instantiate_trainer 
 from src.utils import extras, task_wrapper  # noqa: E402
 from src.utils.errors import ConfigError  # noqa: E402
 from src.utils.seeding import seed_everything  # noqa: E402
+from src.utils.words import shown_path  # noqa: E402
 
 
 @task_wrapper
@@ -77,7 +78,7 @@ def main(cfg: DictConfig) -> None:
     extras(cfg)
     _, objects = evaluate(cfg)
     if objects["report"] is not None:
-        print(f"Report: {objects['report']}")
+        print(f"Report:      {shown_path(objects['report'])}")
 
 
 if __name__ == "__main__":

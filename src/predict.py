@@ -2,7 +2,7 @@
 
 usage: python src/predict.py MODEL SOUND... [key=value ...]
 
-MODEL is a checkpoint (logs/train/runs/TIME/checkpoints/NAME.ckpt) or a .safetensors file. SOUND is
+MODEL is a checkpoint (logs/train/runs/NAME/checkpoints/NAME.ckpt) or a .safetensors file. SOUND is
 a sound file, a folder of them, a pattern such as "takes/*.wav", or the folder of a VIMH data set.
 
 key=value, with the defaults:
@@ -48,9 +48,9 @@ from src.evaluation.prediction.sounds import sound_files  # noqa: E402
 from src.overrides import choices  # noqa: E402
 from src.utils import extras, task_wrapper  # noqa: E402
 from src.utils.errors import ConfigError  # noqa: E402
-from src.utils.rich_utils import plain_console  # noqa: E402
+from src.utils.rich_utils import plain_console, print_table  # noqa: E402
 from src.utils.terminal import take_any_text  # noqa: E402
-from src.utils.words import quoted  # noqa: E402
+from src.utils.words import quoted, shown_path  # noqa: E402
 from src.vimh.errors import VIMHError  # noqa: E402
 from src.vimh.metadata import METADATA_FILE  # noqa: E402
 from src.vimh.records import open_dataset  # noqa: E402
@@ -100,7 +100,7 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         files = write_resynthesis(predictor, prediction, stem)
         sounds += [file for file in files if file.suffix == ".wav"]
     parameters = list(predictor.model.parameters_by_head.values())
-    console.print(prediction_table(predictions, parameters))
+    print_table(console, prediction_table(predictions, parameters))
     for source, notes in {p.source: p.notes for p in predictions}.items():
         if notes:
             console.print(f"{source}: {'; '.join(notes)}.", soft_wrap=True)
@@ -111,7 +111,7 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     for sound in sounds if cfg.play else []:
         console.print(f"playing {sound.name}", soft_wrap=True)
         play_file(sound)
-    console.print(f"Run:         {folder}", soft_wrap=True)
+    console.print(f"Run:         {shown_path(folder)}", soft_wrap=True)
     return {}, {"cfg": cfg, "predictor": predictor, "predictions": predictions, "failed": failed}
 
 

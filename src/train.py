@@ -45,7 +45,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     from src.checkpoint import warn_of_untrusted
     from src.ending import Ending, why_ended
     from src.evaluation.export.model_files import write_model_files
-    from src.evaluation.presentation.run_summary import report_run
+    from src.evaluation.presentation.run_summary import report_run, report_start
     from src.going_on import check_going_on
     from src.monitor import resolve_monitor
     from src.new_settings import new_settings
@@ -62,6 +62,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     loggers = instantiate_loggers(cfg.get("logger"))
     trainer: Any = instantiate_trainer(cfg.trainer, [*callbacks, *ours], loggers)
     refuse_subprocesses(trainer)
+    report_start(cfg, built, trainer)
     objects = {
         "cfg": cfg,
         "datamodule": built.datamodule,

@@ -70,6 +70,7 @@ def test_evaluating_nothing_is_a_sentence(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr == "error: ckpt_path is missing: python src/eval.py ckpt_path=CHECKPOINT\n"
     assert done.stdout == ""
+    assert not list(tmp_path.glob("eval/runs/*"))  # no folder of a run in which nothing began
 
 
 def test_the_onnx_example_says_how_it_is_used(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def metrics(compose_config, data_root: Path, tmp_path: Path) -> dict[str, float]
 @pytest.fixture
 def page(metrics: dict[str, float], tmp_path: Path) -> Iterator[tuple[Browser, str]]:
     """A browser, and TensorBoard's address up to the name of the tab."""
-    words = [sys.executable, "-m", "tensorboard.main", "--logdir", str(tmp_path / "tensorboard")]
+    words = [sys.executable, "-m", "tensorboard.main", "--logdir", str(tmp_path)]
     with (
         server([*words, "--port=0"], r"http://localhost:(\d+)") as port,
         browser(tmp_path / "profile") as window,

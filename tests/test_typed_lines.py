@@ -13,6 +13,7 @@ from omegaconf import DictConfig, open_dict
 
 from src.checkpoint import load_model, read_checkpoint
 from src.config_check import TrainConfig, check_config
+from src.evaluation.presentation.run_summary import report_start
 from src.train import train
 from src.training.instantiators import instantiate_trainer
 from src.utils.errors import ConfigError
@@ -139,7 +140,7 @@ def test_a_run_says_which_weights_were_tested(
     _, objects = train(short(f"callbacks={callbacks}", "trainer.limit_train_batches=1"))
     printed = capsys.readouterr().out
     assert ("the weights of the last step were tested" in printed) != saved
-    assert ("evaluate:  python src/eval.py ckpt_path=" in printed) == saved
+    assert ("evaluate:    python src/eval.py ckpt_path=" in printed) == saved
     assert bool(objects["trainer"].checkpoint_callback) == saved
 
 
@@ -152,10 +153,9 @@ def test_without_a_best_checkpoint_the_last_one_is_named(line: str, short, capsy
     printed = capsys.readouterr().out
     last = Path(cfg.callbacks.last_checkpoint.dirpath) / "last.ckpt"
     assert last.is_file()
-    assert f"Checkpoint:  {last}\n" in printed
-    assert "there is no best one, so the weights of the last step were tested" in printed
-    assert "none was saved" not in printed
-    words = shlex.split(printed.partition("evaluate:  ")[2].partition("\n")[0])
+    assert "There is no best checkpoint, so the weights of the last step were tested" in printed
+    assert "No checkpoint was saved" not in printed
+    words = shlex.split(printed.partition("evaluate:    ")[2].partition("\n")[0])
     assert Path(words[2].removeprefix("ckpt_path=").strip("'")).resolve() == last.resolve()
     written = json.loads((Path(cfg.paths.output_dir) / "metrics.json").read_text())
     assert written["checkpoint"] == str(last)
@@ -167,12 +167,25 @@ def test_a_trial_run_names_no_checkpoint_of_another(short, capsys) -> None:
     last.parent.mkdir(parents=True)
     last.touch()
     train(cfg)
-    assert "Checkpoint:  none was saved" in capsys.readouterr().out
+    assert "No checkpoint was saved" in capsys.readouterr().out
 
 
-def test_nothing_is_said_of_weights_where_nothing_was_tested(short, capsys) -> None:
-    train(short("callbacks=none", "test=false", "trainer.limit_train_batches=1"))
+def test_nothing_is_said_of_weights_where_nothing_was_tested(short, capsys, caplog) -> None:
+    caplog.set_level("INFO")
+    cfg = short("callbacks=none", "test=false", "trainer.limit_train_batches=1")
+    _, objects = train(cfg)
     assert "were tested" not in capsys.readouterr().out
+    sizes = objects["datamodule"].splits.sizes
+    weights = sum(weight.numel() for weight in objects["model"].net.parameters())
+    said = [record for record in caplog.records if record.name == report_start.__module__]
+    assert [" ".join(record.getMessage().split()) for record in said] == [
+        f"data set vimh-8x8x1_digits: {sizes['train']} train, {sizes['val']} validation, "
+        f"{sizes['test']} test, 8x8x1",
+        f"network SimpleCNN, {weights:,} weights",
+        "loss CrossEntropyLoss",
+        "device cpu, threads: 1",
+        f"run {cfg.paths.output_dir}",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ imported before Hydra composes.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,10 +37,12 @@ LAST = "last"
 CHECKPOINT = Path("checkpoints", "last.ckpt")
 LOCK = ".lock"
 HYDRA_DIR = ".hydra"
+# What is in a run's folder before anything is made or trained, and its log file.
+BEGINNINGS = (HYDRA_DIR, LOCK, "config_tree.log", "tags.log")
 
 
 def newest_run(runs_dir: str | Path) -> Path | None:
-    """Find the newest run that has a checkpoint to go on from; runs are named by their times.
+    """Find the newest run that has a checkpoint to go on from; their names begin with their times.
 
     Args:
         runs_dir: ``logs/<task_name>/runs``.
@@ -88,6 +91,20 @@ def task_dir(log_dir: str, task_name: str) -> str:
     return str(Path(log_dir, task_name))
 
 
+def run_name(experiment: str | None, task_name: str) -> str:
+    """Return what the name of a run's folder says beside the time.
+
+    Args:
+        experiment: The config's ``experiment``.
+        task_name: The config's ``task_name``, for runs without an experiment.
+
+    Example:
+        >>> run_name("mine/quick", "train"), run_name(None, "train")
+        ('mine_quick', 'train')
+    """
+    return str(experiment or task_name).replace("/", "_")
+
+
 def hydra_subdir(run: str) -> str:
     """Return the subfolder for Hydra's files: ``.hydra``, or ``.hydra_2`` ... for a resumed run.
 
@@ -101,6 +118,7 @@ def hydra_subdir(run: str) -> str:
 # Cached: what is resolved once stays, also when the folders are there.
 OmegaConf.register_new_resolver("run_dir", run_dir, use_cache=True, replace=True)
 OmegaConf.register_new_resolver("task_dir", task_dir, replace=True)
+OmegaConf.register_new_resolver("run_name", run_name, replace=True)
 OmegaConf.register_new_resolver("hydra_subdir", hydra_subdir, use_cache=True, replace=True)
 
 
@@ -156,6 +174,25 @@ def _locked(folder: Path) -> Iterator[None]:
         ) from error
     with lock:
         yield
+
+
+def remove_if_nothing_began(folder: Path, log_file: str) -> None:
+    """Remove the folder of a run that ended before it made or trained anything.
+
+    Args:
+        folder: The run's; one with any other file than Hydra's and the log's is kept, and one that
+            another process works in.
+        log_file: The name of the run's log file.
+    """
+    if not (folder / HYDRA_DIR).is_dir():
+        return
+    if {path.name for path in folder.iterdir()} - {*BEGINNINGS, log_file}:
+        return
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            shutil.rmtree(folder, ignore_errors=True)
+    except Timeout:
+        return
 
 
 def _resumed(folder: Path) -> DictConfig:

@@ -289,12 +289,11 @@ class VIMHDataModule(LightningDataModule):
 
     def _log_splits(self) -> None:
         sizes = self.splits.sizes
-        log.info(f"{self.data_dir.name}: {sizes} samples, seed {self.seed}")
         if self.avix_training_mode:
-            log.info("AVIX mode: testing uses the validation samples, so it is not independent")
+            log.warning("AVIX mode: testing uses the validation samples, so it is not independent")
         elif equal := self.count_shared_images():
-            log.info(
-                f"{equal} of {sizes['test']} test images equal a training image, pixel for pixel; "
+            log.warning(
+                f"{equal} of {sizes['test']} test images also occur in training, pixel for pixel; "
                 "their samples differ in label or level"
             )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -116,7 +117,7 @@ def read_jobs(folder: Path) -> list[Job]:
 def job_table(jobs: Sequence[Job], metrics: Sequence[str]) -> Table:
     """Write a row for each job: the overrides in which jobs differ, weights, time and metrics."""
     keys = differing_keys(jobs)
-    table = _table(["job", *keys, "weights", "time", "status", *metrics])
+    table = _table(["job", *keys], ["weights", "time", "status", *metrics])
     for job in jobs:
         table.add_row(
             job.name,
@@ -143,7 +144,7 @@ def seed_table(jobs: Sequence[Job], metrics: Sequence[str]) -> Table | None:
     for job in jobs:
         if job.metrics:
             groups.setdefault(tuple(job.overrides.get(key, "") for key in others), []).append(job)
-    table = _table([*others, "seeds", *metrics])
+    table = _table(others, ["seeds", *metrics])
     for values, group in groups.items():
         cells = [_spread([j.metrics[n] for j in group if n in j.metrics]) for n in metrics]
         table.add_row(*values, str(len(group)), *cells)
@@ -166,7 +167,7 @@ def print_tables(folder: Path, metrics: Sequence[str] | None = None) -> None:
     Raises:
         ConfigError: If there are no jobs, or none logged one of the metrics.
     """
-    from src.utils.rich_utils import plain_console
+    from src.utils.rich_utils import plain_console, print_table
 
     jobs = read_jobs(folder)
     logged = {name for job in jobs for name in job.metrics}
@@ -174,11 +175,11 @@ def print_tables(folder: Path, metrics: Sequence[str] | None = None) -> None:
     if metrics and (unknown := [name for name in metrics if name not in logged]):
         raise ConfigError(f"No job logged {unknown}; there are: {', '.join(sorted(logged))}")
     console = plain_console()
-    if not console.is_terminal:
+    if not console.is_terminal and "COLUMNS" not in os.environ:
         console = plain_console(width=NUM_COLUMNS)
-    console.print(job_table(jobs, shown))
+    print_table(console, job_table(jobs, shown))
     if (over_seeds := seed_table(jobs, shown)) is not None:
-        console.print(over_seeds)
+        print_table(console, over_seeds)
     console.print(str(folder), soft_wrap=True)
 
 
@@ -230,12 +231,14 @@ def _read_job(folder: Path) -> Job:
     )
 
 
-def _table(columns: Sequence[str]) -> Table:
+def _table(names: Sequence[str], figures: Sequence[str]) -> Table:
     from rich.table import Table
 
     table = Table()
-    for column in columns:
+    for column in names:
         table.add_column(column, overflow="fold")
+    for column in figures:
+        table.add_column(column, no_wrap=True)
     return table
 
 

@@ -2,7 +2,7 @@
 
 from src.utils.errors import CheckpointError, ConfigError
 from src.utils.pylogger import RankedLogger
-from src.utils.rich_utils import enforce_tags, print_config_tree
+from src.utils.rich_utils import enforce_tags, write_config_tree
 from src.utils.utils import extras, get_metric_value, task_wrapper
 
 __all__ = [
@@ -12,6 +12,6 @@ __all__ = [
     "enforce_tags",
     "extras",
     "get_metric_value",
-    "print_config_tree",
     "task_wrapper",
+    "write_config_tree",
 ]

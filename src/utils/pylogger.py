@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -71,13 +72,47 @@ class RankedLogger(logging.LoggerAdapter):
         self.logger.log(level, text, *args, **options)
 
 
-class _TipFilter(logging.Filter):
+class ScreenFormatter(logging.Formatter):
+    """Messages alone, with ``warning:`` or ``error:`` before those that are one.
+
+    The word is in colour where standard output is a terminal.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._with_colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Write the message as text; logging adds a traceback."""
+        if record.levelno < logging.WARNING:
+            return record.message
+        word = f"{record.levelname.lower()}:"
+        if self._with_colours:
+            colour = 33 if record.levelno < logging.ERROR else 31  # yellow, red
+            word = f"\x1b[{colour}m{word}\x1b[0m"
+        return f"{word} {record.message}"
+
+
+# Lightning's advertisements, and what a run says itself: its device, its files, why it ended.
+_LIGHTNINGS = (
+    "Tip:",
+    "GPU available:",
+    "TPU available:",
+    "Trainer already configured with model summary callbacks",
+    "Restoring states from the checkpoint path",
+    "Restored all states from the checkpoint",
+    "Loaded model weights from the checkpoint",
+    "`Trainer.fit` stopped:",
+)
+
+
+class _LightningFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        return "Tip:" not in str(record.msg)
+        return not any(known in str(record.msg) for known in _LIGHTNINGS)
 
 
-def silence_lightning_tips() -> None:
-    """Drop Lightning's advertisements ("Tip: ... try installing litlogger") from its log."""
+def silence_lightning() -> None:
+    """Drop messages of Lightning that sell something, or that the run's own lines say."""
     log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    if not any(isinstance(known, _TipFilter) for known in log.filters):
-        log.addFilter(_TipFilter())
+    if not any(isinstance(known, _LightningFilter) for known in log.filters):
+        log.addFilter(_LightningFilter())

@@ -49,7 +49,7 @@ def extras(cfg: DictConfig) -> None:
     Raises:
         ConfigError: If tags are enforced, missing, and nobody can be asked.
     """
-    pylogger.silence_lightning_tips()
+    pylogger.silence_lightning()
     for message in KNOWN_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     wanted = cfg.get("extras")
@@ -65,15 +65,14 @@ def extras(cfg: DictConfig) -> None:
         keep_freed_memory()
     if wanted.get("enforce_tags"):
         rich_utils.enforce_tags(cfg, save_to_file=True)
-    if wanted.get("print_config"):
-        rich_utils.print_config_tree(cfg, resolve=True, save_to_file=True)
+    rich_utils.write_config_tree(cfg, show=bool(wanted.get("print_config")))
 
 
 def task_wrapper(task: Task) -> Task:
     """Wrap a task so that it cleans up, however it ends.
 
     While the task runs, files may name classes of the modules that its config trusts.
-    The wrapper logs an exception to the log file and raises it again, and logs the output folder.
+    The wrapper logs an exception to the log file and raises it again.
     It closes a Weights & Biases run, because a multirun would go on in the run that failed. It
     forgets a port that Lightning chose for DDP, because the next run of a multirun would take it
     even if another program has it by then.
@@ -100,7 +99,6 @@ def task_wrapper(task: Task) -> Task:
             log.log(level, "The task failed.", exc_info=error)
             raise
         finally:
-            log.info("Output folder: %s", cfg.paths.output_dir)
             _close_wandb()
             if port is None:
                 os.environ.pop(PORT, None)

@@ -19,6 +19,7 @@ from src.checkpoints.resume import (
     hydra_subdir,
     merge_overrides,
     newest_run,
+    remove_if_nothing_began,
     run_dir,
     run_folder,
 )
@@ -28,7 +29,7 @@ from src.utils.errors import ConfigError
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
     folder = tmp_path / "train" / "runs"
-    for name, has_checkpoint in (("2026-01-01_00", True), ("2026-01-02_00", True), ("b", False)):
+    for name, has_checkpoint in (("2026-01-01_00_z", True), ("2026-01-02_00", True), ("b", False)):
         (folder / name / "checkpoints").mkdir(parents=True)
         if has_checkpoint:
             (folder / name / "checkpoints" / "last.ckpt").touch()
@@ -46,10 +47,10 @@ def test_the_newest_run_with_a_checkpoint_goes_on(runs: Path) -> None:
 def test_a_run_that_is_named_goes_on_though_another_is_newer(
     runs: Path, monkeypatch, compose_config
 ) -> None:
-    older = runs / "2026-01-01_00"
+    older = runs / "2026-01-01_00_z"
     assert run_dir(str(older), str(runs), "new") == str(older)
     monkeypatch.chdir(runs.parent)
-    assert run_dir("runs/2026-01-01_00/", str(runs), "new") == str(older)
+    assert run_dir("runs/2026-01-01_00_z/", str(runs), "new") == str(older)
     assert run_dir("runs/b", str(runs), "new") == str(runs / "new")  # nothing to go on from
     cfg = compose_config("train")
     with open_dict(cfg):
@@ -159,4 +160,24 @@ def test_interrupted_and_gone_on_with(project_root: Path, tmp_path: Path) -> Non
         configs[0].trainer.max_epochs = epochs
         configs[0].ckpt_path = str(last)
     assert configs[0] == configs[1]
-    assert f"max_epochs: {epochs}\n" in (run / "tensorboard" / "hparams.yaml").read_text()
+    assert f"max_epochs: {epochs}\n" in (run / "hparams.yaml").read_text()
+
+
+@pytest.mark.parametrize("made", [None, "metrics.json", "checkpoints", ".hydra_2"])
+def test_only_a_folder_in_which_nothing_began_is_removed(made: str | None, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    (folder / ".hydra").mkdir(parents=True)
+    for name in ("train.log", "config_tree.log", "tags.log", ".lock"):
+        (folder / name).touch()
+    if made is not None:
+        (folder / made).mkdir()
+    with FileLock(folder / ".lock"):  # another process is at work in it
+        remove_if_nothing_began(folder, "train.log")
+    assert folder.exists()
+    remove_if_nothing_began(folder, "train.log")
+    assert folder.exists() == (made is not None)
+
+
+def test_a_folder_that_hydra_did_not_make_is_kept(tmp_path: Path) -> None:
+    remove_if_nothing_began(tmp_path, "train.log")
+    assert tmp_path.exists()

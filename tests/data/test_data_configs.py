@@ -143,4 +143,4 @@ def test_the_grid_has_equal_images_and_says_so(
     with caplog.at_level("INFO"):
         data.setup()
     assert data.count_shared_images() > 0
-    assert "test images equal a training image" in caplog.text
+    assert "test images also occur in training" in caplog.text

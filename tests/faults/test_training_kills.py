@@ -59,7 +59,7 @@ class Training:
         """What a kill has left can be read."""
         for path in self.folder.glob("checkpoints/*.ckpt"):
             load_checkpoint(path)
-        if (self.folder / "tensorboard").exists():
+        if list(self.folder.glob("events.*")):
             scalars(self.folder)
 
     def outcome(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Training:
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """What TensorBoard shows: (step, value) by tag."""
-    events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0})
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     events.Reload()
     tags = events.Tags()["scalars"]
     return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}

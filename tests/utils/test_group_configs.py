@@ -107,7 +107,7 @@ def test_tensorboard_and_csv_log(compose_config: Any, tmp_path: Path) -> None:
         logger.log_metrics({"val/loss": 0.5}, step=0)
         logger.save()
         logger.finalize("success")
-    assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
+    assert list(tmp_path.glob("events.out.tfevents.*"))
     assert (tmp_path / "csv" / "version_0" / "metrics.csv").is_file()
 
 
@@ -180,9 +180,11 @@ def test_run_folders_carry_microseconds(project_root: Path) -> None:
         cfg = compose("train", return_hydra_config=True)
         cfg.hydra.job.num = 3
         run, sweep = cfg.hydra.run.dir, cfg.hydra.sweep
-        assert re.fullmatch(
-            rf"{project_root}/logs/train/runs/\d{{4}}-\d\d-\d\d_\d\d-\d\d-\d\d-\d{{6}}", run
-        )
+        time = r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-\d{6}"
+        assert re.fullmatch(rf"{project_root}/logs/train/runs/{time}_train", run)
+        named = compose("train", ["experiment=avix_quick"], return_hydra_config=True).hydra
+        for kind, folder in (("runs", named.run.dir), ("multiruns", named.sweep.dir)):
+            assert re.fullmatch(rf"{project_root}/logs/train/{kind}/{time}_avix_quick", folder)
         assert sweep.dir.startswith(f"{project_root}/logs/train/multiruns/")
         assert sweep.subdir == "3"
 

@@ -7,8 +7,8 @@ from omegaconf import OmegaConf
 from rich.prompt import Prompt
 from rich.table import Table
 
-from src.utils import ConfigError, enforce_tags, print_config_tree
-from src.utils.rich_utils import plain_console
+from src.utils import ConfigError, enforce_tags, write_config_tree
+from src.utils.rich_utils import plain_console, print_table
 
 
 def config(tmp_path: Path, **values: object) -> object:
@@ -18,7 +18,7 @@ def config(tmp_path: Path, **values: object) -> object:
 
 def test_tree(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     cfg = config(tmp_path, data={"seed": "${seed}", "root": "???"}, ckpt_path="???")
-    print_config_tree(cfg, resolve=True, save_to_file=True)
+    write_config_tree(cfg, show=True)
     shown = capsys.readouterr().out
     saved = (tmp_path / "config_tree.log").read_text()
     for text in (shown, saved):
@@ -27,9 +27,57 @@ def test_tree(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
         assert "ckpt_path: ???" in lines
 
 
-def test_tree_unresolved(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    print_config_tree(config(tmp_path, other="${seed}"))
-    assert "other: ${seed}" in capsys.readouterr().out
+def test_the_tree_is_on_the_screen_only_if_it_is_wanted(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    write_config_tree(config(tmp_path))
+    assert capsys.readouterr().out == ""
+    assert "seed: 1" in (tmp_path / "config_tree.log").read_text()
+
+
+FIGURES = {"MAE": "0.01234", "of range": "35.69 %", "within 1 JND": "100.0 %", "accuracy": "57.1 %"}
+NAMES = ("log10_decay_time", "least squares (aux)")
+
+
+def shown(width: int, names: tuple[str, ...] = NAMES) -> str:
+    table = Table(title="7 samples", caption="the end")
+    for name in ("parameter", "method"):
+        table.add_column(name, overflow="fold")
+    for name in FIGURES:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_row(*names, *FIGURES.values())
+    console = plain_console(width)
+    with console.capture() as said:
+        print_table(console, table)
+    return said.get()
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 80, 120])
+def test_no_figure_is_cut_however_narrow_the_terminal_is(width: int) -> None:
+    text = shown(width)
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= width
+    assert "…" not in text
+    for figure in FIGURES.values():
+        assert text.count(figure) == 1, (figure, text)
+    for once in ("7 samples", "the end"):
+        assert text.count(once) == 1
+
+
+def test_names_are_broken_at_blanks_before_figures_go_below() -> None:
+    assert "within 1 JND" in shown(120)
+    narrow = shown(80, ("log10_decay_time", "least squares of it (aux)"))
+    assert narrow.count("┏") == 1
+    assert "log10_decay_time" in narrow
+    assert "│ least squares of │" in narrow
+    assert shown(60).count("┏") == 2
+    assert shown(60).count("│ log10_decay_time ") == 2  # a name in every part
+
+
+def test_a_name_wider_than_the_terminal_is_broken_anywhere() -> None:
+    text = shown(40, (50 * "p", 50 * "m"))
+    assert text.count("p") >= 50
+    for figure in FIGURES.values():
+        assert figure in text
 
 
 def test_names_are_no_markup(capsys: pytest.CaptureFixture) -> None:

@@ -34,7 +34,7 @@ def comparison_table(
     shown = [h for h in HEADINGS if any(lines[0][h] for lines in cells.values())]
     table = Table(title=Text(title), caption=caption, title_justify="left", caption_justify="left")
     for heading in ("parameter", "method"):
-        table.add_column(heading, no_wrap=True)
+        table.add_column(heading, overflow="fold")
     for heading in shown:
         text = f"{heading} {word}" if heading == WITHIN else heading
         table.add_column(text, justify="right", no_wrap=True)

@@ -26,7 +26,7 @@ from src.evaluation.presentation.pictures import (
 from src.evaluation.presentation.run_summary import (
     measured_text,
     print_comparison,
-    print_loggers,
+    print_run,
 )
 from src.evaluation.scoring.evaluation import NETWORK, Evaluation, evaluate_split
 from src.evaluation.scoring.figures import (
@@ -38,7 +38,7 @@ from src.evaluation.scoring.figures import (
 )
 from src.evaluation.scoring.intervals import CONFIDENCE, Estimate, least_share
 from src.evaluation.scoring.rows import network_row, no_yardstick, row_of
-from src.utils.rich_utils import plain_console
+from src.utils.rich_utils import plain_console, print_table
 from src.vimh.parameters import Parameter
 
 if TYPE_CHECKING:
@@ -99,11 +99,10 @@ def report_evaluation(
     console = plain_console()
     print_comparison(console, built, [network_row(values, cfg.split), *rows[1:]], cfg.split)
     if evaluation.distances:
-        console.print(sound_table(evaluation))
+        print_table(console, sound_table(evaluation))
     for sentence in sentences:
         console.print(sentence, soft_wrap=True)
-    print_loggers(console, loggers)
-    console.print(f"Run:         {folder}", soft_wrap=True)
+    print_run(console, cfg, loggers)
     return folder / REPORT
 
 
@@ -299,7 +298,7 @@ def sound_table(evaluation: Evaluation) -> Table:
         title=f"{evaluation.num_sounds} resynthesised sounds against those of the true values",
         title_justify="left",
     )
-    table.add_column("method", no_wrap=True)
+    table.add_column("method", overflow="fold")
     for figure in sound_figures():
         words = [*figure.label.split(), f"[{figure.unit}]" if figure.unit else ""]
         table.add_column(Text("\n".join(words)), justify="right", no_wrap=True)

@@ -26,9 +26,11 @@ def prediction_table(predictions: Sequence[Prediction], parameters: Sequence[Par
     table.add_column("input", overflow="fold")
     with_start = any((p.start_s or 0.0) > 0 for p in predictions)
     if with_start:
-        table.add_column("start [s]", justify="right")
+        table.add_column("start [s]", justify="right", no_wrap=True)
     for p in parameters:
-        table.add_column(Text(f"{p.name} [{p.unit}]" if p.unit else p.name), justify="right")
+        table.add_column(
+            Text(f"{p.name} [{p.unit}]" if p.unit else p.name), justify="right", no_wrap=True
+        )
     for prediction in predictions[:TABLE_ROWS]:
         cells: list[Text | str] = [Text(Path(prediction.source).name)]
         cells += [f"{prediction.start_s or 0.0:.3f}"] if with_start else []

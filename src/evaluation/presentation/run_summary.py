@@ -1,4 +1,4 @@
-"""The end of a run: a table beside its baselines, ``metrics.json``, and where things lie."""
+"""The screen of a run: what begins; at the end a table beside baselines, and where things lie."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, SupportsFloat
 
+import torch
+from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
@@ -15,11 +18,58 @@ from src.evaluation.presentation.comparison_table import comparison_table
 from src.evaluation.presentation.metrics_file import save_metrics
 from src.evaluation.scoring.figures import step_word
 from src.evaluation.scoring.rows import Row, baseline_rows, network_row, remarks
-from src.utils.rich_utils import plain_console
+from src.utils.pylogger import RankedLogger
+from src.utils.rich_utils import plain_console, print_table
 from src.utils.words import path_word, shell_word, shown_path
 
 if TYPE_CHECKING:
     from src.build import Built
+
+log = RankedLogger(__name__, rank_zero_only=True)
+EXPERIMENT = "experiment"
+
+
+def report_start(cfg: DictConfig, built: Built, trainer: Trainer) -> None:
+    """Log what is about to run: what was asked for, data, network, loss, device and folder.
+
+    Args:
+        cfg: The composed config.
+        built: The data module and the module.
+        trainer: The trainer.
+    """
+    metadata, sizes = built.datamodule.metadata, built.datamodule.splits.sizes
+    samples = f"{sizes['train']} train, {sizes['val']} validation, {sizes['test']} test"
+    weights = list(built.model.net.parameters())
+    trained = sum(weight.numel() for weight in weights if weight.requires_grad)
+    total = sum(weight.numel() for weight in weights)
+    device = trainer.strategy.root_device
+    devices = f"{trainer.num_devices} x {device.type}" if trainer.num_devices > 1 else str(device)
+    said = {
+        **_asked(),
+        "data set": f"{metadata.dataset_name}: {samples}, {metadata.image_size}",
+        "network": f"{_class_name(cfg.model.net)}, {total:,} weights"
+        + (f", {trained:,} of them trained" if trained != total else ""),
+        "loss": _class_name(cfg.loss),
+        "device": f"{devices}, threads: {torch.get_num_threads()}",
+        "run": shown_path(cfg.paths.output_dir),
+    }
+    for what, text in said.items():
+        log.info("%-11s %s", what, text)
+
+
+def _asked() -> dict[str, str]:
+    """Return what the command line chose; empty where there is none, as in tests."""
+    if not HydraConfig.initialized():
+        return {}
+    hydra = HydraConfig.get()
+    experiment = hydra.runtime.choices.get(EXPERIMENT)
+    others = [shell_word(o) for o in hydra.overrides.task if not o.startswith(f"{EXPERIMENT}=")]
+    found = {EXPERIMENT: experiment, "overrides": " ".join(others)}
+    return {what: text for what, text in found.items() if text}
+
+
+def _class_name(node: DictConfig) -> str:
+    return str(node._target_).rpartition(".")[2]
 
 
 @rank_zero_only
@@ -53,7 +103,7 @@ def report_run(
         rows = [network_row(values, stage), *baseline_rows(built, stage, count)]
         print_comparison(console, built, rows, stage)
         for sentence in remarks(rows[0], rows[1:]):
-            console.print(sentence)
+            console.print(sentence, soft_wrap=True)
     if "val/jnd_best" in values:
         word = step_word(list(built.model.parameters_by_head.values()))
         console.print(
@@ -63,17 +113,13 @@ def report_run(
     saved = checkpoint or last
     save_metrics(cfg, built, values, saved or None, rows[1:], ended=ended)
     tested = ", so the weights of the last step were tested" if stage == "test" else ""
+    if saved and not checkpoint:
+        console.print(f"There is no best checkpoint{tested}.", soft_wrap=True)
+    elif not saved and cfg.train and tested:
+        console.print(f"No checkpoint was saved{tested}.", soft_wrap=True)
+    print_run(console, cfg, loggers)
     if saved:
-        console.print(f"Checkpoint:  {saved}", soft_wrap=True)
-        if not checkpoint:
-            console.print(
-                f"             of the last step; there is no best one{tested}", soft_wrap=True
-            )
-        console.print(f"  evaluate:  {evaluation_command(cfg, built, saved)}", soft_wrap=True)
-    elif cfg.train and tested:
-        console.print(f"Checkpoint:  none was saved{tested}")
-    print_loggers(console, loggers)
-    console.print(f"Run:         {cfg.paths.output_dir}", soft_wrap=True)
+        console.print(f"evaluate:    {evaluation_command(cfg, built, saved)}", soft_wrap=True)
 
 
 def evaluation_command(cfg: DictConfig, built: Built, checkpoint: str) -> str:
@@ -91,7 +137,7 @@ def print_comparison(console: Console, built: Built, rows: list[Row], stage: str
     name = built.datamodule.metadata.dataset_name
     title = f"{measured_text(built, stage)} samples of {name}"
     parameters = list(built.model.parameters_by_head.values())
-    console.print(comparison_table(rows, parameters, title=title))
+    print_table(console, comparison_table(rows, parameters, title=title))
 
 
 def measured_text(built: Built, stage: str) -> str:
@@ -103,13 +149,18 @@ def measured_text(built: Built, stage: str) -> str:
     return f"{total} {split}" if count >= total else f"{count} of {total} {split}"
 
 
-def print_loggers(console: Console, loggers: list[Logger]) -> None:
-    """Print where TensorBoard's log lies, and how to look at it."""
+def print_run(console: Console, cfg: DictConfig, loggers: list[Logger]) -> None:
+    """Print where a run lies, and how to look at it in TensorBoard."""
+    console.print(f"Run:         {shown_path(cfg.paths.output_dir)}", soft_wrap=True)
     for logger in loggers:
-        if isinstance(logger, TensorBoardLogger):
-            console.print(f"TensorBoard: {logger.log_dir}", soft_wrap=True)
-            console.print(
-                f"  look:      tensorboard --logdir {shell_word(shown_path(logger.log_dir))}"
-                "  (http://localhost:6006)",
-                soft_wrap=True,
-            )
+        if not isinstance(logger, TensorBoardLogger):
+            continue
+        folder = Path(logger.log_dir)
+        # Beside the others of its kind, a run is shown by its name.
+        if Path(cfg.paths.log_dir) in folder.parent.parents:
+            folder = folder.parent
+        console.print(
+            f"look:        tensorboard --logdir {shell_word(shown_path(folder))}"
+            "  (http://localhost:6006)",
+            soft_wrap=True,
+        )
