@@ -1,13 +1,10 @@
 ##@ Training
 
-# $(call train,overrides): one training, then how to look at it and, last, where it lies.
-# The newest folder is the run's: training writes metrics.json into it at its end.
+# $(call train,overrides): one training, which says where it lies, then what make has for it.
 define train
 @$(RUN) src/train.py $(1) $(ARGS)
-@run=$$(ls -td logs/train/runs/*/ logs/train/multiruns/*/ 2>/dev/null | head -n 1); \
- echo "TensorBoard: make tbr, then http://localhost:6007 (multiruns: make tbmr, port 6008)"; \
- echo "Report:      make evaluate (intervals, pictures, resynthesised sound; prints where it is)"; \
- echo "$${run%/}"
+@echo "TensorBoard: make tbr, then http://localhost:6007 (multiruns: make tbmr, port 6008)"
+@echo "Report:      make evaluate (intervals, pictures, resynthesised sound; prints where it is)"
 endef
 
 # One epoch of ten batches
