@@ -92,6 +92,7 @@ class Records:
         self._headers = items["header"]
         self._label_columns = np.array(layout.label_columns(metadata.parameter_ids), dtype=np.intp)
         self._value_columns = layout.value_columns(metadata.parameter_ids)
+        self._codec = metadata.parameters.codec if metadata.parameters else None
         rows = {kind: file.mapped() for kind, file in beside.items()}
         self._rows: Float32[np.ndarray, "N n"] | None = rows.get("values")
         self.groups: UInt32[np.ndarray, "N"] | None = rows.get("groups")
@@ -181,15 +182,15 @@ class Records:
         """Return what `gather_targets` has of the parameters, without the images."""
         if self._rows is None:
             return self._labels_at(indices)
-        values, parameters = self.values_at(indices), self.metadata.parameters
-        if parameters:
-            values = parameters.codec.normalise(values).clip(0.0, 1.0)
+        values = self.values_at(indices)
+        if self._codec is not None:
+            values = np.maximum(np.minimum(self._codec.normalise(values), 1.0), 0.0)
         return values.astype(np.float32)
 
     def values_at(self, indices: Integer[np.ndarray, "B"]) -> Float64[np.ndarray, "B P"]:
         """Return the values of samples in units: the exact ones, or those of their bytes."""
         if self._rows is not None:
-            return self._rows[indices][:, self._value_columns].astype(np.float64)
+            return self._rows.take(indices, axis=0)[:, self._value_columns].astype(np.float64)
         columns, parameters = self._labels_at(indices).T, self.metadata.parameters.values()
         values = [p.dequantise(q) for p, q in zip(parameters, columns, strict=True)]
         return np.stack(values, axis=1) if values else np.empty((len(indices), 0))

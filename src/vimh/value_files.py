@@ -110,12 +110,13 @@ def _judged(
 ) -> tuple[Bool[np.ndarray, "n P"], Bool[np.ndarray, "n P"]]:
     """Return whether each value is within its range, and whether it is what its byte stands for."""
     low, high = np.array([(p.min, p.max) for p in parameters.values()]).T
+    codec = parameters.codec
     with np.errstate(invalid="ignore"):  # infinity less infinity
         room = _FLOAT32_STEP * np.abs(values) + _LEAST_FLOAT32
         below, above = values - room, values + room
         inside = (above >= low) & (below <= high) & np.isfinite(values)
         lowest, highest = (
-            (255.0 * parameters.codec.normalise(x.clip(low, high)).clip(0.0, 1.0)).round()
+            (255.0 * codec.normalise(x.clip(low, high)).clip(0.0, 1.0)).round()
             for x in (below, above)
         )
     classes = np.array([p.is_categorical for p in parameters.values()])
