@@ -54,7 +54,7 @@ ck check: lint test ## What CI runs: format, lint, types, docs, fast tests
 # Types are checked in `make test`; here they would only cost time.
 fz fuzz: $(READY) ## Read 200,000 damaged files and wrong values; each must end in one of our errors (ten minutes)
 	@AVIX_FUZZ=13000 JAXTYPING_DISABLE=1 $(PYTEST) --hypothesis-show-statistics \
-	  tests/fuzz tests/vimh/test_fuzz.py $(ARGS)
+	  tests/fuzz tests/vimh/test_fuzz.py tests/vimh/test_value_files.py $(ARGS)
 
 fa faults: $(READY) ## Kill at 100 moments each while generating, importing, training and saving (half an hour)
 	@AVIX_FAULTS=100 $(PYTEST) tests/faults $(ARGS)

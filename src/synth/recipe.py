@@ -14,7 +14,7 @@ from src.schema.arguments import section
 from src.schema.bounds import FolderPath, Whole
 from src.schema.plain import plain_values
 from src.synth.draws import check_draws
-from src.synth.errors import RecipeError, class_errors, recipe_errors
+from src.synth.errors import RecipeError, class_errors, parameter_errors, recipe_errors
 from src.synth.images import ImageMaker
 from src.synth.presets import with_preset
 from src.synth.settings import (
@@ -250,13 +250,7 @@ class Recipe:
         ):
             if is_wrong:
                 raise RecipeError(f"{key} is {value}; {why}")
-        if not self.generate.bytes_only:
-            try:
-                check_precision(self.synthesizer.parameters.heads)
-            except VIMHError as error:
-                raise RecipeError(
-                    f"synth.parameters: {error} (generate.bytes_only=true)"
-                ) from error
+        self._check_precision()
         try:
             self.image_maker.front_end.check_length(self.synthesizer.num_samples)
         except VIMHError as error:
@@ -264,6 +258,19 @@ class Recipe:
                 f"duration is {self.duration:g}, too short at a sample_rate of "
                 f"{self.sample_rate}: {error}"
             ) from error
+
+    def _check_precision(self) -> None:
+        """Refuse parameters whose values neither float32 nor a byte holds as the recipe has it."""
+        heads = self.synthesizer.parameters.heads
+        if self.generate.bytes_only:
+            for name, parameter in heads.items():
+                with parameter_errors(name):
+                    parameter.check_storable()
+            return
+        try:
+            check_precision(heads)
+        except VIMHError as error:
+            raise RecipeError(f"synth.parameters: {error} (generate.bytes_only=true)") from error
 
     def build_synthesizer(self) -> Synthesizer:
         """Build the synthesiser that `synth` describes: one to render with."""

@@ -77,8 +77,13 @@ def check_generatable(p: Parameter) -> None:
         for key, what, value in (("min", "", p.min), ("max", "minus 'min' ", p.range)):
             if not _is_whole(value / step):
                 raise wrong(p, key, f"{what}must be a whole multiple of step {step:g}", value)
-    if p.num_steps > MAX_BYTE / 2 * (1 + 1e-9):
-        raise wrong(p, "step", f"must be at least {_step_of(p, MAX_BYTE / 2):g}", step)
+
+
+def check_storable(p: Parameter) -> None:
+    """Check what :meth:`Parameter.check_storable` says."""
+    if p.has_jnd and not p.is_fixed and p.num_steps > MAX_BYTE / 2 * (1 + 1e-9):
+        least = f"{_step_of(p, MAX_BYTE / 2):g}"
+        raise wrong(p, "step", f"must be at least {least} where there are only bytes", p.step)
 
 
 def check_grid(p: Parameter) -> None:

@@ -24,6 +24,7 @@ from src.vimh.parameter_checks import (
     check_grid,
     check_range,
     check_step,
+    check_storable,
     required_step,
 )
 from src.vimh.plain import shown
@@ -237,7 +238,7 @@ class Parameter:
             VIMHError: The parameter has no step, or is categorical.
         """
         step, span = self._step_on_axis, self._without_step.span
-        largest = 1.0 if self.is_log else max(abs(self.min), abs(self.max))
+        largest = max(1.0, span) if self.is_log else max(abs(self.min), abs(self.max))
         rounding = 2.0**-22 * largest if self.exact else 0.5 * span / MAX_BYTE
         return float(jnd) * step + rounding + 1e-6 * step
 
@@ -259,15 +260,17 @@ class Parameter:
     def check_generatable(self) -> None:
         """Check that a generator can make this parameter.
 
-        A step must be at least 2 of the 255 byte steps, so that storing does not move a value into
-        another class, and `min` and `max - min` must be whole multiples of it (to 1e-6 of it), so
-        that classes sit on the values; if log, they do in any case. A fixed categorical parameter
-        must name a class.
+        `min` and `max - min` must be whole multiples of a step (to 1e-6 of it), so that classes sit
+        on the values; if log, they do in any case. A fixed categorical parameter must name a class.
 
         Raises:
             VIMHError: One of these does not hold.
         """
         check_generatable(self)
+
+    def check_storable(self) -> None:
+        """Check that a byte alone keeps a value's class: VIMHError for a step below 2 of 255."""
+        check_storable(self)
 
     @classmethod
     def from_json(cls, name: str, mapping: object) -> "Parameter":

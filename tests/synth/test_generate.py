@@ -255,6 +255,20 @@ def test_a_range_that_float32_does_not_resolve(make_recipe: MakeRecipe) -> None:
         make(recipe)
 
 
+def test_steps_finer_than_bytes_need_exact_values(make_recipe: MakeRecipe) -> None:
+    recipe = make_recipe("simple", "dataset.size=20")
+    recipe["synth"]["parameters"]["log10_decay_time"]["step"] = 0.0005  # 4600 of the range
+    with pytest.raises(VIMHError, match=r"log10_decay_time.step is 0.0005; .* at least 0.018"):
+        make(changed(recipe, bytes_only=True))
+    train = check_dataset(make(recipe).dataset_dir).train
+    decay = train.metadata.parameters["log10_decay_time"]
+    exact, stored = (
+        decay.class_of(v) for v in (train.values[:, 1], decay.dequantise(train.labels[:, 1]))
+    )
+    assert (exact != stored).mean() > 0.5
+    assert decay.num_classes == 4601
+
+
 def test_a_data_set_of_unknown_origin_is_not_taken_for_ours(make_recipe: MakeRecipe) -> None:
     recipe = make_recipe("simple", "dataset.size=20")
     info = make(recipe).dataset_dir / "vimh_dataset_info.json"

@@ -254,7 +254,12 @@ def test_a_byte_is_accepted_for_every_drawn_value(low: float, width: float, u: l
     """Rounding to float32 may cross the border between two bytes, or the end of the range."""
     if width < 4096 * 2**-23 * (abs(low) + width):
         return
-    parameter = Parameter("p", low, low + width)
+    check_bytes(Parameter("p", low, low + width), u)
+    low = abs(low) + 1e-3
+    check_bytes(Parameter("p", low, low + width, spacing="log"), u)
+
+
+def check_bytes(parameter: Parameter, u: list[float]) -> None:
     values = parameter.denormalise(np.array(u + [(k + 0.5) / 255 for k in range(255)]))[:, None]
     labels, samples = parameter.quantise(values), np.arange(len(values))
     space = ParameterSpace([parameter])
