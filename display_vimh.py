@@ -108,7 +108,7 @@ def play(dataset: Any) -> None:
     metadata = dataset.metadata
     synthesizer = synthesizer_of(metadata)
     if synthesizer is None:
-        raise VIMHError(f"{metadata.dataset_name}: no recipe in its metadata, so nothing to play")
+        raise VIMHError(f"{metadata.dataset_name} was not synthesised, so there is nothing to play")
     find_player()
     rows = dataset.train.values_at(np.arange(min(PLAYED, len(dataset.train))))
     values = dict(zip(metadata.parameters, rows.T, strict=True))

@@ -4,9 +4,10 @@
 usage: python shuffle_vimh_dataset.py --input DATASET --output DIRECTORY [--seed 42] [--overwrite]
 
 All samples are shuffled together: the first train_samples of them become the new train file, the
-others the new test file, so samples change sides. Everything else is kept, also metadata that this
-project does not know; the data set's name gets the suffix _shuffled. A data set that has pickles
-gets them again. With the generator's own sets, `generate_vimh.py --shuffle` does the same at once.
+others the new test file, so samples change sides; with groups, or a split that its labels gave,
+each file is shuffled by itself. Everything else is kept, also metadata that this project does not
+know; the data set's name gets the suffix _shuffled. A data set that has pickles gets them again.
+With the generator's own sets, `generate_vimh.py --shuffle` does the same at once.
 """
 
 import argparse
@@ -42,7 +43,11 @@ def shuffle_dataset(source: Path, target: Path, *, seed: int = 42, overwrite: bo
         raise VIMHError(f"--input and --output are the same directory, {source}")
     files = (dataset.train, dataset.test)
     num_train, total = len(dataset.train), len(dataset.train) + len(dataset.test)
-    order = permutation(seed, total)
+    if "groups" in dataset.metadata.row_kinds or dataset.metadata.raw.get("split") == "given":
+        own = permutation(seed, num_train), permutation(seed, total - num_train) + num_train
+        order = np.concatenate(own)  # no group gets to both sides
+    else:
+        order = permutation(seed, total)
     chunk = max(1, CHUNK_BYTES // int(np.prod(dataset.metadata.image_shape)))
     writer = DatasetWriter(
         target,
@@ -84,8 +89,7 @@ def shuffled_json(metadata: dict[str, object], directory_name: str, seed: int) -
     name = metadata.get("dataset_name") or directory_name
     shuffled = name if name.endswith(SUFFIX) else name + SUFFIX
     # The recipe stays as it was made; its hash goes, because it makes another order.
-    # A split that the labels gave goes too: samples change sides.
-    kept = {key: value for key, value in metadata.items() if key not in ("recipe_hash", "split")}
+    kept = {key: value for key, value in metadata.items() if key != "recipe_hash"}
     return {
         **kept,
         "dataset_name": shuffled,

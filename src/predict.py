@@ -3,13 +3,14 @@
 usage: python src/predict.py MODEL SOUND... [key=value ...]
 
 MODEL is a checkpoint (logs/train/runs/NAME/checkpoints/NAME.ckpt) or a .safetensors file. SOUND is
-a sound file, a folder of them, a pattern such as "takes/*.wav", or the folder of a VIMH data set.
+a sound file, a folder of them, a pattern such as "takes/*.wav", or the folder of a VIMH data set; a
+picture (PNG, JPEG, TIFF, WebP) for a model of pictures.
 
 key=value, with the defaults:
   ckpt_path=MODEL   the same as by position
   input=SOUND       the same as by position; a list: input=[a.wav,b.wav]
-  start=onset       where the first window begins: where the sound does (onset), or at the first
-                    sample (file)
+  start=null        where the first window begins: where the sound does (onset), or at the first
+                    sample (file); null: as the model's recordings were read, else onset
   split=test        of a data set: test or train
   limit=null        the most records or files; null: all
   batch_size=1      images in a forward pass; more is faster and may move the last bit
@@ -44,7 +45,6 @@ from src import command_line  # noqa: E402
 from src.cli import entry_point, start  # noqa: E402
 from src.config_check import PredictConfig, check_config  # noqa: E402
 from src.evaluation.prediction.player import find_player, play_file  # noqa: E402
-from src.evaluation.prediction.sounds import sound_files  # noqa: E402
 from src.overrides import choices  # noqa: E402
 from src.utils import extras, task_wrapper  # noqa: E402
 from src.utils.errors import ConfigError  # noqa: E402
@@ -172,7 +172,9 @@ def predict_input(
         return list(predictor.predict_dataset(open_dataset(paths[0]), split, limit)), {}
     if len(paths) == 1 and not paths[0].is_dir():
         return predictor.predict_file(paths[0]), {}
-    files = [file for path in paths for file in (sound_files(path) if path.is_dir() else [path])]
+    files = [
+        file for path in paths for file in (predictor.files_in(path) if path.is_dir() else [path])
+    ]
     predictions: list[Prediction] = []
     failed: dict[str, str] = {}
     for file in files[:limit]:

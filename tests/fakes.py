@@ -1,6 +1,7 @@
-"""Small files of the true formats of MNIST and CIFAR, as their authors' programs wrote them.
+"""Small files of the true formats of MNIST and CIFAR, and a folder of sounds.
 
-Their pixels are random but for a bright patch whose place is the class, so that they can be learnt.
+The images' pixels are random but for a bright patch whose place is the class, so that they can be
+learnt.
 """
 
 import gzip
@@ -8,11 +9,14 @@ import io
 import pickle
 import struct
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 
+RATE = 8000  # Hz, of the sounds
 MNIST_SIZES = {"train": 100, "t10k": 31}
 CIFAR_SIZES = {"train": 100, "test": 31}
 CIFAR10_CLASSES = [
@@ -181,4 +185,46 @@ def image_root(data_root: Path) -> Path:
         if not root.exists():
             write_mnist(root)
             write_cifar(root)
+    return root
+
+
+def tone(pitch: float, velocity: float, rate_hz: int = RATE, length_s: float = 0.25) -> np.ndarray:
+    """A decaying tone of a MIDI pitch, float32."""
+    time_s = np.arange(round(length_s * rate_hz)) / rate_hz
+    wave = np.sin(2 * np.pi * 440 * 2 ** ((pitch - 69) / 12) * time_s)
+    return (velocity / 127 * np.exp(-5 * time_s) * wave).astype(np.float32)
+
+
+def write_sounds(folder: Path, rows: Sequence[tuple[float, float]]) -> Path:
+    """WAV files named by their place, and labels.csv beside them: file, pitch, velocity."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["file,pitch,velocity"]
+    for place, (pitch, velocity) in enumerate(rows):
+        soundfile.write(folder / f"{place:03d}.wav", tone(pitch, velocity), RATE, subtype="FLOAT")
+        lines.append(f"{place:03d}.wav,{pitch},{velocity}")
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def notes(count: int, seed: int = 0) -> list[tuple[float, float]]:
+    """Pitches and velocities; no velocity twice."""
+    rng = np.random.default_rng(seed)
+    return [
+        (round(float(p), 2), float(v))
+        for p, v in zip(
+            rng.uniform(40, 80, count),
+            rng.choice(np.arange(20, 128), count, replace=False),
+            strict=True,
+        )
+    ]
+
+
+def sound_root(data_root: Path) -> Path:
+    """A folder of notes with labels.csv; made once a session."""
+    from filelock import FileLock
+
+    root = data_root / "notes"
+    with FileLock(data_root / ".notes.lock"):
+        if not root.exists():
+            write_sounds(root, notes(96))
     return root

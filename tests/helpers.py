@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, open_dict
 
-from tests.fakes import image_root
+from tests.fakes import image_root, sound_root
 
 SMALL = 96  # samples; enough for two batches of 32 in a 70/20/10 split
 
@@ -13,7 +13,8 @@ def shrink(cfg: DictConfig, data_root: Path) -> DictConfig:
     """Makes a composed training config small and quiet: few samples, one CPU, no bars.
 
     The data set is the config's own recipe with fewer samples (a grid stays as it is), or is
-    imported from small files of the true format; the bundled digits are small as they are.
+    imported from small files of the true format, or from a few sounds; the bundled digits are small
+    as they are.
     """
     with open_dict(cfg):
         source = cfg.data.source
@@ -21,6 +22,10 @@ def shrink(cfg: DictConfig, data_root: Path) -> DictConfig:
             source.root = str(data_root)
             if not source.recipe.avix:
                 source.recipe.dataset.size = SMALL
+        elif "labels" in source:
+            source.folder = str(sound_root(data_root))
+            source.labels = f"{source.folder}/labels.csv"
+            source.output_dir = str(data_root)
         else:
             source.vimh_dir = str(data_root)
             if "root" in source:

@@ -14,10 +14,11 @@ from src.checkpoint import load_model, read_checkpoint
 from src.config_check import PredictConfig, check_config
 from src.evaluation.prediction.player import play_file
 from src.evaluation.prediction.predictor import Prediction, Predictor
-from src.evaluation.prediction.sounds import read_sound, windows
+from src.evaluation.prediction.sounds import windows
 from src.evaluation.presentation.prediction_files import file_stem
 from src.inputs.preparation import Preparation
 from src.predict import predict
+from src.recordings.sounds import read_sound
 from src.synth.generate import generate_dataset
 from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError

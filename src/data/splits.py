@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, Integer
 
+from src.recordings.groups import GIVEN, SPLIT_KEY, divide_groups
 from src.utils.errors import ConfigError
+from src.vimh.records import OpenedDataset
 
 STAGES = ("train", "val", "test")
 AVIX_SHARE = 0.1
+Groups = Integer[np.ndarray, "N"] | None  # of each sample; None: each is its own
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,39 @@ class Splits:
         return {stage: len(self[stage]) for stage in STAGES}
 
 
+def splits_of(
+    opened: OpenedDataset, shares: Sequence[float | int], seed: int, *, own: bool, avix: bool
+) -> Splits:
+    """Split a data set.
+
+    Args:
+        opened: the data set; its groups stay whole.
+        shares: of train, val and test.
+        seed: of the choice.
+        own: keep the files' own train and test.
+        avix: AVIX mode.
+
+    Raises:
+        ConfigError: A split gets no sample, or both files are to be joined although the labels of
+            the recordings said what trains and tests.
+    """
+    num_train, num_test = len(opened.train), len(opened.test)
+    groups = None
+    if opened.train.groups is not None and opened.test.groups is not None:
+        groups = np.concatenate([opened.train.groups, opened.test.groups])
+    if avix and own:
+        raise ConfigError(
+            f"data.avix_training_mode is true; expected false: {opened.metadata.dataset_name} has "
+            f"a split that its labels gave ({SPLIT_KEY}: {GIVEN}), and AVIX mode joins the files"
+        )
+    if own:
+        groups = None if groups is None else groups[:num_train]
+        return file_splits(num_train, num_test, shares[1], seed, groups)
+    if avix:
+        return avix_splits(num_train + num_test, seed, groups)
+    return random_splits(num_train + num_test, shares, seed, groups)
+
+
 def check_shares(shares: Sequence[float | int]) -> tuple[float, float, float]:
     """Return the three shares as floats.
 
@@ -51,16 +87,19 @@ def check_shares(shares: Sequence[float | int]) -> tuple[float, float, float]:
     return train, val, test
 
 
-def random_splits(num_samples: int, shares: Sequence[float | int], seed: int) -> Splits:
+def random_splits(
+    num_samples: int, shares: Sequence[float | int], seed: int, groups: Groups = None
+) -> Splits:
     """Split all samples at random.
 
     Sizes are the shares rounded down; the rest goes to the largest remainders. A share of 0 gets
-    nothing.
+    nothing. Groups stay whole: :func:`~src.recordings.groups.divide_groups`.
 
     Args:
         num_samples: samples of both files together.
         shares: of train, val and test, adding up to 1.
         seed: of the permutation.
+        groups: of the samples.
 
     Raises:
         ConfigError: A share above 0 gives no sample.
@@ -71,6 +110,8 @@ def random_splits(num_samples: int, shares: Sequence[float | int], seed: int) ->
         >>> random_splits(72, (0, 0, 1), seed=42).sizes
         {'train': 0, 'val': 0, 'test': 72}
     """
+    if groups is not None:
+        return Splits(*_divided(groups, check_shares(shares), seed))
     exact = np.array(check_shares(shares)) * num_samples
     # 0.1 * 30 is 3.0000000000000004: a share that is whole except for rounding counts as whole.
     sizes = np.floor(exact + 1e-6).astype(np.int64)
@@ -86,7 +127,9 @@ def random_splits(num_samples: int, shares: Sequence[float | int], seed: int) ->
     return Splits(np.sort(train), np.sort(val), np.sort(test))
 
 
-def file_splits(num_train: int, num_test: int, val_share: float | int, seed: int) -> Splits:
+def file_splits(
+    num_train: int, num_test: int, val_share: float | int, seed: int, groups: Groups = None
+) -> Splits:
     """Use the files' own split; validation is a seeded share of the train file.
 
     Args:
@@ -94,6 +137,7 @@ def file_splits(num_train: int, num_test: int, val_share: float | int, seed: int
         num_test: samples of the test file.
         val_share: share of the train file that validates.
         seed: of the choice.
+        groups: of the train file's samples, which stay whole.
 
     Raises:
         ConfigError: Nothing would be left to train on.
@@ -104,17 +148,21 @@ def file_splits(num_train: int, num_test: int, val_share: float | int, seed: int
             f"data.train_val_test_split: a validation share of {val_share:g} of the train file's "
             f"{num_train} samples leaves none to train on"
         )
-    order = _permutation(num_train, seed)
     test = np.arange(num_train, num_train + num_test, dtype=np.int64)
+    if groups is not None:
+        own_train, own_val = _divided(groups, (1 - val_share, val_share), seed)
+        return Splits(own_train, own_val, test)
+    order = _permutation(num_train, seed)
     return Splits(np.sort(order[num_val:]), np.sort(order[:num_val]), test)
 
 
-def avix_splits(num_samples: int, seed: int) -> Splits:
+def avix_splits(num_samples: int, seed: int, groups: Groups = None) -> Splits:
     """Split for AVIX mode: a seeded tenth validates and tests; the rest trains.
 
     Args:
         num_samples: samples of both files together.
         seed: of the choice.
+        groups: of the samples, which stay whole.
 
     Raises:
         ConfigError: There are fewer than two samples.
@@ -123,6 +171,9 @@ def avix_splits(num_samples: int, seed: int) -> Splits:
         raise ConfigError(
             f"data.avix_training_mode needs at least two samples, the data set has {num_samples}"
         )
+    if groups is not None:
+        train, held_out = _divided(groups, (1 - AVIX_SHARE, AVIX_SHARE), seed)
+        return Splits(train, held_out, held_out)
     num_val = max(1, round(AVIX_SHARE * num_samples))
     order = _permutation(num_samples, seed)
     held_out = np.sort(order[:num_val])
@@ -134,6 +185,18 @@ def some_of(samples: Int64[np.ndarray, "N"], most: int | None, seed: int) -> Int
     if most is None or most >= len(samples):
         return samples
     return np.sort(_random(seed).choice(samples, most, replace=False))
+
+
+def _divided(
+    groups: Integer[np.ndarray, "N"], shares: Sequence[float | int], seed: int
+) -> list[Int64[np.ndarray, "_"]]:
+    count, needed = len(np.unique(groups)), sum(share > 0 for share in shares)
+    if count < needed:
+        raise ConfigError(
+            f"data.train_val_test_split: {needed} splits need a group each, the samples that are "
+            f"split have {count}; set a share to 0, or import recordings of more groups"
+        )
+    return divide_groups(groups, shares, seed)
 
 
 def _permutation(count: int, seed: int) -> Int64[np.ndarray, "_"]:

@@ -66,8 +66,9 @@ class VIMHDataModule(LightningDataModule):
         val_transform, test_transform: the same for validation and testing.
         target_width: standard deviation of soft targets in classes, which the heads make; 0: none.
         train_val_test_split: shares of both files together; without `use_random_split` the
-            second one is validation's share of the train file.
-        use_random_split: split both files at random; False: the files' own split.
+            second one is validation's share of the train file. Groups stay whole.
+        use_random_split: split both files at random; False, and where the labels of recordings
+            said what trains and tests: the files' own split.
         feature_types, feature_config, auxiliary_features, channel_selection, augmentation: see
             :class:`~src.inputs.preparation_settings.PreparationSettings`.
         avix_training_mode: train on all but a tenth, which validates and tests.
@@ -182,14 +183,19 @@ class VIMHDataModule(LightningDataModule):
     def splits(self) -> Splits:
         """Which samples train, validate and test; the test file's follow the train file's."""
         if self._splits is None:
-            num_train, num_test = len(self.opened.train), len(self.opened.test)
-            if self.avix_training_mode:
-                self._splits = splits.avix_splits(num_train + num_test, self.seed)
-            elif self.use_random_split:
-                self._splits = splits.random_splits(num_train + num_test, self.shares, self.seed)
-            else:
-                self._splits = splits.file_splits(num_train, num_test, self.shares[1], self.seed)
+            self._splits = splits.splits_of(
+                self.opened,
+                self.shares,
+                self.seed,
+                own=self._uses_files_split,
+                avix=self.avix_training_mode,
+            )
         return self._splits
+
+    @property
+    def _uses_files_split(self) -> bool:
+        asked = not self.use_random_split and not self.avix_training_mode
+        return asked or self.metadata.raw.get(splits.SPLIT_KEY) == splits.GIVEN
 
     @property
     def num_classes(self) -> dict[str, int]:
@@ -253,7 +259,7 @@ class VIMHDataModule(LightningDataModule):
         used; `split_sizes` always counts what is trained, validated and tested on.
         """
         sizes = self.splits.sizes
-        own_split = not self.use_random_split and not self.avix_training_mode
+        own_split = self._uses_files_split
         metadata = self.metadata
         return {
             "dataset_name": metadata.dataset_name or self.data_dir.name,

@@ -102,6 +102,10 @@ class FrontEnd(ABC):
         """The settings that decide how many frames a sound gives, in brackets, for a message."""
         return ""
 
+    def heard_samples(self, duration_s: float) -> int:
+        """Return the samples of a window of so many seconds, but no fewer than an image needs."""
+        return max(round(duration_s * self.sample_rate_hz), self.num_samples)
+
     def emphasised(self, audio: Float32[np.ndarray, "B T"]) -> Float32[np.ndarray, "B S"]:
         """Return the sounds after pre-emphasis, as far as the image needs them."""
         heard = audio[:, : self.num_samples]

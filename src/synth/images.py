@@ -19,6 +19,7 @@ from src.synth.settings import front_end_of
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import Metadata, default_channel_labels, derived_channel_labels
 
+STEREO_LABELS = ("Left", "Right")
 WHITE = 255.0  # the largest byte: the level of spec_max
 SCALE_RANGE_KEY = "scale_range_db"  # metadata: the range that all images share, for scale: dataset
 
@@ -41,9 +42,10 @@ class ImageMaker:
         normalize: whether S is divided by both envelopes; needs one of them as a channel, because
             the scale factors no longer apply to S then.
         scale_range_db: dB values of 0 and 255 for every image; None: each image's own.
+        stereo: whether sounds have a left and a right, each a channel over one range of both.
 
     Raises:
-        VIMHError: for `normalize` without an envelope.
+        VIMHError: for `normalize` without an envelope, and for `stereo` with one.
     """
 
     front_end: FrontEnd
@@ -52,16 +54,23 @@ class ImageMaker:
     spectral_envelope: bool = False
     normalize: bool = False
     scale_range_db: tuple[float, float] | None = None
+    stereo: bool = False
 
     def __post_init__(self) -> None:
         if self.base_channels < 1:
             raise VIMHError(f"image.channels must be positive, got {self.base_channels}")
         if self.normalize and not (self.temporal_envelope or self.spectral_envelope):
             raise VIMHError("normalize needs temporal_envelope or spectral_envelope (or both)")
+        if self.stereo and (
+            self.base_channels > 1 or self.temporal_envelope or self.spectral_envelope
+        ):
+            raise VIMHError("stereo images have two channels, left and right, and no others")
 
     @cached_property
     def channel_labels(self) -> tuple[str, ...]:
         """One label a channel."""
+        if self.stereo:
+            return STEREO_LABELS
         return derived_channel_labels(
             default_channel_labels(self.base_channels),
             temporal_envelope=self.temporal_envelope,
@@ -75,42 +84,44 @@ class ImageMaker:
         return len(self.channel_labels), self.front_end.height, self.front_end.width
 
     def __call__(
-        self, audio: Float32[np.ndarray, "B T"]
+        self, audio: Float32[np.ndarray, "B *S T"]
     ) -> tuple[UInt8[np.ndarray, "B C H W"], Float32[np.ndarray, "B 2"]]:
-        """Images and their scale factors `spec_min`, `spec_max` in dB.
+        """Images and their scale factors `spec_min`, `spec_max` in dB; S is 2 for stereo sounds.
 
         Raises:
             VIMHError: if the signals are too short for the image.
         """
-        return self.from_db(self.front_end(audio))
+        db = self.front_end(audio.reshape(-1, audio.shape[-1]))
+        return self.from_db(db.reshape(len(audio), -1, *db.shape[1:]))
 
     def from_db(
-        self, db: Float32[np.ndarray, "B H W"]
+        self, db: Float32[np.ndarray, "B S H W"]
     ) -> tuple[UInt8[np.ndarray, "B C H W"], Float32[np.ndarray, "B 2"]]:
-        """Make images and scale factors from spectrograms in dB."""
+        """Make images and scale factors from spectrograms in dB, of a sound or its two sides."""
+        assert db.shape[1] == 1 + self.stereo
         scaled, scale_factors = self._scale(db)
         if not (self.temporal_envelope or self.spectral_envelope):
             images = np.empty((len(scaled), *self.image_shape), np.uint8)
-            images[:] = scaled.round_().numpy()[:, None]  # torch rounds half to even, as numpy does
+            images[:] = scaled.round_().numpy()  # torch rounds half to even, as numpy does
             return images, scale_factors
-        return self._derive(scaled), scale_factors
+        return self._derive(scaled[:, 0]), scale_factors
 
     def _scale(
-        self, db: Float32[np.ndarray, "B H W"]
-    ) -> tuple[Float[Tensor, "B H W"], Float32[np.ndarray, "B 2"]]:
+        self, db: Float32[np.ndarray, "B S H W"]
+    ) -> tuple[Float[Tensor, "B S H W"], Float32[np.ndarray, "B 2"]]:
         """The image before rounding, 0…255, and the dB of 0 and of 255. A constant image is 0."""
         # In torch, which takes a third of NumPy's time for arrays that are broadcast.
         image_db = torch.from_numpy(db)
         if self.scale_range_db is None:
-            low, high = image_db.amin((1, 2), keepdim=True), image_db.amax((1, 2), keepdim=True)
+            low, high = (f((1, 2, 3), keepdim=True) for f in (image_db.amin, image_db.amax))
         else:
-            low, high = (torch.full((len(db), 1, 1), edge) for edge in self.scale_range_db)
+            low, high = (torch.full((len(db), 1, 1, 1), edge) for edge in self.scale_range_db)
         span = high - low
         scaled = torch.sub(image_db, low, out=torch.from_numpy(np.empty_like(db)))
         scaled *= WHITE / span.where(span > 0, 1.0)
         if self.scale_range_db is not None:  # a sound from elsewhere may lie outside the range
             scaled = scaled.clamp_(0.0, WHITE)
-        return scaled, torch.cat([low, high], dim=1)[:, :, 0].numpy()
+        return scaled, torch.cat([low, high], dim=1)[:, :, 0, 0].numpy()
 
     def _derive(self, scaled: Float[Tensor, "B H W"]) -> UInt8[np.ndarray, "B C H W"]:
         s = scaled.double()
@@ -133,13 +144,15 @@ class ImageMaker:
         temporal = any(label.endswith("_temporal_envelope") for label in labels)
         spectral = any(label.endswith("_spectral_envelope") for label in labels)
         shared = metadata.raw.get(SCALE_RANGE_KEY)
+        stereo = labels == STEREO_LABELS
         maker = cls(
             front_end=front_end_of(metadata),
-            base_channels=len(labels) // (1 + temporal + spectral),
+            base_channels=1 if stereo else len(labels) // (1 + temporal + spectral),
             temporal_envelope=temporal,
             spectral_envelope=spectral,
             normalize=any(label.endswith("_normalized") for label in labels),
             scale_range_db=None if shared is None else (float(shared[0]), float(shared[1])),
+            stereo=stereo,
         )
         if len(maker.channel_labels) != len(labels):
             raise VIMHError(

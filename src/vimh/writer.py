@@ -248,6 +248,10 @@ class DatasetWriter:
                 f"{shape}, found {array.dtype} of shape {array.shape}"
             )
 
+    def describe(self, more: Mapping[str, object]) -> None:
+        """Add what is known only now to the metadata; what the writer knows itself stays."""
+        self._json = {**self._json, **_plain_json(more)}
+
     @contextmanager
     def _naming_disk_errors(self) -> Iterator[None]:
         try:

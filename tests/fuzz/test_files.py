@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from src.checkpoint import read_checkpoint
 from src.checkpoints.checkpoint_io import load_checkpoint
-from src.evaluation.prediction.sounds import read_sound
+from src.recordings.sounds import read_sound
 from src.sweeps.storage import open_storage
 from src.utils.errors import CheckpointError, ConfigError
 from src.vimh.errors import VIMHError

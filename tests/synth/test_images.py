@@ -68,7 +68,7 @@ def test_one_range_for_all_keeps_the_level_and_clips() -> None:
 def test_rounding_is_half_to_even() -> None:
     maker = ImageMaker(SPECTROGRAM, scale_range_db=(0.0, 255.0))
     db = np.tile(np.array([0.5, 1.5, 2.5], np.float32), (1, 8, 3))
-    np.testing.assert_array_equal(maker.from_db(db)[0], np.tile([0, 2, 2], (1, 1, 8, 3)))
+    np.testing.assert_array_equal(maker.from_db(db[:, None])[0], np.tile([0, 2, 2], (1, 1, 8, 3)))
     assert torch.tensor([0.5, 1.5, 2.5]).round().tolist() == [0, 2, 2]  # what the channels use
 
 

@@ -1,7 +1,7 @@
 """A loaded model and what it needs around it: sounds or stored images in, parameter values out."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -10,13 +10,17 @@ import torch
 from jaxtyping import Float32, Float64, UInt8
 
 from src.evaluation.prediction.levels import level_range_db
-from src.evaluation.prediction.sounds import STARTS, read_sound, windows
+from src.evaluation.prediction.sounds import SOUNDS, sound_files, windows
 from src.models.multihead_module import MultiheadLitModule
+from src.recordings.images import SUFFIXES as PICTURES
+from src.recordings.images import read_image
+from src.recordings.sounds import STARTS, Listening, read_sound
 from src.synth.images import ImageMaker
 from src.synth.resynthesis import resynthesise, synthesizer_of
 from src.synth.synthesizers import Synthesizer
 from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
+from src.vimh.layout import NO_SCALE_FACTORS
 from src.vimh.metadata import Metadata
 from src.vimh.records import OpenedDataset
 
@@ -43,7 +47,7 @@ class Prediction:
     start_s: float | None = None
     true: dict[str, float] | None = None
     notes: tuple[str, ...] = ()
-    audio: Float32[np.ndarray, "T"] | None = field(default=None, repr=False)
+    audio: Float32[np.ndarray, "*S T"] | None = field(default=None, repr=False)
 
     def to_json(self) -> dict[str, object]:
         """One line of `predictions.jsonl`."""
@@ -64,7 +68,8 @@ class Predictor:
         metadata: of the data set that it was trained on, as the checkpoint carries it.
         batch_size: images in a forward pass. 1: a sound gets the same bits alone and in company.
         start: "onset": windows begin where a sound does; "file": the first one begins with the
-            file's first sample, and the others follow.
+            file's first sample, and the others follow; None: as the recordings of the data set
+            were read, and "onset" where its sounds were synthesised.
 
     Raises:
         ConfigError: if an argument is not one of these.
@@ -75,21 +80,35 @@ class Predictor:
         model: MultiheadLitModule,
         metadata: Metadata,
         batch_size: int = 1,
-        start: str = "onset",
+        start: str | None = None,
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; it has to be 1 or more.")
-        if start not in STARTS:
+        if start not in (*STARTS, None):
             raise ConfigError(f"start is {start!r}; it has to be {' or '.join(STARTS)}.")
         self.model = model.cpu().eval()
         self.metadata = metadata
         self.batch_size = batch_size
-        self.start = start
+        listening = Listening.of(metadata) or Listening(start="onset")
+        self.listening = listening if start is None else replace(listening, start=start)
 
     @cached_property
     def image_maker(self) -> ImageMaker:
         """Audio to bytes, by the code and settings that made the training images."""
         return ImageMaker.from_metadata(self.metadata)
+
+    @property
+    def reads_pictures(self) -> bool:
+        """Whether the images are of no sounds."""
+        return self.metadata.sample_rate is None
+
+    def files_in(self, folder: Path) -> list[Path]:
+        """Return the files of a folder that the model reads, by name.
+
+        Raises:
+            VIMHError: if there are none.
+        """
+        return sound_files(folder, PICTURES if self.reads_pictures else SOUNDS)
 
     @cached_property
     def synthesizer(self) -> Synthesizer | None:
@@ -103,25 +122,22 @@ class Predictor:
             return None
         return level_range_db(self.synthesizer, self.image_maker)
 
-    @property
-    def window_samples(self) -> int:
-        """Samples of a window: a sound of the data set, but no less than an image needs."""
-        front_end = self.image_maker.front_end
-        duration_s = self.metadata.duration or 0.0
-        return max(round(duration_s * front_end.sample_rate_hz), front_end.num_samples)
-
     def predict_file(self, path: Path) -> list[Prediction]:
-        """Predict a sound file, a prediction a window.
+        """Predict a sound file, a prediction a window; or a picture, where the model reads those.
 
         Raises:
             VIMHError: if there is nothing in it to predict from.
         """
+        if self.reads_pictures:
+            return [self._predict_picture(path)]
         front_end = self.image_maker.front_end
         quietest = 10.0 ** (front_end.floor_db / 20.0)
         rate_hz = front_end.sample_rate_hz
-        sound = read_sound(path, rate_hz, self.start, quietest)
+        how = self.listening
+        sound = read_sound(path, rate_hz, how, quietest)
+        length = front_end.heard_samples(self.metadata.duration or 0.0)
         try:
-            cut = windows(sound.audio, self.window_samples, rate_hz, quietest, self.start)
+            cut = windows(sound.audio, length, rate_hz, quietest, how.start, how.lead_s)
         except VIMHError as error:
             raise VIMHError(f"{path}: {error}") from error
         images, scale_factors = self.image_maker(cut.audio)
@@ -134,8 +150,22 @@ class Predictor:
             for k, row in enumerate(self.predict_images(images, scale_factors))
         ]  # fmt: skip
 
+    def _predict_picture(self, path: Path) -> Prediction:
+        """Predict a picture, resized where it has another size than the data set's."""
+        channels, height, width = self.metadata.image_shape
+        if channels not in (1, 3):
+            raise VIMHError(f"{path}: a picture has 1 or 3 channels, the model reads {channels}")
+        image = read_image(path, None, "grey" if channels == 1 else "rgb")
+        notes: tuple[str, ...] = ()
+        if image.shape[1:] != (height, width):
+            notes = (f"resized from {image.shape[1]}x{image.shape[2]} to {height}x{width}",)
+            image = read_image(path, (height, width), "grey" if channels == 1 else "rgb")
+        scale_factors = np.array([NO_SCALE_FACTORS], dtype=np.float32)
+        (values,) = self.predict_images(image[None], scale_factors)
+        return Prediction(str(path), image, values, notes=notes)
+
     def _level_notes(
-        self, audio: Float32[np.ndarray, "N T"], scale_factors: Float32[np.ndarray, "N 2"]
+        self, audio: Float32[np.ndarray, "N *S T"], scale_factors: Float32[np.ndarray, "N 2"]
     ) -> list[str]:
         """Return a note on windows that are louder or quieter than all training sounds."""
         if self.level_range_db is None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from src.evaluation.prediction.sounds import read_sound
+from src.recordings.sounds import read_sound
 from src.vimh.errors import VIMHError
 
 RATE_HZ = 8000

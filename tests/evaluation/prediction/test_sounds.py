@@ -9,7 +9,8 @@ import soundfile
 
 from src.checkpoint import load_model, read_checkpoint
 from src.evaluation.prediction.predictor import Predictor
-from src.evaluation.prediction.sounds import SUFFIXES, read_sound, sound_files, windows
+from src.evaluation.prediction.sounds import sound_files, windows
+from src.recordings.sounds import SUFFIXES, read_sound
 from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
 
