@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
+from itertools import groupby
 from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ BinsPerOctave = Annotated[Whole, Interval(ge=1, le=360)]
 # Rows that are multiplied at a time, and numbers of a product that NumPy's BLAS gives to one
 # thread: with more of them, the number of threads would decide the last bits.
 _ROWS, _ONE_THREAD = 8, 2**18
+_MOST_TIMES = 1024
 # Numbers in the kernels, and in the products of one image: 256 MB and a gigabyte of float32.
 _MAX_KERNELS, _MAX_PRODUCTS = 2**26, 2**28
 
@@ -44,11 +46,30 @@ def longest_kernel(freq_min_hz: float, bins_per_octave: int, sample_rate_hz: int
     return max(1, round(quality(bins_per_octave) * sample_rate_hz / freq_min_hz))
 
 
+def spanning_hop(longest: int, num_samples: int, width: int) -> int:
+    """Return the longest hop of an image of which all is inside a sound.
+
+    Args:
+        longest: samples of the lowest row's kernel.
+        num_samples: of the sound.
+        width: columns of the image.
+
+    Example:
+        >>> spanning_hop(2057, 8000, 64)
+        94
+    """
+    # What a frame hears with kernels shorter than two hops ends less than 2.5 hops from its start.
+    return max(
+        1, min((num_samples - longest) // max(1, width - 1), 2 * num_samples // (2 * width + 3))
+    )
+
+
 class _Kernels(NamedTuple):
     """Kernels of some rows, cut into K pieces of L samples; real and imaginary parts in turn."""
 
     rows: slice
-    pieces: Float32[np.ndarray, "K 2R L"]
+    times: int  # in a hop
+    pieces: Float32[np.ndarray, "K P L"]  # P = 2R
 
 
 @dataclass(frozen=True)
@@ -56,10 +77,15 @@ class Cqt(FrontEnd):
     """The constant-Q transform of Brown, JASA 89 (1991), equation 5, from its kernels.
 
     Row k lies at ``f_k = freq_min · 2^(k/b)``, b rows an octave, so a pitch a row higher moves the
-    image up by a row. Its frame j are the ``N_k = round(Q·rate/f_k)`` samples from
-    ``j·hop_length``, ``Q = 1/(2^(1/b) − 1)``, times the window:
-    ``X = 1/N_k · Σ w[n] · x[j·hop + n] · exp(−2πi·f_k·n/rate)``. All rows of a frame begin
-    together, no centring. Then dB and floors as :class:`~src.synth.spectrogram.Stft`.
+    image up by a row. What it hears from sample s on are ``N_k = round(Q·rate/f_k)`` samples,
+    ``Q = 1/(2^(1/b) − 1)``, times the window:
+    ``X = 1/N_k · Σ w[n] · x[s + n] · exp(−2πi·f_k·n/rate)``. Frame j is |X| of
+    ``s = j·hop_length``; all rows of a frame begin together, no centring.
+
+    A kernel shorter than two hops would miss what is between the frames. There a frame is the root
+    mean square of |X| at the m samples ``s = j·hop_length + floor(i·hop_length/m)``, with m the
+    smallest power of two for which hop_length/m is at most half the kernel (at most 1024). Then dB
+    and floors as :class:`~src.synth.spectrogram.Stft`.
 
     As kernels in Brown and Puckette, JASA 92 (1992), but in time and complete: theirs leave out
     what is small, and with it what is far below the maximum.
@@ -100,14 +126,15 @@ class Cqt(FrontEnd):
 
     @property
     def num_samples(self) -> int:
-        """Samples up to the end of the last frame's longest kernel."""
-        return (self.width - 1) * self.hop_length + self.longest
+        """Samples up to the end of all that the last frame hears."""
+        lengths = self._lengths.tolist()
+        reach = (self._start(m - 1, m) + n for n in lengths for m in [self._times(n)])
+        return (self.width - 1) * self.hop_length + max(reach)
 
     @property
     def block_numbers(self) -> int:
         """Numbers in the sound and in the products of one group of rows."""
-        pieces = -(-self.longest // self._piece)
-        return max(self.num_samples, pieces * 2 * _ROWS * self.width)
+        return max(self.num_samples, -(-self.longest // self._piece) * 2 * _ROWS * self.width)
 
     @property
     def _piece(self) -> int:
@@ -116,6 +143,15 @@ class Cqt(FrontEnd):
         No more than a hop, so that a matrix of frames is the sound itself, not copied.
         """
         return max(1, min(self.hop_length, _ONE_THREAD // (2 * _ROWS * self.width)))
+
+    def _times(self, length: int) -> int:
+        """How often a kernel of this length is taken in a hop: a power of two."""
+        wanted = 1 << (-(-2 * self.hop_length // length) - 1).bit_length()
+        return min(wanted, 1 << (self.hop_length.bit_length() - 1), _MOST_TIMES)
+
+    def _start(self, number: int, times: int) -> int:
+        """Samples from a frame's start to that of one of so many values in it."""
+        return number * self.hop_length // times
 
     def _check_rows(self) -> None:
         nyquist_hz = self.sample_rate_hz / 2
@@ -130,7 +166,7 @@ class Cqt(FrontEnd):
     def check(self) -> None:
         """Refuse settings that make no image of this size; see :meth:`FrontEnd.check`."""
         self._check_rows()
-        numbers = 2 * _ROWS * int(self._lengths[::_ROWS].sum())  # a group's first is the longest
+        numbers = 2.0 * self._lengths.sum(dtype=np.float64)
         if numbers > _MAX_KERNELS or self.block_numbers > _MAX_PRODUCTS:
             raise RecipeError(
                 f"stft.freq_min is {self.freq_min:g}: the kernel of the lowest row has "
@@ -151,26 +187,30 @@ class Cqt(FrontEnd):
         exact = quality(self.bins_per_octave) * self.sample_rate_hz / self.row_hz
         return np.maximum(1, np.round(exact)).astype(np.int64)
 
-    def _groups(self) -> Iterator[slice]:
-        return (slice(first, first + _ROWS) for first in range(0, self.height, _ROWS))
+    def _groups(self) -> Iterator[tuple[slice, int]]:
+        """Yield rows that are worked on together, and how often in a hop."""
+        first = 0
+        for times, same in groupby(self._lengths.tolist(), self._times):
+            end = first + len(list(same))
+            for start in range(first, end, _ROWS):
+                yield slice(start, min(start + _ROWS, end)), times
+            first = end
 
     @cached_property
     def _kernels(self) -> tuple[_Kernels, ...]:
-        lengths, rows_hz = self._lengths, self.row_hz
+        lengths, rows_hz = self._lengths.tolist(), self.row_hz
         groups = []
-        for rows in self._groups():
-            count = len(lengths[rows])
-            pieces = -(-int(lengths[rows][0]) // self._piece)
-            kernels = np.zeros((count, 2, pieces * self._piece), np.float32)
-            for kernel, length, row_hz in zip(
-                kernels, lengths[rows].tolist(), rows_hz[rows], strict=True
-            ):
+        for rows, times in self._groups():
+            count, piece = rows.stop - rows.start, min(lengths[rows.start], self._piece)
+            pieces = -(-lengths[rows.start] // piece)
+            kernels = np.zeros((count, 2, pieces * piece), np.float32)
+            for kernel, length, row_hz in zip(kernels, lengths[rows], rows_hz[rows], strict=True):
                 window = periodic_window(self.window_type, length) / length
                 angle = 2.0 * np.pi * row_hz / self.sample_rate_hz * np.arange(length)
                 kernel[0, :length] = window * np.cos(angle)
                 kernel[1, :length] = -window * np.sin(angle)
-            cut = kernels.reshape(2 * count, pieces, self._piece).transpose(1, 0, 2)
-            groups.append(_Kernels(rows, np.ascontiguousarray(cut)))
+            cut = kernels.reshape(2 * count, pieces, piece).transpose(1, 0, 2)
+            groups.append(_Kernels(rows, times, np.ascontiguousarray(cut)))
         return tuple(groups)
 
     def __call__(self, audio: Float32[np.ndarray, "B T"]) -> Float32[np.ndarray, "B H W"]:
@@ -179,18 +219,23 @@ class Cqt(FrontEnd):
         # A kernel's last piece is filled up with zeros, and so is the sound under it.
         heard = np.pad(self.emphasised(audio), ((0, 0), (0, self._piece)))
         magnitude = np.empty((len(audio), self.height, self.width), np.float32)
-        for rows, kernels in self._kernels:
-            products = np.matmul(kernels, self._frames(heard, len(kernels))).sum(axis=1)
-            np.hypot(products[:, 0::2], products[:, 1::2], out=magnitude[:, rows])
+        for rows, times, kernels in self._kernels:
+            power = np.zeros((len(audio), rows.stop - rows.start, self.width), np.float32)
+            for number in range(times):
+                frames = self._frames(heard[:, self._start(number, times) :], kernels)
+                parts = np.matmul(kernels, frames).sum(axis=1)
+                power += np.square(parts[:, 0::2]) + np.square(parts[:, 1::2])
+            np.sqrt(power / times, out=magnitude[:, rows])
         return decibels(magnitude, self.floor_db, self.floor_db_rel)
 
     def _frames(
-        self, heard: Float32[np.ndarray, "B S"], pieces: int
-    ) -> Float32[np.ndarray, "B {pieces} L W"]:
-        """Return the pieces of the frames, one frame a column: a view."""
-        views = np.lib.stride_tricks.sliding_window_view(heard, pieces * self._piece, axis=1)
+        self, heard: Float32[np.ndarray, "B S"], kernels: Float32[np.ndarray, "K P L"]
+    ) -> Float32[np.ndarray, "B K L W"]:
+        """Return the pieces of the frames under kernels, one frame a column: a view."""
+        pieces, _, length = kernels.shape
+        views = np.lib.stride_tricks.sliding_window_view(heard, pieces * length, axis=1)
         frames = views[:, :: self.hop_length][:, : self.width]
-        return frames.reshape(len(heard), self.width, pieces, -1).transpose(0, 2, 3, 1)
+        return frames.reshape(len(heard), self.width, pieces, length).transpose(0, 2, 3, 1)
 
     def to_json(self) -> tuple[dict[str, object], dict[str, float]]:
         """Return the metadata's `spectrogram_config`; there is nothing in `mel_config`."""

@@ -11,7 +11,7 @@ from src.schema.arguments import check_arguments, check_value, section, shown
 from src.schema.bounds import Whole
 from src.schema.plain import plain_values
 from src.schema.specs import TARGET, Lookup, imported, listed
-from src.synth.cqt import BinsPerOctave, Cqt, LowestRow, longest_kernel
+from src.synth.cqt import BinsPerOctave, Cqt, LowestRow, longest_kernel, spanning_hop
 from src.synth.errors import RecipeError, class_errors, recipe_errors
 from src.synth.front_end import DEFAULT_FLOOR_DB, FrontEnd
 from src.synth.spectrogram import (
@@ -113,20 +113,22 @@ def checked_stft(
     if isinstance(stft, StftSection):
         n_window = _in_samples(stft.n_window, sample_rate_hz)
         n_fft = 1 << (n_window - 1).bit_length() if stft.n_fft == AUTO else stft.n_fft
-        stft, frame = replace(stft, n_window=n_window, n_fft=n_fft), n_window
+        stft = replace(stft, n_window=n_window, n_fft=n_fft)
+    if stft.hop_length != AUTO:
+        return asdict(replace(stft, hop_length=_in_samples(stft.hop_length, sample_rate_hz)))
+    if duration_s is None:
+        raise RecipeError(
+            "stft.hop_length is auto; expected a number of samples, since nothing says how long "
+            "the sounds are"
+        )
+    num_samples = round(duration_s * sample_rate_hz)
+    # Of a sound that is too short: 1, so that its check says what is missing.
+    if isinstance(stft, StftSection):
+        hop_length = max(1, (num_samples - n_window) // max(1, width - 1))
     else:
-        frame = longest_kernel(stft.freq_min, stft.bins_per_octave, sample_rate_hz)
-    hop_length = stft.hop_length
-    if hop_length == AUTO:
-        if duration_s is None:
-            raise RecipeError(
-                "stft.hop_length is auto; expected a number of samples, since nothing says how "
-                "long the sounds are"
-            )
-        # Of a sound that is too short: 1, so that its check says what is missing.
-        room = round(duration_s * sample_rate_hz) - frame
-        hop_length = max(1, room // max(1, width - 1))
-    return asdict(replace(stft, hop_length=_in_samples(hop_length, sample_rate_hz)))
+        longest = longest_kernel(stft.freq_min, stft.bins_per_octave, sample_rate_hz)
+        hop_length = spanning_hop(longest, num_samples, width)
+    return asdict(replace(stft, hop_length=hop_length))
 
 
 def _section_of(given: Mapping[str, object], where: str = "stft") -> _Section:

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.reference_generator import reference_window
 from src.evaluation.presentation.dataset_picture import facts
 from src.evaluation.presentation.image_axes import ImageAxes
-from src.synth.cqt import Cqt
+from src.synth.cqt import Cqt, spanning_hop
 from src.synth.errors import RecipeError
 from src.synth.generate import dataset_name, generate_dataset
 from src.synth.images import ImageMaker
@@ -49,10 +49,15 @@ def by_definition(sound: np.ndarray, c: Cqt, frame: int) -> list[float]:
         f = c.freq_min * 2.0 ** (row / c.bins_per_octave)
         length = round(q * c.sample_rate_hz / f)
         window = reference_window(c.window_type, length)
-        n = np.arange(length)
-        heard = sound[frame * c.hop_length :][:length].astype(float)
-        x = (window * heard * np.exp(-2j * np.pi * f * n / c.sample_rate_hz)).sum() / length
-        levels.append(20 * np.log10(max(abs(x), 10 ** (c.floor_db / 20))))
+        wave = np.exp(-2j * np.pi * f * np.arange(length) / c.sample_rate_hz)
+        times = 1
+        while c.hop_length / times > length / 2 and 2 * times <= c.hop_length:
+            times *= 2
+        powers = []
+        for i in range(times):
+            heard = sound[frame * c.hop_length + i * c.hop_length // times :][:length]
+            powers.append(abs((window * heard.astype(float) * wave).sum() / length) ** 2)
+        levels.append(20 * np.log10(max(np.sqrt(np.mean(powers)), 10 ** (c.floor_db / 20))))
     return levels
 
 
@@ -101,15 +106,40 @@ def test_a_semitone_higher_is_a_row_up() -> None:
 
 
 def test_rows_frames_and_the_shortest_sound() -> None:
-    c = cqt()
-    np.testing.assert_allclose(c.row_hz[[0, 12, 24]], [220.0, 440.0, 880.0])
+    c = cqt(height=12)
+    np.testing.assert_allclose(c.row_hz[[0, 11]], [220.0, 220.0 * 2 ** (11 / 12)])
     np.testing.assert_allclose(c.frame_s[:2], [0.0, 0.05])
     longest = round(8000 / 220.0 / (2 ** (1 / 12) - 1))
-    assert c.num_samples == 8 * 400 + longest
+    assert c.num_samples == 8 * 400 + 200 + longest  # twice a hop, as it is shorter than 800
     audio = some_audio(1, c.num_samples)
     c(audio)
     with pytest.raises(VIMHError, match=rf"gives 8 frames.*220 Hz, has {longest} samples.*needs 9"):
         c(audio[:, :-1])
+    assert cqt(height=3, hop_length=250).num_samples == 8 * 250 + longest
+
+
+def test_nothing_between_two_frames_is_missed() -> None:
+    c = cqt(freq_min=1000.0, height=24, width=8)  # kernels of 36 to 135 samples
+    levels = []
+    for place in range(1200, 1600, 9):
+        click = np.zeros((1, RATE_HZ), np.float32)
+        click[0, place] = 1.0
+        levels.append(20 * np.log10(np.sqrt((10 ** (c(click)[0] / 10)).sum(axis=1))))
+    assert np.ptp(levels, axis=0).max() < 3.1
+
+
+@pytest.mark.parametrize(
+    ("longest", "samples", "width"), [(2057, 8000, 64), (136, 8000, 8), (612, 900, 2), (99, 260, 1)]
+)
+def test_an_image_with_the_longest_hop_is_inside_the_sound(
+    longest: int, samples: int, width: int
+) -> None:
+    freq_min = 8000 / (2 ** (1 / 12) - 1) / longest
+    hop_length = spanning_hop(longest, samples, width)
+    for height in range(1, 13):
+        c = cqt(height, width, freq_min=freq_min, hop_length=hop_length)
+        assert c.longest == longest
+        assert c.num_samples <= samples
 
 
 @pytest.mark.parametrize("changes", [{}, {"floor_db_rel": -40.0}, {"hop_length": 3, "width": 40}])
