@@ -60,6 +60,9 @@ a3h avix-3p-hybrid: $(READY) ## CNN hybrid on simple_3p, 32768 samples of 64x64
 anh avix-noisy-hybrid: $(READY) ## The same on simple_noisy
 	$(call train,experiment=simple_noisy_cnn_hybrid)
 
+amx avix-mixed: $(READY) ## A class beside numbers: saw or square, cutoff and decay
+	$(call train,experiment=mixed_cnn)
+
 ##@ Direct gradient (names that end in x, and dgt dgct dglw dgro: in AVIX mode)
 
 # What dglw and dgro vary.

@@ -35,6 +35,9 @@ sr resonator-data: $(READY) ## 16384 samples of a resonator: frequency and Q
 sst string-data: $(READY) ## 8192 samples of a plucked string: pitch and decay
 	@$(GENERATE) --config-name generate_stk $(ARGS)
 
+smx mixed-data: $(READY) ## 8192 samples of the ladder: saw or square, cutoff and decay
+	@$(GENERATE) --config-name generate_mixed $(ARGS)
+
 sm moog-data: $(READY) ## The ladder synthesiser: 16384 samples of 4 parameters, 32768 of 10
 	@$(GENERATE) --config-name generate_moog_basic $(ARGS)
 	@$(GENERATE) --config-name generate_moog_envelope $(ARGS)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import hydra
 import torch
@@ -27,12 +27,18 @@ from src.models.losses import HeadLoss, head_loss
 from src.models.multihead_module import MultiheadLitModule
 from src.models.parameter_head import ParameterHead
 from src.models.tables import NETWORKS
-from src.schema.specs import Spec
+from src.schema.arguments import unknown_key
+from src.schema.specs import TARGET, Spec
 from src.utils.errors import ConfigError
+from src.utils.pylogger import RankedLogger
 from src.utils.refusals import called
 from src.vimh.metadata import Metadata
-from src.vimh.parameters import Parameter
+from src.vimh.parameters import Kind, Parameter
 
+log = RankedLogger(__name__, rank_zero_only=True)
+
+# What categorical heads learn by where the others' loss needs an order.
+CROSS_ENTROPY = {TARGET: "torch.nn.CrossEntropyLoss"}
 MAX_WEIGHTS = 10**9  # of a network; the largest of the configs has 10 million
 # Plain settings of the data that an evaluation takes from the checkpoint unless it is told others.
 CHECKPOINT_DATA_KEYS = (
@@ -73,6 +79,7 @@ def build(cfg: DictConfig) -> Built:
     datamodule = called(partial(hydra.utils.instantiate, cfg.data), "data")
     datamodule.prepare_data()
     preparation = datamodule.build_preparation()
+    settings = with_all_losses(settings, cfg, datamodule.metadata)
     model = build_from(settings, datamodule.metadata, preparation)
     fit_data_to_model(datamodule, model)
     return Built(datamodule, model)
@@ -89,7 +96,34 @@ def build_model(
         metadata: The description of the data set.
         preparation: Makes the network's input of its bytes.
     """
-    return build_from(ModelSettings.of(cfg), metadata, preparation)
+    settings = with_all_losses(ModelSettings.of(cfg), cfg, metadata)
+    return build_from(settings, metadata, preparation)
+
+
+def with_all_losses(settings: ModelSettings, cfg: DictConfig, metadata: Metadata) -> ModelSettings:
+    """Choose cross-entropy for categorical heads where ``loss`` needs the order that others have.
+
+    Where no head has an order, nothing is chosen, and building refuses ``loss``.
+
+    Args:
+        settings: Of the config.
+        cfg: The composed config; ``model.losses.categorical`` is set in it, so that it is seen.
+        metadata: The description of the data set.
+    """
+    heads = metadata.parameters.values()
+    others = [p.name for p in heads if p.is_categorical and settings.loss_of(p) is settings.loss]
+    loss = settings.loss.cls
+    is_ordered = issubclass(loss, HeadLoss) and loss.needs_order
+    if not (others and is_ordered) or all(p.is_categorical for p in heads):
+        return settings
+    log.info(
+        "%s needs an order, and %s has none: cross-entropy is chosen there. "
+        "loss@model.losses.categorical=NAME chooses another loss.",
+        loss.__name__,
+        ", ".join(others),
+    )
+    OmegaConf.update(cfg, "model.losses.categorical", CROSS_ENTROPY, force_add=True)
+    return ModelSettings.of(cfg)
 
 
 def build_from(
@@ -119,7 +153,10 @@ def build_from(
             f": {', '.join(p.name for p in parameters)}. loss=NAME or loss._target_=CLASS gives "
             "each of them its own."
         )
-    losses = {p.name: build_loss(settings.loss, p) for p in parameters}
+    known = {*(p.name for p in parameters), *get_args(Kind)}
+    for name in settings.losses.keys() - known:
+        raise ConfigError(unknown_key(f"model.losses.{name}", name, sorted(known)))
+    losses = {p.name: build_loss(settings.loss_of(p), p) for p in parameters}
     net = build_network(settings.net, parameters, losses, preparation, weights)
     return settings.module.make(
         net=net,
@@ -139,9 +176,11 @@ def _build_heads(
     net: MultiheadNetwork,
 ) -> list[ParameterHead]:
     weights = loss_weights(parameters, settings.loss_weights, "model.loss_weights")
-    width, target = settings.target_width, settings.loss.target
-    for name, loss in losses.items():
-        if width > 0 and not loss.accepts_soft_targets:
+    width = settings.target_width
+    take_soft = any(loss.accepts_soft_targets for loss in losses.values())
+    for p, (name, loss) in zip(parameters, losses.items(), strict=True):
+        target = settings.loss_of(p).target
+        if width > 0 and not take_soft:
             raise ConfigError(
                 f"data.target_width is {width}, but the loss of head {name!r} "
                 f"({target}) takes no soft targets: set data.target_width=0 or "
@@ -152,7 +191,7 @@ def _build_heads(
                 f"The loss of head {name!r} ({target}) needs soft targets: set "
                 "data.target_width to their width in classes, for example 1.0."
             )
-        if settings.output_mode not in (None, loss.output_mode):
+        if settings.output_mode not in (None, "mixed", loss.output_mode):
             raise ConfigError(
                 f"model.output_mode is {settings.output_mode!r}, but loss={target} is for "
                 f"{loss.output_mode!r}: leave model.output_mode null or choose another loss."
@@ -195,10 +234,11 @@ def build_network(
     """
     assert issubclass(network.cls, MultiheadNetwork)
     biases = {p.name: losses[p.name].initial_bias(p) for p in parameters}
+    modes = {loss.output_mode for loss in losses.values()}
     derived = {
         **network.cls.image_arguments(preparation.image_shape),
         "heads_config": {p.name: losses[p.name].outputs(p) for p in parameters},
-        "output_mode": losses[parameters[0].name].output_mode,
+        "output_mode": modes.pop() if len(modes) == 1 else "mixed",
         "activations": {p.name: losses[p.name].activation for p in parameters},
         "output_bias": {name: bias for name, bias in biases.items() if bias is not None},
         "parameter_names": [p.name for p in parameters],

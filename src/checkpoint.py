@@ -28,6 +28,7 @@ from src.model_settings import (
     ModelSettings,
     head_settings,
     loss_spec,
+    loss_specs,
     module_spec,
     network_spec,
 )
@@ -166,14 +167,18 @@ def _checked_config(
     built = {key: value for key, value in model.items() if key not in OF_MODULE}
     module = module_spec(built, listed(MODULES, f"{only} modules"))
     heads = head_settings(model)
+    look_up = listed(LOSSES, f"{only} losses")
+    losses = loss_specs(model.get("losses"), look_up)
+    kept_nodes = {"net": model["net"]} | ({"losses": model["losses"]} if losses else {})
     settings = ModelSettings(
         module=module,
         net=network_spec(model.get("net"), listed(NETWORKS, f"{only} networks")),
-        loss=loss_spec(config["loss"], listed(LOSSES, f"{only} losses")),
+        loss=loss_spec(config["loss"], look_up),
+        losses=losses,
         target_width=kept.get("target_width") or 0.0,
         config={
             "data": {**vars(preparation), **kept},
-            "model": {TARGET: module.target, "net": model["net"], **module.arguments, **heads},
+            "model": {TARGET: module.target, **kept_nodes, **module.arguments, **heads},
             "loss": config["loss"],
         },
         **heads,
@@ -190,10 +195,12 @@ def warn_of_untrusted(model: MultiheadLitModule) -> None:
     config, metadata = model.provenance["config"], model.provenance["metadata"]
     synth = (metadata.get("recipe") or {}).get("synth") or {}
     front_end = metadata.get("spectrogram_config") or {}
+    losses = {f"model.losses.{n}": own for n, own in (config["model"].get("losses") or {}).items()}
     named = {
         f"model.{TARGET}": (config["model"].get(TARGET), MODULES),
         "model.net": (config["model"]["net"][TARGET], NETWORKS),
         "loss": (config["loss"][TARGET], LOSSES),
+        **{key: (own[TARGET], LOSSES) for key, own in losses.items() if own is not None},
         "the data set's synthesiser": (synth.get(TARGET), own_synthesizers()),
         "the data set's front end": (front_end.get(TARGET), own_classes(FrontEnd)),
     }

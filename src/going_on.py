@@ -171,6 +171,7 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tu
         new["model"].get("head_margin") or 0.0,
     )
     yield from _node("loss", old["loss"], new["loss"])
+    yield from _losses(old["model"].get("losses"), new["model"].get("losses") or {})
     for name in SETTINGS:
         before, after = ((part["model"].get(name) or {}).get(TARGET) for part in (old, new))
         yield from _nested(f"model.{name}.{TARGET}", before, after)
@@ -182,6 +183,14 @@ def _nested(key: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]
             yield from _nested(f"{key}.{name}", before.get(name), after.get(name))
     elif before != after:
         yield key, before, after
+
+
+def _losses(then: Any, now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the differences of the losses of single heads and kinds; null is a missing one."""
+    then = then if isinstance(then, dict) else {}
+    for name in sorted(then.keys() | now.keys(), key=str):
+        key, before, after = f"model.losses.{name}", then.get(name), now.get(name)
+        yield from _nested(key, before, None) if after is None else _node(key, before, after)
 
 
 def _node(key: str, before: Any, after: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:

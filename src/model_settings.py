@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -22,11 +22,12 @@ from src.schema.plain import plain_node
 from src.schema.specs import TARGET, Lookup, NotDerivedError, Spec, imported, spec_of
 from src.utils.errors import ConfigError
 from src.utils.refusals import called
+from src.vimh.parameters import Parameter
 
 MODULE = f"{MultiheadLitModule.__module__}.{MultiheadLitModule.__name__}"
 # The keys of ``model`` beside ``_target_``: nodes that are read by themselves, and plain settings
 # of the heads and of the module. Configs of older runs and checkpoints have others, to no effect.
-NODES = ("net", "optimizer", "scheduler", "criterion")
+NODES = ("net", "optimizer", "scheduler", "criterion", "losses")
 OF_HEADS = ("loss_weights", "head_margin", "output_mode")
 OF_MODULE = ("scheduler_monitor", "compile")
 FORMER_KEYS = tuple(key.removeprefix("model.") for key in FORMER)
@@ -39,12 +40,13 @@ class ModelSettings:
     Attributes:
         module: The module's class and its own settings.
         net: The network's class and sizes.
-        loss: The loss's class and arguments, the same for each head.
+        loss: The loss's class and arguments, of heads that have no other.
+        losses: The losses of some heads, by name or kind; see :meth:`loss_of`.
         target_width: Of soft targets, in classes.
         config: ``data``, ``model`` and ``loss`` in plain containers, for the checkpoint.
         loss_weights: The factor of each head's loss by its name; None: derived.
         head_margin: The spread of sigmoid outputs.
-        output_mode: "classification" or "regression"; None: as the loss says.
+        output_mode: "classification", "regression" or "mixed"; None: as the losses say.
         optimizer: Makes the optimiser; None for a model that only predicts.
         scheduler: Makes the learning-rate scheduler.
         for_one_head: Whether the loss is ``model.criterion``, which admits a single head.
@@ -55,6 +57,7 @@ class ModelSettings:
     loss: Spec
     target_width: float
     config: Mapping[str, Any]
+    losses: Mapping[str, Spec] = field(default_factory=dict)
     loss_weights: Mapping[str, Real | None] | None = None
     head_margin: Real = 0.0
     output_mode: str | None = None
@@ -86,12 +89,18 @@ class ModelSettings:
             net=network_spec(model.get("net")),
             loss=loss_spec(config["loss"], where=loss_key),
             target_width=config["data"].get("target_width") or 0.0,
+            losses=loss_specs(model.get("losses")),
             config=config,
             **head_settings(model),
             optimizer=optimizer,
             scheduler=scheduler,
             for_one_head=criterion is not None,
         )
+
+    def loss_of(self, parameter: Parameter) -> Spec:
+        """Return a head's loss: by its name, else by its kind, else ``loss``."""
+        by_kind = self.losses.get(parameter.kind, self.loss)
+        return self.losses.get(parameter.name, by_kind)
 
     def try_optimizer(self) -> None:
         """Make the optimiser and the scheduler once, of one weight, to hear what they refuse.
@@ -170,6 +179,31 @@ def loss_spec(node: Any, look_up: Lookup = imported, where: str = "loss") -> Spe
         ConfigError: If it is no module, or an argument is unknown or out of bounds.
     """
     return spec_of(node, where, look_up, base=nn.Module, complete=False)
+
+
+def loss_specs(node: Any, look_up: Lookup = imported) -> dict[str, Spec]:
+    """Read ``model.losses``: by a head's name or kind; null leaves it to ``loss``.
+
+    Args:
+        node: Nodes by name, or None.
+        look_up: From the target to the class.
+
+    Raises:
+        ConfigError: As :func:`loss_spec`, or if it is no mapping.
+    """
+    if not isinstance(node, Mapping | None):
+        raise ConfigError(f"model.losses is {shown(node)}; expected a loss by head or kind")
+    for name, own in (node or {}).items():
+        if isinstance(own, str):
+            raise ConfigError(
+                f"model.losses.{name} is {shown(own)}; expected a mapping: "
+                f"loss@model.losses.{name}=NAME chooses one of configs/loss"
+            )
+    return {
+        str(name): loss_spec(own, look_up, f"model.losses.{name}")
+        for name, own in (node or {}).items()
+        if own is not None
+    }
 
 
 def _check_monitor(metric: str, scheduler: Callable[..., Any] | None) -> None:

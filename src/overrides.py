@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,9 @@ ADDITION = re.compile(r"\+[^+=/@~]+\.[^=/@]+=")
 
 # A group, perhaps with the place where it goes: synth, model/optimizer, recipe@data.source.recipe
 CHOICE = re.compile(r"(?P<plus>\+{0,2})(?P<key>(?P<group>[a-z_/]+)(@[\w.]+)?)=(?P<value>.*)")
+# The loss of a head by its name: no list of defaults has it, unless a user's experiment does.
+HEAD_LOSS = re.compile(r"loss@model\.losses\.(?!continuous=|categorical=)[\w.]+(?==)")
+EXPERIMENT = re.compile(r"\+?experiment=")
 NO_FOLDER = re.compile(r"\+{0,2}(hydra\.(?:run|sweep)\.dir)=(\"\"|''|null|)")
 # Keys that older configs have and nothing reads, with what to do in their place.
 FORMER = {
@@ -48,7 +52,8 @@ def add_or_override(arguments: Sequence[str]) -> list[str]:
 def choices(arguments: Sequence[str]) -> list[str]:
     """Turn ``group=null`` into ``~group``: Hydra's spelling for a group that is left out.
 
-    Refuses what Hydra would meet with a traceback, a folder that nobody means, and former keys.
+    The loss of a head, ``loss@model.losses.HEAD=NAME``, gets the plus that Hydra wants. Refuses
+    what Hydra would meet with a traceback, a folder that nobody means, and former keys.
 
     Args:
         arguments: The words of a command line, without the program's name.
@@ -61,7 +66,17 @@ def choices(arguments: Sequence[str]) -> list[str]:
         >>> choices(["extras=null", "seed=1"])
         ['~extras', 'seed=1']
     """
-    return [_choice(word) for word in arguments]
+    return [_choice(_added(word, arguments)) for word in arguments]
+
+
+def _added(word: str, arguments: Sequence[str]) -> str:
+    found = HEAD_LOSS.match(word)
+    if found is None:
+        return word
+    names = [said.partition("=")[2] for said in arguments if EXPERIMENT.match(said)]
+    files = [CONFIGS / "experiment" / f"{name}.yaml" for name in names]
+    listed = any(found[0] in file.read_text("utf-8") for file in files if os.path.isfile(file))
+    return word if listed else f"+{word}"
 
 
 def _choice(word: str) -> str:

@@ -52,7 +52,7 @@ def test_one_function_of_bytes_predicts_what_the_project_does(checkpoint, made) 
     with torch.no_grad():
         found = exported(torch.from_numpy(images), torch.from_numpy(levels))
     for column, name in enumerate(model.parameters_by_head):
-        assert found[:, column].tolist() == [row[name] for row in expected]
+        assert found[:, column].tolist() == [row.values[name] for row in expected]
 
 
 def test_the_description_is_enough_to_use_it(checkpoint) -> None:

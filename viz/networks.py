@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from src.build import build_loss, build_network
+from src.build import build_loss, build_network, with_all_losses
 from src.inputs.preparation import Preparation
 from src.inputs.preparation_settings import PreparationSettings
-from src.model_settings import loss_spec, network_spec
+from src.model_settings import ModelSettings
 from src.models.components import MultiheadNetwork
 from src.schema.plain import plain_node
 from src.synth.generate import metadata_json
@@ -97,9 +97,9 @@ def build_configured(name: str, data: str | None = None) -> ConfiguredNetwork:
         None if data in IMPORTED else PreparationSettings.of(plain_node(cfg, "data")),
     )
     heads = list(metadata.parameters.values())
-    loss = loss_spec(plain_node(cfg, "loss"))
-    losses = {parameter.name: build_loss(loss, parameter) for parameter in heads}
-    network = build_network(network_spec(plain_node(cfg.model, "net")), heads, losses, preparation)
+    settings = with_all_losses(ModelSettings.of(cfg), cfg, metadata)
+    losses = {head.name: build_loss(settings.loss_of(head), head) for head in heads}
+    network = build_network(settings.net, heads, losses, preparation)
     return ConfiguredNetwork(name, data, network)
 
 

@@ -71,11 +71,11 @@ class HeadArguments:
         losses = {p.name: head_loss(criteria[p.name], p) for p in parameters}
         heads = make_heads(net, parameters, losses, weights, self.head_margin, self.target_width)
         for head in heads:
-            if head.loss.output_mode != self.output_mode:
+            if self.output_mode not in (head.loss.output_mode, "mixed"):
                 raise ValueError(
                     f"output_mode is {self.output_mode!r}, but {type(head.loss).__name__} of head "
                     f"{head.parameter.name!r} is for {head.loss.output_mode}: change output_mode "
-                    "or the loss."
+                    "(mixed, where heads differ) or the loss."
                 )
         return heads
 
@@ -145,15 +145,11 @@ def make_heads(
 
 
 def check_fit(net: nn.Module, heads: Sequence[ParameterHead]) -> None:
-    """Check that heads are of one kind, and that a network has their outputs if it says so.
+    """Check that a network has the outputs of its heads, if it says which it has.
 
     Raises:
-        ValueError: If the network lacks a head or has one of another width, or some heads are for
-            classes and others for numbers.
+        ValueError: If the network lacks a head or has one of another width.
     """
-    if len({head.loss.output_mode for head in heads}) > 1:
-        modes = ", ".join(f"{head.parameter.name}: {head.loss.output_mode}" for head in heads)
-        raise ValueError(f"All heads have to be of one output_mode; found {modes}.")
     if not isinstance(net, MultiheadNetwork):
         return
     for head in heads:

@@ -40,22 +40,23 @@ class LoggedFigure(NamedTuple):
 
 
 def logged_figures(
-    parameters: Sequence[Parameter], with_accuracy: bool = True
+    parameters: Sequence[Parameter], with_accuracy: bool | Sequence[bool] = True
 ) -> tuple[LoggedFigure, ...]:
     """List the figures of heads, in the order in which they are logged.
 
     Args:
         parameters: The heads' parameters.
-        with_accuracy: Whether ordered heads have an accuracy.
+        with_accuracy: Whether ordered heads have an accuracy: all of them, or one by one.
 
     Raises:
         ConfigError: If two of them have one name: one would overwrite the other.
     """
     found: list[LoggedFigure] = []
-    for head, p in enumerate(parameters):
+    each = [with_accuracy] * len(parameters) if isinstance(with_accuracy, bool) else with_accuracy
+    for head, (p, has_accuracy) in enumerate(zip(parameters, each, strict=True)):
         kinds = ["mae", "mae_percent"] if not p.is_categorical else []
         kinds += ["mae_jnd", "jnd"] if p.has_jnd else []
-        kinds += ["acc"] if with_accuracy or p.is_categorical else []
+        kinds += ["acc"] if has_accuracy or p.is_categorical else []
         found += [LoggedFigure(f"{p.name}_{kind}", kind, head) for kind in kinds]
     there = {figure.kind for figure in found}
     joint = [LoggedFigure(kind, kind, None) for kind in ("jnd", "mae_jnd", "acc") if kind in there]
@@ -161,8 +162,8 @@ class ParameterMetrics(WideMetric):
 
     Args:
         parameters: The heads' parameters, in the order of the columns.
-        with_accuracy: Whether to give accuracies of ordered heads (categorical ones have theirs
-            always).
+        with_accuracy: Whether to give accuracies of ordered heads, of all or one by one
+            (categorical ones have theirs always).
         options: Further arguments of a torchmetrics metric.
 
     Raises:
@@ -183,7 +184,10 @@ class ParameterMetrics(WideMetric):
     tolerance: Tensor
 
     def __init__(
-        self, parameters: Sequence[Parameter], with_accuracy: bool = True, **options: Any
+        self,
+        parameters: Sequence[Parameter],
+        with_accuracy: bool | Sequence[bool] = True,
+        **options: Any,
     ) -> None:
         super().__init__(**options)
         self.parameters_of_heads = tuple(parameters)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from src.checkpoints.resumable import ResumableModule
 from src.inputs.batch import Batch, RawBatch
 from src.inputs.preparation import Preparation
 from src.inputs.targets import TargetMaker, widened
+from src.models.components.heads import HeadsMode
 from src.models.components.network import MultiheadNetwork
 from src.models.head_building import HeadArguments, check_fit
 from src.models.metrics import DIRECTIONS, Direction, ParameterMetrics
@@ -25,7 +26,7 @@ from src.utils.errors import ConfigError
 from src.vimh.parameters import Parameter
 
 STAGES = ("train", "val", "test")
-OUTPUT_MODES = ("classification", "regression")
+OUTPUT_MODES = get_args(HeadsMode)
 SCHEDULER_MONITOR = "val/loss"  # unless the config names another metric
 # The validation metrics whose best over the epochs is logged, and under which name.
 BEST_METRICS: dict[str, tuple[str, type[MaxMetric] | type[MinMetric]]] = {
@@ -62,7 +63,8 @@ class MultiheadLitModule(ResumableModule):
         auto_configure_from_dataset: Whether each head may take its loss from ``loss``, or, without
             a ``loss``, cross-entropy where the network is for classes. False: ``criterion`` or
             ``criteria`` is needed.
-        output_mode: "classification" or "regression"; has to agree with every head's loss.
+        output_mode: "classification" or "regression", and has to agree with every head's loss; or
+            "mixed".
         heads: What :func:`src.build.build` gives in place of ``criterion``, ``criteria``,
             ``loss``, ``loss_weights``, ``output_mode``, ``head_margin``, ``target_width`` and
             ``parameters``, in the order of the values' columns.
@@ -137,7 +139,7 @@ class MultiheadLitModule(ResumableModule):
         self.head_list = nn.ModuleList(heads)
         metrics = ParameterMetrics(
             [head.parameter for head in heads],
-            with_accuracy=any(head.loss.output_mode == "classification" for head in heads),
+            with_accuracy=self.learnt_as_classes,
         )
         self._stages = {stage: StageMetrics(metrics, self._decoded) for stage in STAGES}
         self.metrics = nn.ModuleList(self._stages.values())
@@ -152,6 +154,11 @@ class MultiheadLitModule(ResumableModule):
     def parameters_by_head(self) -> dict[str, Parameter]:
         """The parameter of each head, in the heads' order."""
         return {name: head.parameter for name, head in self.heads.items()}
+
+    @property
+    def learnt_as_classes(self) -> list[bool]:
+        """Whether each head's loss is for classes, in the heads' order."""
+        return [head.loss.output_mode == "classification" for head in self.heads.values()]
 
     @property
     def logged_names(self) -> list[str]:
@@ -231,6 +238,11 @@ class MultiheadLitModule(ResumableModule):
     def decode(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Convert outputs by head to values in the parameters' units, (B,) each."""
         return {name: head.decode(outputs[name]) for name, head in self.heads.items()}
+
+    def probabilities(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Convert outputs to the classes' probabilities (B, K), by the heads that have them."""
+        found = {name: head.loss.probabilities(outputs[name]) for name, head in self.heads.items()}
+        return {name: own for name, own in found.items() if own is not None}
 
     def predict(self, images: Tensor, auxiliary: Tensor | None = None) -> dict[str, Tensor]:
         """Predict values in the parameters' units, (B,) each, of images (B, C, H, W) in 0...1."""

@@ -1,6 +1,7 @@
 """A sawtooth through a Moog ladder: four low-pass poles with a tanh in each, and feedback."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from src.synth.synthesizers import Synthesizer, fill_lanes, midi_to_hz, sawtooth
 from src.vimh.errors import VIMHError
 
 NOTE_OFF = 0.6  # share of the sound's duration after which the envelope is released
+WAVEFORMS = ("saw", "square")  # in the order of their classes
 HIGHEST_CUTOFF = 0.45  # of the sample rate: up to there the corrections below are fitted
 
 _BLOCK = 128  # samples; fixed, so that a shorter rendering has the same bits
@@ -166,7 +168,7 @@ class MoogSynth(Synthesizer):
     """
 
     synth_type = "moog"
-    parameter_names = (
+    parameter_names: ClassVar[tuple[str, ...]] = (
         "note_number",
         "note_velocity",
         "log10_decay_time",
@@ -225,15 +227,25 @@ class MoogSynth(Synthesizer):
             start_s = start / self.sample_rate_hz
             half_steps = _OVERSAMPLING * start + np.arange(float(_OVERSAMPLING * _BLOCK))[:, None]
             saw = sawtooth(note_hz[None], half_steps / (_OVERSAMPLING * self.sample_rate_hz))
-            ladder.run(
-                saw.astype(np.float32), *self._coefficients(filled, start_s + within_s), block
-            )
+            wave = self.shaped(saw.astype(np.float32), filled)
+            ladder.run(wave, *self._coefficients(filled, start_s + within_s), block)
             # exp(-(a + b)) = exp(-a) exp(-b), as in SimpleSawSynth
             block *= decay
             block *= (amplitude * np.exp(-start_s / decay_s)).astype(np.float32)
             here = min(_BLOCK, length - start)
             audio[:, start : start + here] = block[:here, :count].T
         return audio
+
+    def shaped(
+        self, saw: Float32[np.ndarray, "T2 #B"], values: Mapping[str, Float64[np.ndarray, "B"]]
+    ) -> Float32[np.ndarray, "T2 #B"]:
+        """Make the oscillator's wave of a sawtooth, which it is here; samples by themselves.
+
+        Args:
+            saw: at twice the sample rate.
+            values: every parameter's.
+        """
+        return saw
 
     def _coefficients(
         self, values: Mapping[str, Float64[np.ndarray, "B"]], time_s: Float64[np.ndarray, "T 1"]
@@ -266,3 +278,31 @@ class MoogSynth(Synthesizer):
             )
             cutoff_hz = cutoff_hz * np.exp2(octaves * envelope)
         return np.minimum(cutoff_hz, HIGHEST_CUTOFF * self.sample_rate_hz)
+
+
+class MoogWaveSynth(MoogSynth):
+    """The ladder with a saw or a square in front of it: ``waveform`` is categorical.
+
+    The square is the sign of the saw, with its phase and amplitude: only odd harmonics.
+    """
+
+    synth_type = "moog_wave"
+    parameter_names = (*MoogSynth.parameter_names, "waveform")
+
+    def __init__(
+        self, parameters: Mapping[str, object], *, sample_rate_hz: int, duration_s: float
+    ) -> None:
+        super().__init__(parameters, sample_rate_hz=sample_rate_hz, duration_s=duration_s)
+        if self.parameters["waveform"].class_names != WAVEFORMS:
+            raise VIMHError(
+                f"synth.parameters.waveform has the classes "
+                f"{list(self.parameters['waveform'].class_names)}; expected kind: categorical and "
+                f"class_names: {list(WAVEFORMS)}"
+            )
+
+    def shaped(
+        self, saw: Float32[np.ndarray, "T2 #B"], values: Mapping[str, Float64[np.ndarray, "B"]]
+    ) -> Float32[np.ndarray, "T2 B"]:
+        """Leave the saw, or take its sign; see :meth:`MoogSynth.shaped`."""
+        square = np.where(saw < 0, np.float32(-1.0), np.float32(1.0))
+        return np.where(values["waveform"] == WAVEFORMS.index("square"), square, saw)

@@ -131,6 +131,15 @@ def test_names_without_a_step_without_an_order_and_without_accuracy() -> None:
     ]
 
 
+def test_accuracy_of_some_heads_only() -> None:
+    metrics = ParameterMetrics([DECAY, VELOCITY, DIGIT], with_accuracy=[False, True, False])
+    names = {name for name in metrics.names if name.endswith("acc")}
+    assert names == {"velocity_acc", "digit_acc", "acc"}
+    true = torch.tensor([[-2.0, 126.0, 0.0], [0.3, 127.0, 2.0]])
+    metrics.update(torch.tensor([[0.3, 126.0, 1.0], [0.3, 127.0, 1.0]]), true)
+    assert as_floats(metrics.compute())["acc"] == 0.5  # of 1 and 0; the decay's does not count
+
+
 def test_an_error_of_exactly_one_step_is_within() -> None:
     # The middle of 58 steps falls between two bytes: 68 is stored as 68.227.
     wide = Parameter("velocity", 10.0, 126.0, 2.0)

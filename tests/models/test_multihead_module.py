@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from src.models.components import SimpleCNN, SimpleDenseNet
-from src.models.losses import DirectParameterGradientLoss, head_loss
+from src.models.losses import DirectParameterGradientLoss
 from src.models.multihead_module import MultiheadLitModule
 from src.models.parameter_head import ParameterHead
 from src.utils.errors import ConfigError
@@ -268,11 +268,37 @@ def test_heads_beside_what_they_replace_are_refused(arguments: dict, names: str)
         MultiheadLitModule(net, heads=_heads(), **arguments)
 
 
-def test_heads_of_two_kinds_are_refused() -> None:
-    heads = [*_heads()[:1], ParameterHead(DECAY, head_loss(nn.CrossEntropyLoss(), DECAY))]
-    net = _cnn(heads_config={"note_velocity": 1, "log10_decay_time": 24})
-    with pytest.raises(ValueError, match="note_velocity: regression, log10_decay_time: classif"):
-        MultiheadLitModule(net, heads=heads)
+def test_heads_of_two_kinds_by_hand() -> None:
+    net = _cnn(
+        heads_config={"note_velocity": 1, "log10_decay_time": 24},
+        activations={"note_velocity": "sigmoid", "log10_decay_time": "none"},
+        output_mode="mixed",
+    )
+    criteria = {
+        "note_velocity": DirectParameterGradientLoss(),
+        "log10_decay_time": nn.CrossEntropyLoss(),
+    }
+    given = {"criteria": criteria, "parameters": [VELOCITY, DECAY], "loss_weights": {}}
+    with pytest.raises(ValueError, match=r"'classification'.*'note_velocity'.*mixed, where heads"):
+        MultiheadLitModule(net, **given)
+    module = MultiheadLitModule(net, **given, output_mode="mixed").eval()
+    images = torch.rand(2, 1, 32, 32)
+    labels = {"note_velocity": torch.tensor([0.0, 1.0]), "log10_decay_time": torch.tensor([3, 23])}
+    loss, predictions, targets = module.model_step((images, labels))
+    outputs = module(images)
+    by_hand = nn.functional.cross_entropy(outputs["log10_decay_time"], labels["log10_decay_time"])
+    error = outputs["note_velocity"][:, 0] - labels["note_velocity"]
+    torch.testing.assert_close(loss, by_hand + 2 / 23 * error.square().mean() / 2)
+    assert targets["log10_decay_time"].tolist() == pytest.approx([-1.7, 0.3])
+    probabilities = module.probabilities(outputs)
+    assert list(probabilities) == ["log10_decay_time"]
+    best = probabilities["log10_decay_time"].argmax(dim=1)
+    assert predictions["log10_decay_time"].tolist() == pytest.approx((-2 + 0.1 * best).tolist())
+
+
+def test_a_mixed_network_guesses_no_activation() -> None:
+    with pytest.raises(ValueError, match="found none of b; where output_mode is 'mixed', expected"):
+        _cnn(heads_config={"a": 1, "b": 3}, activations={"a": "sigmoid"}, output_mode="mixed")
 
 
 def test_a_network_lacks_one_of_the_heads() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from src.synth import moog as module
 from src.synth.generate import generate_dataset
-from src.synth.moog import MoogSynth
+from src.synth.moog import MoogSynth, MoogWaveSynth
 from src.vimh.errors import VIMHError
 from src.vimh.records import open_dataset
 
@@ -52,7 +52,9 @@ def envelope_at(t: float, v: dict[str, float], note_off: float) -> float:
     return held(note_off) * max(left, 0.0)
 
 
-def slowly(values: dict[str, np.ndarray], i: int, duration_s: float) -> np.ndarray:
+def slowly(
+    values: dict[str, np.ndarray], i: int, duration_s: float, square: bool = False
+) -> np.ndarray:
     """One sound, number by number."""
     v = {name: float(column[i]) for name, column in values.items()}
     hz = 440.0 * 2.0 ** ((v["note_number"] - 69.0) / 12.0)
@@ -69,6 +71,7 @@ def slowly(values: dict[str, np.ndarray], i: int, duration_s: float) -> np.ndarr
         for half in (0, 1):
             p = hz * (2 * n + half) / (2 * RATE) - 0.5
             x = 2.0 * (p - math.floor(p)) - 1.0
+            x = (-1.0 if x < 0 else 1.0) if square else x
             below = x - k * (y[3] + last) / 2
             last = y[3]
             for stage in range(4):
@@ -134,7 +137,37 @@ def test_cutoff_takes_the_harmonics_away_and_resonance_lifts_those_at_the_cutoff
     assert relative_db[0] < 0
 
 
-@pytest.mark.parametrize("name", ["resonator", "stk", "moog_basic", "moog_envelope"])
+def moog_wave(**waveform: Any) -> MoogWaveSynth:
+    ranges: dict[str, Any] = {
+        name: {"min": low, "max": high, "step": step} for name, (low, high, step) in RANGES.items()
+    }
+    classes = {"min": 0, "max": 1, "kind": "categorical", "class_names": ["saw", "square"]}
+    ranges["waveform"] = classes | waveform
+    return MoogWaveSynth(ranges, sample_rate_hz=RATE, duration_s=0.15)
+
+
+def test_the_first_class_is_the_saw_and_the_second_its_sign() -> None:
+    values = some_values(5)
+    both = values | {"waveform": np.array([0.0, 1.0, 0.0, 1.0, 1.0])}
+    audio, saws = moog_wave().render(both), moog().render(values)
+    np.testing.assert_array_equal(audio[[0, 2]], saws[[0, 2]])
+    for i in (1, 3, 4):
+        reference = slowly(values, i, 0.15, square=True)
+        np.testing.assert_allclose(audio[i], reference, rtol=0, atol=1e-6)
+    alone = {name: column[1:2] for name, column in both.items()}
+    np.testing.assert_array_equal(moog_wave().render(alone, 200)[0], audio[1, :200])
+
+
+@pytest.mark.parametrize(
+    "waveform",
+    [{"class_names": ["square", "saw"]}, {"class_names": []}, {"kind": "continuous", "step": 1}],
+)
+def test_other_classes_than_those_that_are_rendered_are_refused(waveform: dict[str, Any]) -> None:
+    with pytest.raises(VIMHError, match=r"waveform.*class_names"):
+        moog_wave(**waveform)
+
+
+@pytest.mark.parametrize("name", ["resonator", "stk", "moog_basic", "moog_envelope", "mixed"])
 def test_the_bytes_do_not_depend_on_chunks_and_threads(
     name: str, make_recipe: Any, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,9 +23,36 @@ from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
 from src.vimh.layout import NO_SCALE_FACTORS
 from src.vimh.metadata import Metadata
+from src.vimh.parameters import Parameter
 from src.vimh.records import OpenedDataset
 
 LEVEL_MARGIN_DB = 1.0  # beyond the levels that were heard before a sound is said to lie outside
+
+
+Shares = dict[str, float] | list[float]
+
+
+def shares_of(parameter: Parameter, probabilities: list[float]) -> Shares:
+    """Return the classes' probabilities by name, or those of steps in their order.
+
+    Example:
+        >>> wave = Parameter("wave", 0, 1, kind="categorical", class_names=("saw", "square"))
+        >>> shares_of(wave, [0.75, 0.25])
+        {'saw': 0.75, 'square': 0.25}
+    """
+    if not parameter.is_categorical:
+        return probabilities
+    found = dict.fromkeys(parameter.class_names, 0.0)
+    for name, share in zip(parameter.class_names, probabilities, strict=True):
+        found[name] += share  # anybody's data set may have two classes of one name
+    return found
+
+
+class Read(NamedTuple):
+    """What an image says: values in their units and probabilities, by parameter."""
+
+    values: dict[str, float]
+    probabilities: dict[str, Shares]
 
 
 @dataclass(frozen=True)
@@ -39,6 +67,8 @@ class Prediction:
         true: the values of a record's labels; None for a file.
         notes: how the sound was changed before, a sentence each.
         audio: the window; None for a record.
+        probabilities: by parameter that is learnt as classes, of each: by the class's name, or of
+            steps in their order.
     """
 
     source: str
@@ -48,6 +78,7 @@ class Prediction:
     true: dict[str, float] | None = None
     notes: tuple[str, ...] = ()
     audio: Float32[np.ndarray, "*S T"] | None = field(default=None, repr=False)
+    probabilities: Mapping[str, Shares] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """One line of `predictions.jsonl`."""
@@ -55,6 +86,8 @@ class Prediction:
         if self.start_s is not None:
             line["start_s"] = self.start_s
         line["values"] = self.values
+        if self.probabilities:
+            line["probabilities"] = self.probabilities
         if self.true is not None:
             line["true"] = self.true
         return {**line, "notes": list(self.notes)} if self.notes else line
@@ -144,8 +177,8 @@ class Predictor:
         notes = (*sound.notes, *cut.notes, *self._level_notes(cut.audio, scale_factors))
         return [
             Prediction(
-                str(path), images[k], row, sound.start_s + cut.start_s[k],
-                notes=notes, audio=cut.audio[k],
+                str(path), images[k], row.values, sound.start_s + cut.start_s[k],
+                notes=notes, audio=cut.audio[k], probabilities=row.probabilities,
             )
             for k, row in enumerate(self.predict_images(images, scale_factors))
         ]  # fmt: skip
@@ -210,7 +243,10 @@ class Predictor:
             true = records.values_at(indices)
             for k, row in enumerate(self.predict_images(images, scale_factors)):
                 own = dict(zip(dataset.metadata.parameters, true[k].tolist(), strict=True))
-                yield Prediction(f"{split}[{indices[k]}]", images[k], row, true=own)
+                yield Prediction(
+                    f"{split}[{indices[k]}]", images[k], row.values,
+                    true=own, probabilities=row.probabilities,
+                )  # fmt: skip
 
     def _check_images(self, found: Metadata) -> None:
         """Refuse a data set whose pixels mean something else."""
@@ -224,27 +260,31 @@ class Predictor:
 
     def predict_images(
         self, images: UInt8[np.ndarray, "B C H W"], scale_factors: Float32[np.ndarray, "B 2"]
-    ) -> list[dict[str, float]]:
-        """Predict the values of each stored image, by parameter.
+    ) -> list[Read]:
+        """Predict the values of each stored image.
 
         Args:
             images: stored pixels.
             scale_factors: spec_min and spec_max in dB.
         """
-        preparation = self.model.required_preparation
-        rows: list[dict[str, float]] = []
+        preparation, parameters = self.model.required_preparation, self.model.parameters_by_head
+        rows: list[Read] = []
         with torch.inference_mode():
             for start in range(0, len(images), self.batch_size):
                 part = slice(start, start + self.batch_size)
                 prepared, auxiliary = preparation(
                     torch.from_numpy(images[part]), torch.from_numpy(scale_factors[part])
                 )
-                values = self.model.predict(prepared, auxiliary)
-                columns = {name: column.tolist() for name, column in values.items()}
-                rows += [
-                    {name: column[k] for name, column in columns.items()}
-                    for k in range(len(prepared))
-                ]
+                outputs = self.model(prepared, auxiliary)
+                columns = {name: own.tolist() for name, own in self.model.decode(outputs).items()}
+                shares = {
+                    name: [shares_of(parameters[name], row) for row in own.tolist()]
+                    for name, own in self.model.probabilities(outputs).items()
+                    if parameters[name].is_categorical or parameters[name].has_jnd
+                }
+                for k in range(len(prepared)):
+                    values = {name: column[k] for name, column in columns.items()}
+                    rows.append(Read(values, {name: own[k] for name, own in shares.items()}))
         return rows
 
     def resynthesise(self, values: Mapping[str, float]) -> Float32[np.ndarray, "T"]:

@@ -82,8 +82,9 @@ def report_evaluation(
         count=built.model.num_measured(cfg.split),
     )
     values = {name: float(value) for name, value in metrics.items()}
+    classes, true = built.model.learnt_as_classes, evaluation.found.true
     rows = [
-        row_of(method, predicted, evaluation.found.true, evaluation.parameters)
+        row_of(method, predicted, true, evaluation.parameters, classes)
         for method, predicted in evaluation.predicted.items()
     ]
     folder = Path(cfg.paths.output_dir)

@@ -35,12 +35,23 @@ def prediction_table(predictions: Sequence[Prediction], parameters: Sequence[Par
         cells: list[Text | str] = [Text(Path(prediction.source).name)]
         cells += [f"{prediction.start_s or 0.0:.3f}"] if with_start else []
         for p in parameters:
-            text = value_text(p, prediction.values[p.name])
+            text = predicted_text(p, prediction)
             if prediction.true is not None and p.name in prediction.true:
                 text += f" ({value_text(p, prediction.true[p.name])})"
             cells.append(Text(text))
         table.add_row(*cells)
     return table
+
+
+def predicted_text(
+    parameter: Parameter, prediction: Prediction, unit: str = "", most: int = 1
+) -> str:
+    """Return a predicted number with the unit that is given, or the most probable classes."""
+    shares = prediction.probabilities.get(parameter.name)
+    if not isinstance(shares, dict):
+        return value_text(parameter, prediction.values[parameter.name], unit)
+    best = sorted(shares, key=lambda name: -shares[name])[:most]
+    return ", ".join(f"{name} {100 * shares[name]:.0f} %" for name in best)
 
 
 def write_lines(path: Path, predictions: Sequence[Prediction], failed: dict[str, str]) -> None:
@@ -130,6 +141,6 @@ def comparison_figure(
     for p in predictor.model.parameters_by_head.values():
         true = prediction.true.get(p.name) if prediction.true is not None else None
         known = "" if true is None else f" (true: {value_text(p, true, p.unit)})"
-        lines.append(f"{p.name}: {value_text(p, prediction.values[p.name], p.unit)}{known}")
+        lines.append(f"{p.name}: {predicted_text(p, prediction, p.unit, 3)}{known}")
     figure.suptitle("\n".join(lines), fontsize=9)
     return plain_texts(figure)

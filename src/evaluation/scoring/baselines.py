@@ -6,7 +6,7 @@ A network that does not beat them is not worth its training.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -58,21 +58,57 @@ def baselines(
     Args:
         train: What the baselines learn from; of more than 20,000 samples the first are used.
         test: What they are tried on.
-        categorical: Whether each parameter is: then its most frequent class stands for the mean.
+        categorical: Whether each parameter is: then its most frequent class stands for the mean,
+            also among neighbours, and least squares fit an indicator of each class.
     """
     train = first(train, MAX_TRAINING_SAMPLES)
     name = "most frequent class" if all(categorical) else "always the mean"
     yield name, constant(train.true, categorical, len(test.true))
     yield "nearest image", nearest_neighbours(train.inputs, train.true, test.inputs, 1)
     if train.auxiliary is not None and test.auxiliary is not None:
-        yield (
-            "least squares (aux)",
-            least_squares(train.auxiliary, train.true, test.auxiliary),
-        )
-        yield (
-            "3 neighbours (aux)",
-            nearest_neighbours(train.auxiliary, train.true, test.auxiliary, 3),
-        )
+        columns, elect = votes(train.true, categorical)
+        fitted = least_squares(train.auxiliary, columns, test.auxiliary)
+        yield "least squares (aux)", elect(fitted)
+        means = nearest_neighbours(train.auxiliary, columns, test.auxiliary, 3)
+        yield "3 neighbours (aux)", elect(means)
+
+
+def votes(
+    values: Float[np.ndarray, "M P"], categorical: Sequence[bool]
+) -> tuple[Float[np.ndarray, "M E"], Callable[[np.ndarray], np.ndarray]]:
+    """Give each class a column of its own, 1 where it is the sample's: a mean of classes is none.
+
+    Args:
+        values: Of the training samples.
+        categorical: Whether each parameter is; the columns of others stay as they are.
+
+    Returns:
+        The columns, and what takes predictions (N, E) of them to (N, P): the class with the most.
+
+    Example:
+        >>> columns, elect = votes(np.array([[2.0, 0.5], [7.0, 0.1]]), [True, False])
+        >>> columns.tolist()
+        [[1.0, 0.0, 0.5], [0.0, 1.0, 0.1]]
+        >>> elect(np.array([[0.3, 0.4, 0.2]])).tolist()
+        [[7.0, 0.2]]
+    """
+    classes = [
+        np.unique(column) if has_classes else None
+        for column, has_classes in zip(values.T, categorical, strict=True)
+    ]
+    parts = [
+        column[:, None] if own is None else (column[:, None] == own).astype(float)
+        for column, own in zip(values.T, classes, strict=True)
+    ]
+    ends = np.cumsum([part.shape[1] for part in parts])[:-1]
+
+    def elect(predicted: Float[np.ndarray, "N E"]) -> Float[np.ndarray, "N P"]:
+        """Return values again."""
+        split = zip(np.split(predicted, ends, axis=1), classes, strict=True)
+        found = [part[:, 0] if own is None else own[part.argmax(axis=1)] for part, own in split]
+        return np.column_stack(found)
+
+    return np.hstack(parts), elect
 
 
 def constant(

@@ -34,10 +34,21 @@ def row_of(
     predicted: Float[ndarray, "N P"],
     true: Float[ndarray, "N P"],
     parameters: Sequence[Parameter],
+    learnt_as_classes: Sequence[bool] = (),
 ) -> Row:
-    """The metrics of predictions (N, P) in parameter units, by the metric that training uses."""
+    """The metrics of predictions (N, P) in parameter units, by the metric that training uses.
+
+    Args:
+        method: What predicted.
+        predicted: By it.
+        true: The true values.
+        parameters: The heads'.
+        learnt_as_classes: Of the network's heads. Where some are, only they have an accuracy, as
+            the network's figures do: the mean over the heads is then of the same ones.
+    """
+    with_accuracy = list(learnt_as_classes) if any(learnt_as_classes) else True
     # Not over the ranks of a distributed run: only the first one writes a report.
-    metrics = ParameterMetrics(parameters, sync_on_compute=False)
+    metrics = ParameterMetrics(parameters, with_accuracy, sync_on_compute=False)
     metrics.update(
         torch.as_tensor(predicted, dtype=torch.float64),
         torch.as_tensor(true, dtype=torch.float64),
@@ -63,7 +74,7 @@ def baseline_rows(built: Built, stage: str, count: int) -> list[Row]:
     # Every rank of a distributed run measures each n-th sample, so together they have the first.
     tried = first(split_arrays(built.model, built.datamodule, stage), count)
     return [
-        row_of(name, predicted, tried.true, parameters)
+        row_of(name, predicted, tried.true, parameters, built.model.learnt_as_classes)
         for name, predicted in baseline_predictions(built.model, built.datamodule, tried).items()
     ]
 

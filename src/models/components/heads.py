@@ -5,7 +5,7 @@ are, how wide they are and whether they end in a sigmoid comes from the losses a
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, get_args
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,8 @@ from src.schema.bounds import Count, OptionalSize, Outputs, Real, Size, SpacedBo
 from src.vimh.codec import Codec, Spacing
 
 OutputMode = Literal["classification", "regression"]
+# Of all heads of a network: mixed where some are for classes and others for values.
+HeadsMode = Literal["classification", "regression", "mixed"]
 Activation = Literal["none", "sigmoid"]
 
 # (min, max) of a head that gives values in units, and how they are spaced where that is log.
@@ -28,7 +30,7 @@ class HeadOptions(TypedDict, total=False):
 
     heads_config: Mapping[str, Outputs] | None
     output_size: Outputs | None
-    output_mode: OutputMode
+    output_mode: HeadsMode
     parameter_names: Sequence[str] | None
     auxiliary_input_size: Count
     auxiliary_hidden_size: Size
@@ -53,7 +55,8 @@ class HeadLayers(nn.Module):
         heads_config: Number of outputs K by head name; empty is None.
         output_size: Number of outputs of a single head without a name, instead of `heads_config`;
             `forward` then returns a plain tensor.
-        output_mode: "classification" gives logits, "regression" values in 0...1.
+        output_mode: "classification" gives logits, "regression" values in 0...1; "mixed": each head
+            what its activation says.
         parameter_names: The heads' order; empty is None. In regression without `heads_config`,
             these are the heads, with one output each.
         auxiliary_input_size: Number of auxiliary features A, 0 for none.
@@ -61,7 +64,7 @@ class HeadLayers(nn.Module):
         joint_size: Width of a hidden layer (Linear, ReLU) on image and auxiliary features together,
             before the heads; 0 for none.
         activations: "none" or "sigmoid" by head name; None: a sigmoid on every head in regression
-            and on none in classification.
+            and on none in classification. Where mixed, every head has to be named.
         output_bias: Where the bias of a head's layer starts, by head name. Heads that are not
             named keep PyTorch's initialisation.
         parameter_ranges: (min, max) by head name, in the parameter's unit, or (min, max, "log")
@@ -93,7 +96,7 @@ class HeadLayers(nn.Module):
         dropout: float = 0.0,
         heads_config: Mapping[str, int] | None = None,
         output_size: int | None = None,
-        output_mode: OutputMode = "classification",
+        output_mode: HeadsMode = "classification",
         parameter_names: Sequence[str] | None = None,
         auxiliary_input_size: int = 0,
         auxiliary_hidden_size: int = 32,
@@ -103,9 +106,10 @@ class HeadLayers(nn.Module):
         parameter_ranges: Mapping[str, Sequence[Real | str]] | None = None,
     ) -> None:
         super().__init__()
-        if output_mode not in ("classification", "regression"):
+        if output_mode not in get_args(HeadsMode):
             raise ValueError(
-                f"output_mode: expected 'classification' or 'regression', found {output_mode!r}"
+                f"output_mode: expected one of {', '.join(get_args(HeadsMode))}, "
+                f"found {output_mode!r}"
             )
         self.output_mode = output_mode
         self.heads_config = _resolve_heads(
@@ -202,7 +206,7 @@ def _key(name: str) -> str:
 def _resolve_heads(
     heads_config: Mapping[str, int] | None,
     output_size: int | None,
-    output_mode: OutputMode,
+    output_mode: HeadsMode,
     parameter_names: Sequence[str] | None,
 ) -> dict[str, int]:
     """Return the number of outputs by head name, in order, from the ways to say it."""
@@ -237,12 +241,17 @@ def _resolve_heads(
 def _resolve_activations(
     activations: Mapping[str, Activation] | None,
     heads_config: Mapping[str, int],
-    output_mode: OutputMode,
+    output_mode: HeadsMode,
 ) -> dict[str, Activation]:
     """Return every head's activation, in the order of the heads."""
     default: Activation = "sigmoid" if output_mode == "regression" else "none"
     given = activations or {}
     _check_names("activations", given, heads_config)
+    if output_mode == "mixed" and (missing := [name for name in heads_config if name not in given]):
+        raise ValueError(
+            f"activations: found none of {', '.join(missing)}; where output_mode is 'mixed', "
+            "expected one for each head"
+        )
     for name, activation in given.items():
         if activation not in ("none", "sigmoid"):
             raise ValueError(

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from src.models.components.heads import HeadLayers, OutputMode, Range
+from src.models.components.heads import HeadLayers, HeadsMode, Range
 
 
 class MultiheadNetwork(nn.Module, ABC):
@@ -47,8 +47,8 @@ class MultiheadNetwork(nn.Module, ABC):
         return self.heads.heads_config
 
     @property
-    def output_mode(self) -> OutputMode:
-        """Whether the heads give logits ("classification") or values in 0...1 ("regression")."""
+    def output_mode(self) -> HeadsMode:
+        """Whether the heads give logits ("classification"), values in 0...1, or each its own."""
         return self.heads.output_mode
 
     @property

@@ -66,7 +66,8 @@ class HeadLoss(nn.Module, ABC):
             )
         if cls.needs_order and parameter.is_categorical:
             raise ValueError(
-                f"{cls.__name__} needs ordered classes, but {name} is categorical: choose loss=ce."
+                f"{cls.__name__} needs ordered classes, but {name} is categorical: choose loss=ce, "
+                "or for such heads alone loss@model.losses.categorical=ce."
             )
         if cls.needs_step and parameter.step is None:
             raise ValueError(
@@ -95,6 +96,10 @@ class HeadLoss(nn.Module, ABC):
     @abstractmethod
     def forward(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Compute the loss of a batch, a scalar where ``gives_scalar``."""
+
+    def probabilities(self, outputs: Tensor) -> Tensor | None:
+        """Return the classes' probabilities, float32 (B, K); None where the head has no classes."""
+        return None
 
     @abstractmethod
     def decode(self, outputs: Tensor, parameter: Parameter) -> Tensor:
@@ -134,6 +139,10 @@ class ClassLoss(HeadLoss):
     def outputs(self, parameter: Parameter) -> int:
         """Return one column a class."""
         return parameter.num_classes
+
+    def probabilities(self, outputs: Float[Tensor, "B K"]) -> Float[Tensor, "B _"] | None:
+        """Return the softmax of the logits."""
+        return outputs.float().softmax(dim=1)
 
     def decode(self, outputs: Float[Tensor, "B K"], parameter: Parameter) -> Float[Tensor, " B"]:
         """Return the centre of the most probable class."""

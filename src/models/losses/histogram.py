@@ -158,6 +158,9 @@ class HLGaussLoss(ClassLoss):
         in_bins = full_precision(target) * self.bins_in_range
         return hl_gauss_loss(outputs, in_bins, self.edges, self.sigma_bins)
 
+    def probabilities(self, outputs: Float[Tensor, "B K"]) -> None:
+        """Return None: bins are narrower than classes."""
+
     def decode(self, outputs: Float[Tensor, "B K"], parameter: Parameter) -> Float[Tensor, " B"]:
         """Return the best window's centre, or the expectation, in units, clipped to min...max."""
         check_columns(outputs, self.num_bins, "one logit a bin", self)

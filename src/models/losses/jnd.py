@@ -117,6 +117,10 @@ class JNDLoss(ValueLoss):
         target = target_column(predicted, target, self).to(predicted.dtype)
         return jnd_loss(predicted, target, self.step, self.tolerance, self.beta)
 
+    def probabilities(self, outputs: Float[Tensor, "B *k"]) -> Float[Tensor, "B K"] | None:
+        """Return the softmax of logits; None of a regression head."""
+        return None if self.output_mode == "regression" else outputs.float().softmax(dim=1)
+
     def decode(self, outputs: Float[Tensor, "B *k"], parameter: Parameter) -> Float[Tensor, " B"]:
         """Return the value of the output, or of the logits' expectation, clipped to min...max."""
         return super().decode(self._predicted(outputs), parameter)

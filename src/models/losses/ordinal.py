@@ -290,6 +290,11 @@ class CORNLoss(CountedClassLoss):
         check_target(outputs, target, self)
         return corn_loss(outputs, target)
 
+    def probabilities(self, outputs: Float[Tensor, "B T"]) -> Float[Tensor, "B _"]:
+        """Return ``P(y > k − 1) − P(y > k)``, of the products that :func:`corn_index` compares."""
+        above = F.pad(outputs.float().sigmoid().cumprod(dim=1), (1, 0), value=1.0)
+        return above - F.pad(above[:, 1:], (0, 1))
+
     def decode(self, outputs: Float[Tensor, "B K"], parameter: Parameter) -> Float[Tensor, " B"]:
         """Return the centre of the highest class that is reached with a probability above ½."""
         return class_values(corn_index(outputs), parameter)

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.evaluation.prediction.predictor import Prediction
-from src.evaluation.presentation.prediction_files import write_lines
+from src.evaluation.prediction.predictor import Prediction, shares_of
+from src.evaluation.presentation.prediction_files import predicted_text, write_lines
+from src.vimh.parameters import Parameter
 
 
 def test_lines_are_strict_json(tmp_path: Path) -> None:
@@ -21,3 +22,32 @@ def test_lines_are_strict_json(tmp_path: Path) -> None:
         for line in (tmp_path / "predictions.jsonl").read_text().splitlines()
     ]
     assert [line.get("values") for line in lines] == [{"decay": None}, {"decay": 1.0}, None]
+
+
+def test_classes_are_shown_with_their_probabilities(tmp_path: Path) -> None:
+    wave = Parameter("wave", 0, 1, kind="categorical", class_names=("saw", "square", "sine"))
+    decay = Parameter("decay", 0.0, 1.0, 0.5)
+    shares = {
+        "wave": shares_of(wave, [0.04, 0.9, 0.06]),
+        "decay": shares_of(decay, [0.0, 0.5, 0.5]),
+    }
+    found = Prediction(
+        "a.wav",
+        np.zeros((1, 1, 1), np.uint8),
+        {"wave": 1.0, "decay": 0.5},
+        probabilities=shares,
+    )
+    assert predicted_text(wave, found) == "square 90 %"
+    assert predicted_text(wave, found, most=3) == "square 90 %, sine 6 %, saw 4 %"
+    assert predicted_text(decay, found, "s") == "0.5 s"
+    write_lines(tmp_path / "lines", [found], {})
+    line = json.loads((tmp_path / "lines").read_text())
+    assert line["probabilities"] == {
+        "wave": {"saw": 0.04, "square": 0.9, "sine": 0.06},
+        "decay": [0.0, 0.5, 0.5],
+    }
+
+
+def test_classes_of_one_name_share_their_probability() -> None:
+    twice = Parameter("wave", 0, 1, kind="categorical", class_names=("saw", "saw", "sine"))
+    assert shares_of(twice, [0.25, 0.25, 0.5]) == {"saw": 0.5, "sine": 0.5}

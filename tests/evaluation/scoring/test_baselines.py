@@ -44,6 +44,17 @@ def test_a_categorical_parameter_has_its_most_frequent_class() -> None:
     np.testing.assert_allclose(constant(values, [True, False], 2), [[9.0, 3.0], [9.0, 3.0]])
 
 
+def test_neighbours_and_a_line_vote_for_a_class() -> None:
+    """A mean of class numbers would be a class between them."""
+    auxiliary = np.array([[0.0], [0.1], [0.2], [5.0], [5.1], [5.2]])
+    true = np.column_stack([[2.0, 2.0, 0.0, 0.0, 0.0, 1.0], auxiliary[:, 0]])
+    train = SplitArrays(np.zeros((6, 4)), true, auxiliary)
+    test = SplitArrays(np.zeros((2, 4)), true[[0, 3]], np.array([[0.1], [5.1]]))
+    found = dict(baselines(train, test, [True, False]))
+    np.testing.assert_allclose(found["3 neighbours (aux)"], [[2.0, 0.1], [0.0, 5.1]])
+    np.testing.assert_allclose(found["least squares (aux)"], [[2.0, 0.1], [0.0, 5.1]])
+
+
 def test_a_network_no_better_than_a_baseline_is_said_not_to_be() -> None:
     parameters = [Parameter(name="a", min=0, max=10, step=1)]
     true = np.linspace(0, 10, 11)[:, None]

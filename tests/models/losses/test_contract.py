@@ -226,6 +226,32 @@ def test_foreign_losses_are_refused(decay: Parameter) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_probabilities_are_of_the_classes(
+    name: str, dtype: torch.dtype, velocity: Parameter
+) -> None:
+    loss = build(name, velocity)
+    found = loss.probabilities(perfect_outputs(loss, velocity, [0, 1, 2]).to(dtype))
+    if found is None:
+        assert loss.output_mode == "regression" or name == "hl_gauss"
+        return
+    assert found.dtype == torch.float32
+    assert (found >= 0).all()
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(3))
+    if name != "ordinal":  # which learns the mean
+        assert found.argmax(dim=1).tolist() == [0, 1, 2]
+
+
+def test_probabilities_by_hand(velocity: Parameter, decay: Parameter) -> None:
+    logits = torch.tensor([[0.0, 0.0], [0.0, 99.0]])  # above 0: ½; above 1, given that: ½ or 1
+    found = build("corn", velocity).probabilities(logits)
+    assert found.tolist() == [[0.5, 0.25, 0.25], [0.5, 0.0, 0.5]]
+    logits = torch.log(torch.tensor([[1.0, 2.0, 5.0]]))
+    jnd = build("jnd", velocity, output_mode="classification").probabilities(logits)
+    torch.testing.assert_close(jnd, torch.tensor([[0.125, 0.25, 0.625]]))
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_what_is_declared_fits_together(name: str, decay: Parameter) -> None:
     loss = build(name, decay)
     assert loss.output_mode in ("classification", "regression")
