@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +21,11 @@ from src.models.head_building import HeadArguments, check_fit
 from src.models.metrics import DIRECTIONS, Direction, ParameterMetrics
 from src.models.parameter_head import ParameterHead
 from src.models.stage_metrics import StageMetrics, StepOutputs, StepResult
-from src.schema.bounds import Margin, NonNegative, OneOf, Text
+from src.schema.bounds import Margin, NonNegative, Text
 from src.utils.errors import ConfigError
 from src.vimh.parameters import Parameter
 
 STAGES = ("train", "val", "test")
-OUTPUT_MODES = get_args(HeadsMode)
 SCHEDULER_MONITOR = "val/loss"  # unless the config names another metric
 # The validation metrics whose best over the epochs is logged, and under which name.
 BEST_METRICS: dict[str, tuple[str, type[MaxMetric] | type[MinMetric]]] = {
@@ -63,8 +62,7 @@ class MultiheadLitModule(ResumableModule):
         auto_configure_from_dataset: Whether each head may take its loss from ``loss``, or, without
             a ``loss``, cross-entropy where the network is for classes. False: ``criterion`` or
             ``criteria`` is needed.
-        output_mode: "classification" or "regression", and has to agree with every head's loss; or
-            "mixed".
+        output_mode: "classification" or "regression", as every head's loss is; or "mixed".
         heads: What :func:`src.build.build` gives in place of ``criterion``, ``criteria``,
             ``loss``, ``loss_weights``, ``output_mode``, ``head_margin``, ``target_width`` and
             ``parameters``, in the order of the values' columns.
@@ -72,8 +70,7 @@ class MultiheadLitModule(ResumableModule):
         target_width: Standard deviation of the soft targets that heads make, in classes; 0: none.
         parameters: The parameters of the heads. None: classes 0...K-1 as the network has them,
             or values in its ``parameter_ranges``.
-        preparation: Bytes to float images and auxiliary features, on the device.
-            None: batches come ready.
+        preparation: Bytes to float images and auxiliary features; None: batches come ready.
         scheduler_monitor: The metric that a plateau scheduler follows.
         provenance: Plain containers that say how the module was built; saved in checkpoints, so
             that prediction needs nothing else.
@@ -95,7 +92,7 @@ class MultiheadLitModule(ResumableModule):
         loss_weights: Mapping[str, NonNegative | None] | None = None,
         compile: bool = False,
         auto_configure_from_dataset: bool = True,
-        output_mode: Annotated[str, OneOf(OUTPUT_MODES)] = "classification",
+        output_mode: HeadsMode = "classification",
         *,
         heads: Sequence[ParameterHead] | None = None,
         head_margin: Margin = 0.0,

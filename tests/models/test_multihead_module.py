@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from src.models.components import SimpleCNN, SimpleDenseNet
-from src.models.losses import DirectParameterGradientLoss
+from src.models.losses import DirectParameterGradientLoss, head_loss
 from src.models.multihead_module import MultiheadLitModule
 from src.models.parameter_head import ParameterHead
 from src.utils.errors import ConfigError
