@@ -194,8 +194,10 @@ class Predictor:
             notes = (f"resized from {image.shape[1]}x{image.shape[2]} to {height}x{width}",)
             image = read_image(path, (height, width), "grey" if channels == 1 else "rgb")
         scale_factors = np.array([NO_SCALE_FACTORS], dtype=np.float32)
-        (values,) = self.predict_images(image[None], scale_factors)
-        return Prediction(str(path), image, values, notes=notes)
+        (read,) = self.predict_images(image[None], scale_factors)
+        return Prediction(
+            str(path), image, read.values, notes=notes, probabilities=read.probabilities
+        )
 
     def _level_notes(
         self, audio: Float32[np.ndarray, "N *S T"], scale_factors: Float32[np.ndarray, "N 2"]
