@@ -129,7 +129,8 @@ def test_saving_and_checking(sounds: Path, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "all 20 samples" in result.stdout
-    assert "SHA-256 of test, train" in result.stdout
+    assert "that every exact value is that of its byte" in result.stdout
+    assert "SHA-256 of test, test_values, train, train_values" in result.stdout
 
 
 def test_a_table_where_there_is_no_display(colours: Path) -> None:

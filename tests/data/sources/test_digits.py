@@ -18,6 +18,10 @@ def test_every_digit_is_there_once_and_whole(tmp_path: Path) -> None:
     source.make()
     data = open_dataset(source.dataset_dir, check="full")
     assert (len(data.train), len(data.test)) == (1438, 359)
+    # Classes are bytes: nothing is to be had of exact values.
+    assert (data.metadata.raw["version"], data.train.values) == ("2.1", None)
+    names = {"train", "test", "vimh_dataset_info.json"}
+    assert {path.name for path in source.dataset_dir.iterdir()} == names
     images = np.concatenate([data.train.images[:, 0], data.test.images[:, 0]])
     labels = np.concatenate([data.train.labels[:, 0], data.test.labels[:, 0]])
     theirs = load_digits()
