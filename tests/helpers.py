@@ -42,4 +42,6 @@ def shrink(cfg: DictConfig, data_root: Path) -> DictConfig:
         if cfg.callbacks is not None:  # a debug mode has none
             cfg.callbacks.pop("progress_bar", None)
             cfg.callbacks.pop("model_summary", None)
+            if "prediction_plots" in cfg.callbacks:
+                cfg.callbacks.prediction_plots.at_end = False
     return cfg

@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
 
+from src.loggers.event_files import sorted_tag
 from src.schema.arguments import check_arguments
 from src.schema.bounds import PositiveCount
 from src.utils.errors import CheckpointError, ConfigError
@@ -25,6 +26,7 @@ from src.utils.pylogger import RankedLogger
 log = RankedLogger(__name__, rank_zero_only=True)
 
 PREFIX = "grad_stats"
+FEW = ("norm_mean", "norm_max", "epoch_stability")
 _NUM_BINS = 64
 _MAX_HISTOGRAM_VALUES = 4096
 # Sums are float32: variances below this share of the mean square are rounding.
@@ -111,6 +113,8 @@ class GradientStats(Callback):
             ``net.blocks.0.norm.weight`` to ``blocks``, 2 to ``blocks.0``.
         snr_min_steps: The fewest steps for an estimate of the signal-to-noise ratio, at least 2;
             where the interval is shorter, the ratio is logged less often than the rest.
+        few: Whether only the mean and the largest norm and the stability over an epoch are logged,
+            and no histogram.
         histogram: Whether a histogram of all gradient values goes to TensorBoard.
         histogram_every_n_logs: Logging steps from one histogram to the next; the first has one.
 
@@ -126,6 +130,7 @@ class GradientStats(Callback):
         log_every_n_steps: PositiveCount | None = None,
         layer_depth: PositiveCount = 1,
         snr_min_steps: Annotated[int, Interval(ge=2, le=2**31 - 1)] = 2,
+        few: bool = False,
         histogram: bool = True,
         histogram_every_n_logs: PositiveCount = 10,
     ) -> None:
@@ -140,7 +145,8 @@ class GradientStats(Callback):
         self.log_every_n_steps = log_every_n_steps
         self.layer_depth = layer_depth
         self.snr_min_steps = snr_min_steps
-        self.histogram = histogram
+        self.few = few
+        self.histogram = histogram and not few
         self.histogram_every_n_logs = histogram_every_n_logs
         self.latest: dict[str, float] = {}
         self._interval = 0
@@ -255,6 +261,8 @@ class GradientStats(Callback):
     def _publish(self, trainer: Trainer, stats: dict[str, float], step: int) -> None:
         # Each metric given to Lightning's self.log() would cost time on every later step.
         self.latest |= stats
+        if self.few:
+            stats = {name: value for name, value in stats.items() if name in FEW}
         for logger in trainer.loggers:
             logger.log_metrics({f"{PREFIX}/{name}": v for name, v in stats.items()}, step=step)
 
@@ -384,7 +392,7 @@ def _write_histogram(trainer: Trainer, histogram: Histogram, step: int) -> None:
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_histogram_raw(
-                f"{PREFIX}/histogram",
+                sorted_tag(f"{PREFIX}/histogram"),
                 min=-limit,
                 max=limit,
                 num=sum(histogram.counts),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from src.utils.errors import ConfigError
@@ -12,6 +13,15 @@ from src.utils.pylogger import rank_zero_only
 CONFIG_KEYS = (
     "task_name", "tags", "seed", "ckpt_path", "monitor",
     "data", "model", "loss", "trainer", "callbacks", "extras",
+)  # fmt: skip
+
+
+# What people vary; those of the command line come on top. A class is shown by its name alone.
+SHOWN_KEYS = (
+    "seed", "loss/_target_", "model/net/_target_", "model/optimizer/_target_", "model/optimizer/lr",
+    "model/optimizer/weight_decay", "model/scheduler/_target_", "model/net/dropout",
+    "data/batch_size", "data/auxiliary_features", "data/target_width", "trainer/max_epochs",
+    "trainer/precision", "trainer/gradient_clip_val", "num_parameters/total",
 )  # fmt: skip
 
 
@@ -46,7 +56,7 @@ def log_hyperparameters(objects: Mapping[str, Any], metric_names: Sequence[str] 
     tested = [name for name in metric_names if name.startswith("test/")]
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.declare_hyperparameters(params, tested)
+            logger.declare_hyperparameters(params, tested, shown_hyperparameters(params))
             logger.group_scalars(metric_names)
         else:
             logger.log_hyperparams(params)
@@ -66,3 +76,41 @@ def plain_hyperparameters(cfg: DictConfig) -> dict[str, object]:
         for key in CONFIG_KEYS
         if key in cfg
     }
+
+
+def shown_hyperparameters(params: Mapping[str, object]) -> dict[str, bool | int | float | str]:
+    """Return the hyperparameters that people vary, those that the command line sets among them.
+
+    Args:
+        params: All of them, as plain containers.
+
+    Example:
+        >>> shown_hyperparameters({"seed": 1, "loss": {"_target_": "a.b.MyLoss", "other": 2}})
+        {'seed': 1, 'loss': 'MyLoss'}
+    """
+    said = []
+    if HydraConfig.initialized():
+        overrides = HydraConfig.get().overrides.task
+        said = [word.partition("=")[0].lstrip("+").replace(".", "/") for word in overrides]
+    found = flat(params)
+    return {
+        key.removesuffix("/_target_"): _short(key, found[key])
+        for key in dict.fromkeys((*SHOWN_KEYS, *said))
+        if key in found
+    }
+
+
+def _short(key: str, value: bool | int | float | str) -> bool | int | float | str:
+    return str(value).rpartition(".")[2] if key.endswith("_target_") else value
+
+
+def flat(params: Mapping[str, object], prefix: str = "") -> dict[str, bool | int | float | str]:
+    """Flatten containers to ``{"model/net/dropout": 0.1}``; write other values as text."""
+    found: dict[str, bool | int | float | str] = {}
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}/")
+        else:
+            name = f"{prefix}{key}"
+            found[name] = value if isinstance(value, bool | int | float | str) else str(value)
+    return found

@@ -17,6 +17,23 @@ _STAGES = {"train": 0, "val": 1, "test": 2}
 Groups = dict[str, dict[str, int | float]]
 
 
+def metric_parts(name: str) -> tuple[str, str, str]:
+    """Return the stage, the head and the metric of a logged name.
+
+    Returns:
+        The stage, "" where there is none; the head, "all" for all of them; the metric, which is
+        the whole name where it is not one of a model's.
+
+    Example:
+        >>> metric_parts("val/level_mae_jnd"), metric_parts("lr-AdamW")
+        (('val', 'level', 'mae_jnd'), ('', 'all', 'lr-AdamW'))
+    """
+    match = _METRIC.fullmatch(name)
+    if match is None:
+        return "", OVERALL, name
+    return match["stage"] or "", match["head"] or OVERALL, match["metric"] or match["own"]
+
+
 def group_metrics(metrics: Mapping[str, int | float]) -> Groups:
     """Group metrics by head.
 
@@ -33,12 +50,8 @@ def group_metrics(metrics: Mapping[str, int | float]) -> Groups:
     """
     groups: Groups = {OVERALL: {}}
     for name, value in metrics.items():
-        match = _METRIC.fullmatch(name)
-        if match is None:
-            groups[OVERALL][name] = value
-            continue
-        shown = " ".join(filter(None, (match["stage"], match["metric"] or match["own"])))
-        groups.setdefault(match["head"] or OVERALL, {})[shown] = value
+        stage, head, metric = metric_parts(name)
+        groups.setdefault(head, {})[f"{stage} {metric}".strip()] = value
     return groups
 
 

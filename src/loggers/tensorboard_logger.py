@@ -1,7 +1,6 @@
 """TensorBoard with the network's graph, and with hyperparameters beside their metrics."""
 
 import re
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,62 +11,24 @@ from annotated_types import Interval, Len
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.utilities.logger import _add_prefix
 from lightning.pytorch import loggers as lightning_loggers
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor, nn
 from torch.utils.tensorboard.summary import hparams
 from typing_extensions import TypedDict  # pydantic reads typing's only from Python 3.12 on
 
-from src.loggers.metric_groups import group_metrics
+from src.loggers.event_files import (
+    BatchingWriter,
+    StageRuns,
+    session_start,
+    sorted_tag,
+    stage_tag,
+)
+from src.loggers.hyperparameters import flat
+from src.loggers.metric_groups import OVERALL, metric_parts
 from src.utils.pylogger import rank_zero_only
-
-_HAND_OVER_SECONDS = 1.0
-_MAX_WAITING = 256  # events
 
 Count = Annotated[int, Interval(ge=0, le=2**31 - 1)]
 Folder = Annotated[str, Len(1, 4096)] | Path
-
-
-class _BatchingWriter:
-    """Hand events to TensorBoard's writer many at a time, at most once a second.
-
-    Each event wakes the writer's thread, which takes the interpreter away from the training step:
-    some 0.3 ms each, a tenth of a small network's step.
-
-    Args:
-        writer: ``tensorboard.summary.writer.event_file_writer.EventFileWriter``.
-    """
-
-    def __init__(self, writer: Any) -> None:
-        self._writer = writer
-        self._waiting: list[Any] = []
-        self._handed_over = -_HAND_OVER_SECONDS
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._writer, name)
-
-    def add_event(self, event: Any) -> None:
-        """Take an event; hand over the first one in a second at once."""
-        self._waiting.append(event)
-        rested = time.monotonic() - self._handed_over >= _HAND_OVER_SECONDS
-        if rested or len(self._waiting) >= _MAX_WAITING:
-            self._hand_over()
-
-    def flush(self) -> None:
-        """Write everything."""
-        self._hand_over()
-        self._writer.flush()
-
-    def close(self) -> None:
-        """Write everything, and end the writer's thread."""
-        self._hand_over()
-        self._writer.close()
-
-    def _hand_over(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for event in waiting:
-            self._writer.add_event(event)
-        self._handed_over = time.monotonic()
 
 
 class WriterOptions(TypedDict, total=False):
@@ -91,6 +52,10 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
     thread flushes the file every ``flush_secs``. Lightning's logger writes one event for each
     scalar and waits for a flush at every logging step.
 
+    The metrics of training, validation and test are also runs of their own (``train``, ``val`` and
+    ``test`` in the folder), with the same tags: TensorBoard then draws them in one chart, in
+    different colours.
+
     Args:
         save_dir: The folder.
         name: A folder in it for the experiment; None or "": none.
@@ -105,6 +70,7 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
 
     _graph_logged = False
     _hyperparameters_saved = False
+    _stages: StageRuns | None = None
 
     def __init__(
         self,
@@ -136,7 +102,7 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
         experiment = super().experiment
         if is_new:
             file_writer = experiment._get_file_writer()
-            file_writer.event_writer = _BatchingWriter(file_writer.event_writer)
+            file_writer.event_writer = BatchingWriter(file_writer.event_writer)
         return experiment
 
     @rank_zero_only
@@ -147,11 +113,13 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
             metrics: Values by name: numbers and tensors of one element.
             step: The optimiser steps done before, or None.
         """
+        numbers = {name: float(value) for name, value in metrics.items()}
         values = [
-            Summary.Value(tag=tag, simple_value=float(value))
-            for tag, value in _add_prefix(metrics, self._prefix, self.LOGGER_JOIN_CHAR).items()
+            Summary.Value(tag=sorted_tag(tag), simple_value=value)
+            for tag, value in _add_prefix(numbers, self._prefix, self.LOGGER_JOIN_CHAR).items()
         ]
         self.experiment._get_file_writer().add_summary(Summary(value=values), step)
+        self._stage_runs().log(numbers, step)
 
     @rank_zero_only
     def save(self) -> None:
@@ -166,6 +134,26 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
     def flush(self) -> None:
         """Hand everything logged so far to the system, so that a kill does not lose it."""
         self.experiment.flush()
+        self._stage_runs().flush()
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Write everything, and close the files.
+
+        Args:
+            status: How the run ended.
+        """
+        super().finalize(status)
+        self._stage_runs().close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what a spawned process opens itself."""
+        return {**super().__getstate__(), "_stages": None}
+
+    def _stage_runs(self) -> StageRuns:
+        if self._stages is None:
+            self._stages = StageRuns(self.log_dir, self._kwargs.get("flush_secs", 120))
+        return self._stages
 
     @rank_zero_only
     def forget_from(self, step: int) -> None:
@@ -174,8 +162,8 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
         Args:
             step: The optimiser steps of the checkpoint that the run goes on from.
         """
-        start = SessionLog(status=SessionLog.START)
-        self.experiment._get_file_writer().add_event(Event(session_log=start), step)
+        self.experiment._get_file_writer().add_event(session_start(), step)
+        self._stage_runs().forget_from(step)
 
     @rank_zero_only
     def log_graph(
@@ -196,7 +184,10 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
 
     @rank_zero_only
     def declare_hyperparameters(
-        self, params: Mapping[str, object], metric_names: Sequence[str] = ()
+        self,
+        params: Mapping[str, object],
+        metric_names: Sequence[str] = (),
+        shown: Mapping[str, bool | int | float | str] | None = None,
     ) -> None:
         """Log hyperparameters and name the metrics that the HParams tab shows beside them.
 
@@ -204,20 +195,21 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
         any. This method writes the names only; the values follow when they are logged.
 
         Args:
-            params: Plain containers, at any depth.
+            params: Plain containers, at any depth; all of them go to ``hparams.yaml``.
             metric_names: Names of later scalars, such as ``"test/loss"``.
+            shown: Those that the tab shows; None: all of ``params``.
         """
         self.hparams = {**self.hparams, **params}
         self._hyperparameters_saved = False
         writer = self.experiment._get_file_writer()
-        for summary in hparams(_flat(params), dict.fromkeys(metric_names, 0.0)):
+        for summary in hparams(
+            flat(params) if shown is None else dict(shown), dict.fromkeys(metric_names, 0.0)
+        ):
             writer.add_summary(summary)
 
     @rank_zero_only
     def group_scalars(self, metric_names: Sequence[str]) -> None:
         """Lay out the Custom Scalars tab: a category for each head, its figures over all stages.
-
-        The Scalars tab groups by the stage, which stands before the slash.
 
         Args:
             metric_names: Names of later scalars, such as ``"val/decay_mae"``.
@@ -227,7 +219,7 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
 
 
 def head_layout(metric_names: Sequence[str]) -> dict[str, dict[str, list[Any]]]:
-    """Group charts by head, in the form that ``SummaryWriter.add_custom_scalars`` takes.
+    r"""Group charts by head, in the form that ``SummaryWriter.add_custom_scalars`` takes.
 
     Args:
         metric_names: Logged names.
@@ -237,30 +229,21 @@ def head_layout(metric_names: Sequence[str]) -> dict[str, dict[str, list[Any]]]:
 
     Example:
         >>> head_layout(["train/decay_mae", "val/decay_mae", "val/jnd", "val/jnd_best"])
-        {'all': {'jnd': ['Multiline', ['val/jnd$', 'val/jnd_best$']]},
-         'decay': {'mae': ['Multiline', ['train/decay_mae$', 'val/decay_mae$']]}}
+        {'all': {'jnd': ['Multiline', ['0\\ overview/within\\ one\\ JND$', 'val/jnd_best$']]},
+         'decay': {'mae': ['Multiline', ['decay/mae$']]}}
     """
-    places = {name: place for place, name in enumerate(metric_names)}
-    layout: dict[str, dict[str, list[Any]]] = {}
-    for head, figures in group_metrics(places).items():
+    layout: dict[str, dict[str, list[Any]]] = {OVERALL: {}}
+    for name in metric_names:
+        _, head, metric = metric_parts(name)
         charts = layout.setdefault(head, {})
-        for figure, place in figures.items():
-            chart = figure.split(" ")[-1].removesuffix("_best").removesuffix("_step")
-            patterns = charts.setdefault(chart, ["Multiline", []])[1]
-            patterns.append(f"{re.escape(metric_names[int(place)])}$")
+        place = stage_tag(name)
+        pattern = f"{re.escape(name if place is None else place[1])}$"
+        patterns = charts.setdefault(metric.removesuffix("_best").removesuffix("_step"), [])
+        if not patterns:
+            patterns += ["Multiline", []]
+        if pattern not in patterns[1]:
+            patterns[1].append(pattern)
     return {head: charts for head, charts in layout.items() if charts}
-
-
-def _flat(params: Mapping[str, object], prefix: str = "") -> dict[str, bool | int | float | str]:
-    """Flatten containers to ``{"model/net/dropout": 0.1}``; write other values as text."""
-    flat: dict[str, bool | int | float | str] = {}
-    for key, value in params.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}/")
-        else:
-            name = f"{prefix}{key}"
-            flat[name] = value if isinstance(value, bool | int | float | str) else str(value)
-    return flat
 
 
 class _TupleOutput(nn.Module):
@@ -270,8 +253,9 @@ class _TupleOutput(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        outputs = self.network(*inputs)
+    def forward(self, image: Tensor, auxiliary: Tensor | None = None) -> Any:
+        # The graph calls its inputs by these names.
+        outputs = self.network(image) if auxiliary is None else self.network(image, auxiliary)
         return tuple(outputs.values()) if isinstance(outputs, dict) else outputs
 
 

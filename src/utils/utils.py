@@ -35,6 +35,8 @@ KNOWN_WARNINGS = (
     "The `srun` command is available on your system but is not used",
     # The project logs this itself: a run in a new folder has its own best epoch.
     "The dirpath has changed from",
+    # A run that goes on finds its own.
+    "Checkpoint directory .* exists and is not empty",
     # A config may leave out a callback of the run before.
     "Be aware that when using `ckpt_path`, callbacks used to create the checkpoint",
 )

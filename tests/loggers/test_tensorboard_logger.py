@@ -1,9 +1,11 @@
+import pickle
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.event_pb2 import Event
@@ -12,7 +14,11 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from torch import Tensor, nn
 
-from src.loggers.hyperparameters import log_hyperparameters
+from src.loggers.hyperparameters import (
+    log_hyperparameters,
+    plain_hyperparameters,
+    shown_hyperparameters,
+)
 from src.loggers.tensorboard_logger import TensorBoardLogger
 from src.models.components import MultiheadNetwork
 from src.utils.errors import ConfigError
@@ -69,7 +75,10 @@ def test_graph_of_a_network_that_returns_a_dict(tmp_path: Path, auxiliary_size: 
         warnings.simplefilter("error")
         board.log_graph(Module(network))
     board.finalize("success")
-    names = " ".join(node.name for node in _graph(tmp_path).node)
+    nodes = [node.name for node in _graph(tmp_path).node]
+    inputs = {name for name in nodes if name.startswith("input/")}
+    assert inputs == ({"input/image", "input/auxiliary"} if auxiliary_size else {"input/image"})
+    names = " ".join(nodes)
     assert "level" in names
     assert "decay" in names
     # Nothing was disturbed.
@@ -93,11 +102,11 @@ def test_scalars_are_grouped_by_head(tmp_path: Path) -> None:
     charts = {c.title: {x.title: list(x.multiline.tag) for x in c.chart} for c in layout.category}
     assert charts == {
         "all": {
-            "loss": ["train/loss$", "val/loss$", "train/loss_step$"],
-            "mae_jnd": ["train/mae_jnd$", "val/mae_jnd$"],
+            "loss": [r"0\ overview/loss$", "train/loss_step$"],
+            "mae_jnd": ["all/mae_jnd$"],
             "jnd": ["val/jnd_best$"],
         },
-        "a.b": {"mae": [r"train/a\.b_mae$", r"val/a\.b_mae$"]},
+        "a.b": {"mae": [r"a\.b/mae$"]},
     }
 
 
@@ -151,6 +160,68 @@ def test_scalars(tmp_path: Path) -> None:
     assert [event.value for event in events.Scalars("val/jnd")] == [1.0] * 3
 
 
+def test_stages_are_runs_with_the_same_tags(tmp_path: Path) -> None:
+    board = logger(tmp_path)
+    board.log_metrics({"train/loss": 0.5, "train/loss_step": 0.7, "train/a_mae": 1.0}, 3)
+    board.log_metrics({"val/loss": 0.25, "val/jnd": 0.75, "val/jnd_best": 0.75, "lr-AdamW": 1.0}, 3)
+    board.log_metrics({"grad_stats/norm_mean": 2.0}, 3)
+    board.finalize("success")
+    found = {
+        str(folder.relative_to(tmp_path)): read(folder).Tags()["scalars"]
+        for folder in (tmp_path, tmp_path / "train", tmp_path / "val")
+    }
+    assert sorted(found.pop(".")) == [
+        "lr-AdamW", "train/a_mae", "train/loss", "train/loss_step", "val/jnd", "val/jnd_best",
+        "val/loss", "~grad_stats/norm_mean",
+    ]  # fmt: skip
+    assert found == {
+        "train": ["0 overview/loss", "a/mae"],
+        "val": ["0 overview/loss", "0 overview/within one JND"],
+    }
+    assert read(tmp_path / "val").Scalars("0 overview/loss")[0].value == 0.25
+    assert not (tmp_path / "test").exists()
+
+
+def test_stages_forget_what_a_run_that_goes_on_does_again(tmp_path: Path) -> None:
+    for start in (0, 2):
+        board = logger(tmp_path)
+        if start:
+            board.forget_from(start)
+        for step in range(start, start + 3):
+            board.log_metrics({"train/loss": float(step)}, step)
+        board.finalize("success")
+    for folder, tag in ((tmp_path, "train/loss"), (tmp_path / "train", "0 overview/loss")):
+        assert [event.step for event in read(folder).Scalars(tag)] == [0, 1, 2, 3, 4]
+
+
+def test_a_logger_goes_to_a_spawned_process(tmp_path: Path) -> None:
+    board = logger(tmp_path)
+    board.log_metrics({"train/loss": 0.5}, 0)
+    copy = pickle.loads(pickle.dumps(board))
+    copy.log_metrics({"train/loss": 0.25}, 1)
+    for one in (board, copy):
+        one.finalize("success")
+    assert len(read(tmp_path / "train").Scalars("0 overview/loss")) == 2
+
+
+def test_hyperparameters_of_a_run_are_those_that_people_vary(compose_config) -> None:
+    cfg = compose_config("train", "experiment=avix_quick")
+    shown = shown_hyperparameters(plain_hyperparameters(cfg))
+    assert 10 <= len(shown) <= 16
+    assert shown["model/net"] == "SimpleCNN"
+    assert shown["model/optimizer/lr"] == cfg.model.optimizer.lr
+    assert "data/source/recipe/seed" not in shown
+
+
+def test_a_hyperparameter_of_the_command_line_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = OmegaConf.create(
+        {"hydra": {"overrides": {"task": ["+model.net.width=8", "experiment=a", "trainer=cpu"]}}}
+    )
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", said)
+    params = {"model": {"net": {"width": 8, "depth": 2}}, "trainer": {"max_epochs": 3}}
+    assert shown_hyperparameters(params) == {"trainer/max_epochs": 3, "model/net/width": 8}
+
+
 CFG = {
     "seed": 1,
     "model": {"net": {"dropout": 0.1, "sizes": [1, 2], "seed": "${seed}"}},
@@ -160,7 +231,7 @@ CFG = {
 
 def test_events_are_handed_over_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = [100.0]
-    monkeypatch.setattr("src.loggers.tensorboard_logger.time.monotonic", lambda: now_s[0])
+    monkeypatch.setattr("src.loggers.event_files.time.monotonic", lambda: now_s[0])
     board = logger(tmp_path)
     handed_over = []
     write = EventFileWriter.add_event
@@ -207,7 +278,7 @@ def test_hyperparameters_with_the_names_of_metrics_to_come(tmp_path: Path) -> No
     experiment = plugin_data_pb2.HParamsPluginData.FromString(content).experiment
     assert [info.name.tag for info in experiment.metric_infos] == ["test/loss", "test/jnd"]
     names = {info.name for info in experiment.hparam_infos}
-    assert {"seed", "model/net/dropout", "model/net/seed", "num_parameters/trainable"} <= names
+    assert names == {"seed", "model/net/dropout", "num_parameters/total"}
     saved = OmegaConf.load(tmp_path / "hparams.yaml")
     assert saved.model.net == {"dropout": 0.1, "sizes": [1, 2], "seed": 1}
     assert saved.num_parameters == {"total": 154, "trainable": 40, "frozen": 114}

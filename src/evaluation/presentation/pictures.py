@@ -1,12 +1,13 @@
 """Pictures of predictions: against the truth, their errors, the worst samples, the sounds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from src.evaluation.presentation.image_axes import ImageAxes, plain_texts, value_text
 from src.evaluation.scoring.audio_metrics import AUDIO_METRICS
@@ -20,6 +21,7 @@ MEANS = 12  # parts of the range that the mean error is shown of
 MIN_A_MEAN = 5  # samples that a part has to hold on average, or there is no mean error
 MAX_NAMED_CLASSES = 30
 MAX_COUNTED_CLASSES = 12  # up to here each cell of a confusion matrix has its number
+PANEL_INCHES = 4.0  # of a square picture
 COLUMNS = 4  # of the worst samples
 BAND: dict[str, Any] = {"color": "tab:green", "alpha": 0.2, "linewidth": 0}
 
@@ -39,10 +41,45 @@ def head_picture(
     if parameter.is_categorical:
         return _confusion_picture(parameter, confusion_matrix(parameter, true, predicted))
     figure = Figure(figsize=(13.5, 4.2), layout="constrained")
-    values, histogram, errors = figure.subplots(1, 3)
+    _draw_head(parameter, true, predicted, figure.subplots(1, 3))
     finite = np.isfinite(predicted)
     title = "" if finite.all() else f"{int((~finite).sum())} of {len(true)} predictions are NaN"
     figure.suptitle(title, fontsize=10)
+    return plain_texts(figure)
+
+
+def head_panels(
+    parameter: Parameter, true: Float[np.ndarray, "N"], predicted: Float[np.ndarray, "N"]
+) -> dict[str, Figure]:
+    """Draw the parts of :func:`head_picture` as square pictures, legible in TensorBoard's cards.
+
+    Args:
+        parameter: The head's parameter.
+        true: True values in its unit.
+        predicted: Predicted values; those that are no number are left out.
+
+    Returns:
+        The pictures by the endings of their names.
+    """
+    if parameter.is_categorical:
+        return {"": head_picture(parameter, true, predicted)}
+    names = ("", "_histogram", "_errors")
+    panels = {name: Figure(figsize=(PANEL_INCHES, PANEL_INCHES)) for name in names}
+    for figure in panels.values():
+        figure.set_layout_engine("constrained")
+    _draw_head(parameter, true, predicted, [figure.subplots() for figure in panels.values()])
+    return {name: plain_texts(figure) for name, figure in panels.items()}
+
+
+def _draw_head(
+    parameter: Parameter,
+    true: Float[np.ndarray, "N"],
+    predicted: Float[np.ndarray, "N"],
+    axes: Iterable[Axes],
+) -> None:
+    """Draw predicted against true values, the histogram of errors, and errors against values."""
+    values, histogram, errors = axes
+    finite = np.isfinite(predicted)
     true, predicted = true[finite], predicted[finite]
     error = _shown_errors(parameter, predicted, true)
     unit = f" [{shown_unit(parameter)}]" if shown_unit(parameter) else ""
@@ -54,7 +91,7 @@ def head_picture(
     least = _shown_errors(parameter, *parameter.denormalise([[1e-9], [0.0]]))
     widest = max(float(np.abs(shown).max(initial=0.0)) for shown in (error, least))
     histogram.hist(error, bins=BINS, range=(-widest, widest))
-    histogram.yaxis.get_major_locator().set_params(integer=True)
+    histogram.yaxis.set_major_locator(MaxNLocator(integer=True))
     histogram.set(xlabel=f"error{error_unit}", ylabel="samples")
     _draw_errors(errors, parameter, true, error)
     errors.set(xlabel=f"true {parameter.name}{unit}", ylabel=f"error{error_unit}")
@@ -67,7 +104,6 @@ def head_picture(
         within = np.abs(parameter.codec.error(predicted, true)) <= parameter.tolerance()
         share = 100 * float(within.sum()) / len(finite)
         histogram.set_title(f"{share:.1f} % within 1 {parameter.step_name}", fontsize=10)
-    return plain_texts(figure)
 
 
 def _draw_bands(parameter: Parameter, values: Axes, errors: Axes) -> tuple[float, float]:
@@ -80,7 +116,7 @@ def _draw_bands(parameter: Parameter, values: Axes, errors: Axes) -> tuple[float
     below, above = (float(_shown_errors(parameter, side, ends)[0]) for side in (low, high))
     errors.axhspan(below, above, **BAND, label=label)
     for axes in (values, errors):
-        axes.legend(loc="upper left")
+        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False)
     return below, above
 
 

@@ -37,24 +37,31 @@ def report_start(cfg: DictConfig, built: Built, trainer: Trainer) -> None:
         built: The data module and the module.
         trainer: The trainer.
     """
-    metadata, sizes = built.datamodule.metadata, built.datamodule.splits.sizes
-    samples = f"{sizes['train']} train, {sizes['val']} validation, {sizes['test']} test"
-    weights = list(built.model.net.parameters())
-    trained = sum(weight.numel() for weight in weights if weight.requires_grad)
-    total = sum(weight.numel() for weight in weights)
     device = trainer.strategy.root_device
     devices = f"{trainer.num_devices} x {device.type}" if trainer.num_devices > 1 else str(device)
     said = {
-        **_asked(),
-        "data set": f"{metadata.dataset_name}: {samples}, {metadata.image_size}",
-        "network": f"{_class_name(cfg.model.net)}, {total:,} weights"
-        + (f", {trained:,} of them trained" if trained != total else ""),
-        "loss": _class_name(cfg.loss),
+        **_description(cfg, built),
         "device": f"{devices}, threads: {torch.get_num_threads()}",
         "run": shown_path(cfg.paths.output_dir),
     }
     for what, text in said.items():
         log.info("%-11s %s", what, text)
+
+
+def _description(cfg: DictConfig, built: Built) -> dict[str, str]:
+    """Return what a run is of, in words."""
+    metadata, sizes = built.datamodule.metadata, built.datamodule.splits.sizes
+    samples = f"{sizes['train']} train, {sizes['val']} validation, {sizes['test']} test"
+    weights = list(built.model.net.parameters())
+    trained = sum(weight.numel() for weight in weights if weight.requires_grad)
+    total = sum(weight.numel() for weight in weights)
+    frozen = f", {trained:,} of them trained" if trained != total else ""
+    return {
+        **_asked(),
+        "data set": f"{metadata.dataset_name}: {samples}, {metadata.image_size}",
+        "network": f"{_class_name(cfg.model.net)}, {total:,} weights{frozen}",
+        "loss": _class_name(cfg.loss),
+    }
 
 
 def _asked() -> dict[str, str]:
@@ -117,9 +124,27 @@ def report_run(
         console.print(f"There is no best checkpoint{tested}.", soft_wrap=True)
     elif not saved and cfg.train and tested:
         console.print(f"No checkpoint was saved{tested}.", soft_wrap=True)
+    _log_text(cfg, built, loggers, rows, stage)
     print_run(console, cfg, loggers)
     if saved:
         console.print(f"evaluate:    {evaluation_command(cfg, built, saved)}", soft_wrap=True)
+
+
+def _log_text(
+    cfg: DictConfig, built: Built, loggers: list[Logger], rows: list[Row], stage: str
+) -> None:
+    """Log what was run and the table of its result as TensorBoard's text."""
+    lines = [f"{what:11} {text}" for what, text in _description(cfg, built).items()]
+    console = plain_console(width=120)
+    with console.capture() as printed:
+        if rows:
+            print_comparison(console, built, rows, stage)
+    # Markdown shows lines that are indented as they are.
+    text = "".join(f"    {line}\n" for line in [*lines, "", *printed.get().splitlines()])
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_text("run", text)
+            logger.experiment.flush()
 
 
 def evaluation_command(cfg: DictConfig, built: Built, checkpoint: str) -> str:
