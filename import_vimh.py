@@ -142,10 +142,15 @@ def show(report: Any) -> None:
 
 def training_command(report: Any) -> str:
     """The command to type next."""
-    from src.utils.words import path_word
+    from src.utils.words import quoted, shell_word, shown_path
 
-    where = path_word("data.data_dir", report.dataset_dir)
-    return f"python src/train.py experiment=recordings_cnn {where}"
+    directory = os.path.abspath(report.dataset_dir)
+    is_at_root = Path.cwd() == ROOT
+    where = shown_path(directory) if is_at_root else directory
+    where = shell_word(f"data.data_dir={quoted(where)}")
+    # Pictures have no level that could come beside the image.
+    no_level = " data.auxiliary_features=null" if report.metadata.sample_rate is None else ""
+    return f"python src/train.py experiment=recordings_cnn {where}{no_level}"
 
 
 def run(arguments: list[str]) -> None:

@@ -298,7 +298,7 @@ def _mixed(
             raise VIMHError(f"{path}: sample {first + frame} is [{found}], not a finite number")
         first += part.shape[1]
         silent = silent and not part.any()
-        wide = part[heard].astype(dtype)
+        wide = (part if heard.all() else part[heard]).astype(dtype, copy=False)
         mono = wide[0] if len(wide) == 1 else wide.mean(axis=0)
         if len(wide) > 1:
             power += float(np.square(wide).sum()) / len(wide)
