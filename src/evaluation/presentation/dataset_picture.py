@@ -12,7 +12,13 @@ from matplotlib.gridspec import GridSpecFromSubplotSpec
 from rich.table import Table
 from rich.text import Text
 
-from src.evaluation.presentation.image_axes import ImageAxes, plain_texts, step_text, value_text
+from src.evaluation.presentation.image_axes import (
+    ImageAxes,
+    plain_texts,
+    scale_axes,
+    step_text,
+    value_text,
+)
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import Parameter
 from src.vimh.plain import shown
@@ -149,8 +155,7 @@ def draw_histogram(axes: Axes, parameter: Parameter, values: Float64[np.ndarray,
         half = 0.5 / max(bins - 1, 1) if few else 0.0
         edges = parameter.denormalise(np.linspace(-half, 1 + half, bins + 1))
         axes.hist(values, bins=edges.tolist(), rwidth=0.9)
-        if parameter.is_log:
-            axes.set_xscale("log")
+        scale_axes(parameter, axes, "x")
     step = "" if parameter.step is None else f", step {step_text(parameter)}"
     unit = f" [{parameter.unit}]" if parameter.unit else ""
     axes.set_title(f"{parameter.name}{unit}{step}", fontsize=10)

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.ticker import AutoLocator, LogLocator, NullFormatter, StrMethodFormatter
 
 from src.synth.front_end import FrontEnd
 from src.synth.settings import axes_of
@@ -153,6 +155,20 @@ def thinned(image: UInt8[np.ndarray, "C H W"]) -> UInt8[np.ndarray, "C h w"]:
     """
     rows, columns = (-(-side // MAX_SIDE) for side in image.shape[1:])
     return image[:, ::rows, ::columns]
+
+
+def scale_axes(parameter: Parameter, axes: Axes, *names: Literal["x", "y"]) -> None:
+    """Space axes of a parameter's values as its values are; round numbers are written out."""
+    if not parameter.is_log:
+        return
+    ratio = parameter.max / parameter.min
+    marks = (1.0, 2.0, 5.0) if ratio < 300 else (1.0,)
+    for name in names:
+        axes.set(**{f"{name}scale": "log"})
+        axis = {"x": axes.xaxis, "y": axes.yaxis}[name]
+        axis.set_major_locator(LogLocator(subs=marks) if ratio > 4 else AutoLocator())
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def step_text(parameter: Parameter, unit: str = "") -> str:

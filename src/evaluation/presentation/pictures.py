@@ -9,7 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from src.evaluation.presentation.image_axes import ImageAxes, plain_texts, value_text
+from src.evaluation.presentation.image_axes import (
+    ImageAxes,
+    plain_texts,
+    scale_axes,
+    value_text,
+)
 from src.evaluation.scoring.audio_metrics import AUDIO_METRICS
 from src.evaluation.scoring.figures import shown_unit
 from src.evaluation.scoring.split_predictions import SplitPredictions
@@ -95,9 +100,8 @@ def _draw_head(
     histogram.set(xlabel=f"error{error_unit}", ylabel="samples")
     _draw_errors(errors, parameter, true, error)
     errors.set(xlabel=f"true {parameter.name}{unit}", ylabel=f"error{error_unit}")
-    if parameter.is_log:
-        values.set(xscale="log", yscale="log")
-        errors.set_xscale("log")
+    scale_axes(parameter, values, "x", "y")
+    scale_axes(parameter, errors, "x")
     if parameter.has_jnd:
         low, high = _draw_bands(parameter, values, errors)
         histogram.axvspan(low, high, **BAND)

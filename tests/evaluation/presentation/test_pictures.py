@@ -148,6 +148,8 @@ def test_ratios_have_logarithmic_axes_and_errors_in_percent() -> None:
     drawn(figure)
     values, histogram, errors = figure.axes
     assert (values.get_xscale(), values.get_yscale(), errors.get_xscale()) == ("log",) * 3
+    written = [label.get_text() for label in values.get_xticklabels()]
+    assert {"100", "200", "500", "1000"} <= set(written)
     assert errors.get_yscale() == histogram.get_xscale() == "linear"
     assert values.get_xlabel() == "true pitch [Hz]"
     assert errors.get_ylabel() == histogram.get_xlabel() == "error [%]"
