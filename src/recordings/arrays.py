@@ -123,9 +123,9 @@ def _samples(path: Path, array: Shaped[np.ndarray, "..."]) -> Float32[np.ndarray
         frames = frames.T
     if array.dtype.kind == "f":
         return frames.astype(np.float32)
-    info = np.iinfo(array.dtype)
-    middle = 0 if array.dtype.kind == "i" else (info.max + 1) // 2
-    return ((frames.astype(np.float64) - middle) / ((info.max - middle) + 1)).astype(np.float32)
+    full_scale = 2.0 ** (np.iinfo(array.dtype).bits - 1)
+    middle = 0.0 if array.dtype.kind == "i" else full_scale
+    return ((frames.astype(np.float64) - middle) / full_scale).astype(np.float32)
 
 
 def _rate(path: Path, array: Shaped[np.ndarray, "..."]) -> int:

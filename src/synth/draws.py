@@ -77,7 +77,7 @@ def _within(
 ) -> Float64[np.ndarray, "B"]:
     """Return values that their parameter has; what rounding puts beside the range is its end."""
     room = _ROUNDING * max(parameter.range, abs(parameter.min), abs(parameter.max))
-    inside = (column >= parameter.min - room) & (column <= parameter.max + room)  # NaN is not
+    inside = (column + room >= parameter.min) & (column - room <= parameter.max)  # NaN is not
     if not inside.all():
         row = int(np.argmin(inside))
         drawn = ", ".join(f"{name}={values[row]:.6g}" for name, values in draws.items())
