@@ -6,6 +6,7 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from jaxtyping import Float32, Shaped
@@ -21,6 +22,7 @@ _MAX_CHANNELS = 64
 _BROKEN = (
     *(zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, SyntaxError),
     *(NotImplementedError, RuntimeError, KeyError, struct.error, OverflowError, TypeError),
+    *(TokenError, MemoryError),  # of a header that is an expression of any form
 )
 
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,16 +86,8 @@ def read_labels(
     names, group_by = _columns(table, settings)
     rows = _Rows(table, kept, problems)
     kinds = {name: _kind(rows.texts(name), settings.override(name)) for name in names}
-    for name, kind in kinds.items():
-        if kind == "continuous":
-            _keep_numbers(rows, name, settings.override(name))
-        else:
-            rows.keep(name, lambda text: bool(text), "expected a word")
-    if SPLIT in table.columns and SPLIT not in names:
-        expected = "expected train or test"
-        rows.keep(SPLIT, lambda text: text.lower() in ("train", "test"), expected)
-    if group_by is not None:
-        rows.keep(group_by, lambda text: bool(text), "expected the name of a group")
+    splits = SPLIT in table.columns and SPLIT not in names
+    _keep_good(rows, kinds, settings, SPLIT if splits else None, group_by)
     problems.check()
     if not rows.kept:
         raise VIMHError(f"{table.source}: no row is left; the first: {problems.found[0]}")
@@ -108,7 +100,7 @@ def read_labels(
         )
     values = np.stack([column for p, column in made if not p.is_fixed], axis=1)
     in_test, groups = None, None
-    if SPLIT in table.columns and SPLIT not in names:
+    if splits:
         in_test = np.array([text.lower() == "test" for text in rows.texts(SPLIT)])
     if group_by is not None:
         texts = rows.texts(group_by)
@@ -116,6 +108,26 @@ def read_labels(
         if in_test is not None:
             _check_crossing(texts, groups, in_test)
     return Labels(space, values, np.array(rows.kept, dtype=np.int64), in_test, groups)
+
+
+def _keep_good(
+    rows: _Rows,
+    kinds: Mapping[str, str],
+    settings: ImportSettings,
+    split: str | None,
+    group_by: str | None,
+) -> None:
+    """Drop the rows with a label that cannot be used."""
+    for name, kind in kinds.items():
+        if kind == "continuous":
+            _keep_numbers(rows, name, settings.override(name))
+        else:
+            rows.keep(name, bool, "expected a word")
+    if split is not None:
+        is_side = ("train", "test").__contains__
+        rows.keep(split, lambda text: is_side(text.lower()), "expected train or test")
+    if group_by is not None:
+        rows.keep(group_by, bool, "expected the name of a group")
 
 
 def _columns(table: Table, settings: ImportSettings) -> tuple[list[str], str | None]:

@@ -14,7 +14,7 @@ from src.schema.arguments import section
 from src.schema.bounds import FolderPath, Real, Seed, Text, Whole
 from src.synth.errors import recipe_errors
 from src.synth.front_end import FrontEnd
-from src.synth.presets import with_preset
+from src.synth.presets import front_end_preset, with_preset
 from src.synth.settings import SampleRate, build_front_end
 from src.utils.errors import ConfigError
 from src.vimh.fields import LEAST_SOUND
@@ -124,6 +124,7 @@ class ImportSettings:
                 )
             Pattern(self.pattern)
         _ = self.overrides
+        front_end_preset(self.front_end)
 
     @cached_property
     def overrides(self) -> dict[str, ParameterOverride]:

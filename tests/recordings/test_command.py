@@ -48,9 +48,14 @@ def test_arguments_are_settings() -> None:
         (["a", "--labels"], 2, "--labels needs a value"),
         (["a", "sample_rat=1"], 2, "sample_rat is unknown; did you mean sample_rate"),
         (["a", "duration=long"], 2, "duration is 'long'; expected a number"),
-        (["a", "labels=x", "parameters.p.stpe=1"], 2, "parameters.p.stpe"),
+        (
+            ["a", "labels=x", "parameters.p.stpe=1"],
+            2,
+            "parameters.p.stpe is unknown; did you mean step",
+        ),
         (["nowhere", "labels=x"], 1, "nowhere: there is no such folder"),
         (["labels=x"], 2, "folder is null"),
+        (["a", "front_end=mel"], 1, "front_end is 'mel'; expected one of"),
     ],
 )
 def test_mistakes_are_one_sentence(arguments, code, message, capsys) -> None:
