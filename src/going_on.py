@@ -107,6 +107,13 @@ def check_going_on(cfg: DictConfig, built: Built) -> Former | None:
             f"{shown(after)}. Going on is for the same data, heads, network, loss, optimiser and "
             f"scheduler: leave {key} as it was, or start anew with ckpt_path=null"
         )
+    was_exact, is_exact = (_is_exact(described["metadata"]) for described in (then, now))
+    if was_exact != is_exact:
+        log.warning(
+            f"ckpt_path={path} was trained {'on exact values' if was_exact else 'on bytes'}, and "
+            f"the data set now has {'exact values' if is_exact else 'bytes alone'}: figures from "
+            "here on are of these"
+        )
     _check_states(checkpoint, path)
     _check_moments(checkpoint, then, built.model, path)
     own_folder = Path(cfg.paths.output_dir).absolute() in path.absolute().parents
@@ -160,6 +167,10 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tu
         # Sets of before there were checksums and recipes have none.
         if key in ("recipe", "checksums") and None in (before, after):
             continue
+        # The same samples may be there with exact values or without, as pickles or not.
+        if key == "checksums" and isinstance(before, dict) and isinstance(after, dict):
+            common = before.keys() & after.keys()
+            before, after = ({name: sums[name] for name in common} for sums in (before, after))
         yield from _nested(f"the data set's {key}", before, after)
     old, new = then["config"], now["config"]
     for key in DATA_KEYS:
@@ -175,6 +186,11 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tu
     for name in SETTINGS:
         before, after = ((part["model"].get(name) or {}).get(TARGET) for part in (old, new))
         yield from _nested(f"model.{name}.{TARGET}", before, after)
+
+
+def _is_exact(metadata: Mapping[str, Any]) -> bool:
+    encoding = metadata.get("label_encoding")
+    return isinstance(encoding, dict) and encoding.get("values") is not None
 
 
 def _nested(key: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:

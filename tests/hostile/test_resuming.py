@@ -55,11 +55,13 @@ def state_key(content: dict[str, Any], name: str) -> str:
 
 
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")
-def test_an_old_checkpoint_goes_on(content, resumed) -> None:
+def test_an_old_checkpoint_goes_on(content, resumed, caplog) -> None:
+    """Also where its data set was made again, with exact values beside the same records."""
     _, objects = resumed(copy.deepcopy(content))
     assert objects["trainer"].current_epoch == 2
     best = Path(objects["trainer"].checkpoint_callback.best_model_path)
     assert best.parent.parent.name == "run"
+    assert "was trained on bytes, and the data set now has exact values" in caplog.text
 
 
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")
