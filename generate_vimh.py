@@ -30,6 +30,8 @@ Flags; each is another spelling of a config key:
 Keys that are often set: dataset.size=16384, seed=42, generate.output_dir=data-vimh,
 generate.chunk_size=4096, generate.scale=sample|dataset, generate.wav=5 (also writes the sounds of
 the first 5 records as 32-bit float WAV), stft=pitch_512 (presets in configs/stft), overwrite=true.
+For any sample rate and duration: front_end=mel_128 sample_rate=44100 duration=2 (presets in
+configs/front_end).
 
 A large data set in parts, in any order, by several processes or machines with one file system:
 generate.part=1/16 to 16/16 make one each, generate.part=join then makes the data set of them.

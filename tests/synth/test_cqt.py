@@ -1,5 +1,6 @@
 """The constant-Q transform against a plain sum, pure tones and shifts in pitch."""
 
+import math
 import os
 import subprocess
 import sys
@@ -269,3 +270,28 @@ def test_axes_of_a_picture(make_recipe: MakeRecipe) -> None:
         ImageAxes(Metadata.from_json({**metadata.raw, "spectrogram_config": high})).draw(
             axes, np.zeros((1, 64, 64), np.uint8), 0, time=True, frequency=True
         )
+
+
+SENSELESS: list[Any] = [
+    None, "", "auto", "64 ms", "\0", True, [], {}, -1, 0, 0.5, 1e-300, 5e-324, 10**6, 2**31, 10**23,
+    1e9, 1e300, math.nan, math.inf, -math.inf,
+]  # fmt: skip
+
+
+def test_settings_out_of_a_file_make_a_front_end_or_one_of_our_errors(
+    make_recipe: MakeRecipe,
+) -> None:
+    recipe = make_recipe("simple", "front_end=cqt_64", "dataset.size=2")
+    raw = Metadata.load(generate_dataset(recipe, progress=False).dataset_dir).raw
+    made = 0
+    for key in ("type", "freq_min", "bins_per_octave", "hop_length", "window_type", "sample_rate"):
+        for value in SENSELESS:
+            config = {**raw["spectrogram_config"], key: value}
+            for build in (front_end_of, axes_of):
+                try:
+                    front_end = build(Metadata.from_json({**raw, "spectrogram_config": config}))
+                    assert front_end is None or np.isfinite(front_end.row_hz).all()
+                    made += front_end is not None
+                except VIMHError:
+                    continue
+    assert made > 10
