@@ -14,7 +14,8 @@ from src.vimh.records import check_dataset
 from tests.synth.conftest import CONFIGS, MakeRecipe
 
 # moog_envelope varies all that moog_basic does, and its loop over time is slow.
-RECIPES = sorted({path.stem for path in (CONFIGS / "recipe").glob("*.yaml")} - {"moog_basic"})
+GENERATED = {path.stem.removeprefix("generate_") for path in CONFIGS.glob("generate_*.yaml")}
+RECIPES = sorted(GENERATED - {"moog_basic"})
 RATE_HZ = 44100
 
 

@@ -137,3 +137,12 @@ def test_auto_needs_a_duration() -> None:
     preset = front_end_preset("mel_64")
     with pytest.raises(RecipeError, match=r"^stft.hop_length is auto; expected a number of samp"):
         build_front_end(preset["stft"], preset["mel"], sample_rate_hz=8000, height=64, width=64)
+
+
+def test_every_recipe_takes_a_front_end() -> None:
+    for path in sorted(CONFIGS.glob("generate_*.yaml")):
+        assert "  - front_end: null\n" in path.read_text(encoding="utf-8"), path
+    for path in sorted((CONFIGS / "data").glob("*.yaml")):
+        text = path.read_text(encoding="utf-8")
+        if "  - /recipe@source.recipe: " in text:
+            assert "  - /front_end@source.recipe: null\n" in text, path
