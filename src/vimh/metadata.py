@@ -28,7 +28,8 @@ from src.vimh.value_files import RowKind, check_precision, row_kinds
 
 METADATA_FILE = "vimh_dataset_info.json"
 FORMAT = "VIMH"
-VERSION, VERSION_WITH_BYTES = "2.2", "2.1"  # with files beside the records, and without
+# With files beside the records or logarithmic spacing, and without.
+VERSION, VERSION_WITH_BYTES = "2.2", "2.1"
 MAX_PARAMETERS = 255
 MAX_MAPPINGS = 1024  # also of parameters that are in no record
 # Bytes before N in a record: with the two scale factors, and without them (2.0 and 1.x).

@@ -67,7 +67,7 @@ class HashedFile:
 
 
 class DatasetWriter:
-    """Write a VIMH data set: version 2.1, or with values or groups 2.2.
+    """Write a VIMH data set: version 2.1, or with values, groups or log spacing 2.2.
 
     A context manager. The data set appears under its name when the block ends without an
     exception; until then, and after an exception or a kill, what was there before stays as it was.
@@ -294,9 +294,11 @@ class DatasetWriter:
     def _complete_json(self, checksums: dict[str, str]) -> dict[str, Any]:
         """Return the metadata with what the writer knows."""
         metadata, total = self._metadata, sum(self._samples.values())
+        # A reader of 2.1 would take bytes of logarithms for evenly spaced values.
+        is_new = self._kinds or any(p.is_log for p in metadata.parameters.values())
         known = {
             "format": FORMAT,
-            "version": VERSION if self._kinds else VERSION_WITH_BYTES,
+            "version": VERSION if is_new else VERSION_WITH_BYTES,
             "dataset_name": metadata.dataset_name or self._dataset_dir.name,
             "output_format": self._format,
             "height": metadata.height,

@@ -85,6 +85,17 @@ def test_unknown_keys_and_recipe(tmp_path: Path) -> None:
     assert recipe_hash({"seed": 2}) != recipe_hash({"seed": 1})
 
 
+def test_logarithmic_spacing_is_of_a_version_that_knows_it(tmp_path: Path) -> None:
+    info = make_json()
+    name = info["parameter_names"][0]
+    info["parameter_mappings"][name] = {"min": 1.0, "max": 8.0, "step": 1.0, "spacing": "log"}
+    with DatasetWriter(tmp_path / "x", info) as writer:
+        writer.write("train", *make_samples(1))
+    written = open_dataset(tmp_path / "x").metadata
+    assert written.raw["version"] == "2.2"
+    assert written.parameters[name].value_of_class([0, 1, 2, 3]).round(9).tolist() == [1, 2, 4, 8]
+
+
 def test_without_scale_factors(tmp_path: Path) -> None:
     images, labels, _ = make_samples(3)
     with DatasetWriter(tmp_path / "x", make_json()) as writer:
