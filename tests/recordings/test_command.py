@@ -168,3 +168,28 @@ def test_a_model_of_pictures_reads_picture_files(tmp_path: Path, compose_config)
     assert predictor.predict_file(tmp_path / "large.png")[0].notes == ("resized from 16x16 to 8x8",)
     with pytest.raises(VIMHError, match="not a picture"):
         predictor.predict_file(folder / "l.csv")
+
+
+def test_a_model_of_stereo_sounds_hears_both_sides(tmp_path: Path, compose_config) -> None:
+    folder = tmp_path / "stereo"
+    folder.mkdir()
+    lines = ["file,pitch"]
+    for place, (pitch, velocity) in enumerate(notes(20)):
+        both = np.stack([tone(pitch, velocity), tone(pitch + 12, 100)], axis=1)
+        soundfile.write(folder / f"{place}.wav", both, RATE, subtype="FLOAT")
+        lines.append(f"{place}.wav,{pitch}")
+    (folder / "l.csv").write_text("\n".join(lines))
+    cfg = compose_config("train", "experiment=recordings_cnn")
+    with open_dict(cfg):
+        own = {"folder": str(folder), "labels": str(folder / "l.csv"), "channels": "stereo"}
+        cfg.data.source.update(**own, output_dir=str(tmp_path), sample_rate=RATE)
+    built = build(cfg)
+    predictor = Predictor(built.model, built.datamodule.metadata)
+    train = built.datamodule.opened.train
+    assert built.datamodule.metadata.channel_labels == ("Left", "Right")
+    assert train.values is not None
+    pitches = [np.float32(pitch) for pitch, _ in notes(20)]
+    place = pitches.index(train.values[0, 0])
+    (heard,) = predictor.predict_file(folder / f"{place}.wav")
+    np.testing.assert_array_equal(heard.image, train.images[0])
+    assert not np.array_equal(heard.image[0], heard.image[1])
