@@ -47,7 +47,7 @@ def longest_kernel(freq_min_hz: float, bins_per_octave: int, sample_rate_hz: int
 
 
 def spanning_hop(longest: int, num_samples: int, width: int) -> int:
-    """Return the longest hop of an image of which all is inside a sound.
+    """Return the longest hop of an image of which all is inside a sound; less than 1: none.
 
     Args:
         longest: samples of the lowest row's kernel.
@@ -59,9 +59,7 @@ def spanning_hop(longest: int, num_samples: int, width: int) -> int:
         94
     """
     # What a frame hears with kernels shorter than two hops ends less than 2.5 hops from its start.
-    return max(
-        1, min((num_samples - longest) // max(1, width - 1), 2 * num_samples // (2 * width + 3))
-    )
+    return min((num_samples - longest) // max(1, width - 1), 2 * num_samples // (2 * width + 3))
 
 
 class _Kernels(NamedTuple):

@@ -122,13 +122,19 @@ def checked_stft(
             "the sounds are"
         )
     num_samples = round(duration_s * sample_rate_hz)
-    # Of a sound that is too short: 1, so that its check says what is missing.
     if isinstance(stft, StftSection):
-        hop_length = max(1, (num_samples - n_window) // max(1, width - 1))
+        frame = n_window
+        hop_length = (num_samples - frame) // max(1, width - 1)
     else:
-        longest = longest_kernel(stft.freq_min, stft.bins_per_octave, sample_rate_hz)
-        hop_length = spanning_hop(longest, num_samples, width)
-    return asdict(replace(stft, hop_length=hop_length))
+        frame = longest_kernel(stft.freq_min, stft.bins_per_octave, sample_rate_hz)
+        hop_length = spanning_hop(frame, num_samples, width)
+    if num_samples < frame + width - 1:
+        raise RecipeError(
+            f"duration is {duration_s:g}, too short: {num_samples} samples, where a frame alone "
+            f"hears {frame} and the image has {width} frames; expected longer sounds, or a "
+            "front_end of shorter windows"
+        )
+    return asdict(replace(stft, hop_length=max(1, hop_length)))
 
 
 def _section_of(given: Mapping[str, object], where: str = "stft") -> _Section:
