@@ -35,7 +35,7 @@ class Codec(NamedTuple):
         >>> decay = Codec.between(-2.0, 0.0)
         >>> decay.denormalise(0.25), decay.normalise(-1.0)
         (-1.5, 0.5)
-        >>> round(Codec.between(100.0, 10000.0, "log").denormalise(0.5), 6)
+        >>> round(float(Codec.between(100.0, 10000.0, "log").denormalise(0.5)), 6)
         1000.0
     """
 
