@@ -112,6 +112,8 @@ def test_values_are_read_in_units(exact_dataset: Path) -> None:
             x = p.normalise(samples["values"][some, k])
             np.testing.assert_allclose(values[:, k], x, rtol=0, atol=2**-22 * abs(p.max))
         assert all(p.exact for p in records.metadata.parameters.values())
+        carried = Metadata.from_json(records.metadata.to_json())  # as a checkpoint has it
+        assert all(p.exact for p in carried.parameters.values())
 
 
 def test_without_values_there_are_bytes(small_dataset: Path) -> None:
