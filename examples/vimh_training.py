@@ -187,7 +187,8 @@ def save_plot(data: VIMHDataModule, pairs: dict[str, np.ndarray], path: Path) ->
         low, high = (codec.from_axis(codec.to_axis(ends) + s * codec.width) for s in (-1, 1))
         axes.fill_between(ends, low, high, alpha=0.2)
         axes.scatter(true, predicted, s=4)
-        axes.set(title=name, xlabel="true", ylabel="predicted")
+        unit = f" [{parameter.unit}]" if parameter.unit else ""
+        axes.set(title=name, xlabel=f"true{unit}", ylabel=f"predicted{unit}")
     figure.savefig(path, dpi=120)
     print(f"picture: {path}")
 

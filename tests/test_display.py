@@ -73,6 +73,8 @@ def test_the_picture_of_sounds_names_channels_units_and_values(sounds: Path) -> 
         "frequency [Hz]",
         "16 train, 4 test",
         "2.2, exact values",
+        "level [dB]",
+        "the first 0.32 s of 1 s",
     ):
         assert wanted in joined
     assert any(text.startswith("log10_decay_time [") for text in found)
@@ -81,6 +83,20 @@ def test_the_picture_of_sounds_names_channels_units_and_values(sounds: Path) -> 
     assert f"{value:.4g}" != f"{decay.dequantise(dataset.train.labels[0, 1]):.4g}"
     assert "train 0\nnote_velocity" in joined
     assert f"log10_decay_time {value:.4g}" in joined
+
+
+def test_colours_of_a_sound_are_levels_and_those_of_its_envelope_are_not(sounds: Path) -> None:
+    dataset = open_dataset(sounds)
+    axes = ImageAxes(dataset.metadata)
+    assert [axes.in_decibels(panel) for panel in range(2)] == [True, False]
+    (first, envelope, *_) = (
+        image for drawn in dataset_figure(dataset).axes for image in drawn.get_images()
+    )
+    _, _, scale_factors = dataset.train.gather(np.array([0]))
+    low, high = scale_factors[0].tolist()
+    assert first.get_clim() == (low, high)
+    assert np.asarray(first.get_array()).max() == pytest.approx(high)
+    assert envelope.get_clim() == (0.0, 255.0)
 
 
 def test_rows_are_the_bins_of_the_spectrogram(sounds: Path) -> None:

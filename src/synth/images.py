@@ -17,6 +17,7 @@ from src.inputs.channels import (
 from src.synth.front_end import FrontEnd
 from src.synth.settings import front_end_of
 from src.vimh.errors import VIMHError
+from src.vimh.layout import NO_SCALE_FACTORS
 from src.vimh.metadata import Metadata, default_channel_labels, derived_channel_labels
 
 STEREO_LABELS = ("Left", "Right")
@@ -160,3 +161,18 @@ class ImageMaker:
                 f"a generated image, expected {list(maker.channel_labels)}"
             )
         return maker
+
+
+def level_range(scale_factors: Float32[np.ndarray, "2"]) -> tuple[float, float] | None:
+    """Return the dB of the bytes 0 and 255 of an image; None where a data set does not say them.
+
+    Args:
+        scale_factors: of the image's record.
+
+    Example:
+        >>> level_range(np.array([-80, -3], dtype=np.float32))
+        (-80.0, -3.0)
+    """
+    low, high = scale_factors.tolist()
+    known = (low, high) != tuple(map(float, NO_SCALE_FACTORS))
+    return (low, high) if known and np.isfinite(high - low) and low < high else None

@@ -16,7 +16,7 @@ from src.models.multihead_module import MultiheadLitModule
 from src.recordings.images import SUFFIXES as PICTURES
 from src.recordings.images import read_image
 from src.recordings.sounds import STARTS, Listening, read_sound
-from src.synth.images import ImageMaker
+from src.synth.images import ImageMaker, level_range
 from src.synth.resynthesis import resynthesise, synthesizer_of
 from src.synth.synthesizers import Synthesizer
 from src.utils.errors import ConfigError
@@ -67,6 +67,7 @@ class Prediction:
         true: the values of a record's labels; None for a file.
         notes: how the sound was changed before, a sentence each.
         audio: the window; None for a record.
+        level_range_db: of the bytes 0 and 255; None where they are not known.
         probabilities: by parameter that is learnt as classes, of each: by the class's name, or of
             steps in their order.
     """
@@ -79,6 +80,7 @@ class Prediction:
     notes: tuple[str, ...] = ()
     audio: Float32[np.ndarray, "*S T"] | None = field(default=None, repr=False)
     probabilities: Mapping[str, Shares] = field(default_factory=dict)
+    level_range_db: tuple[float, float] | None = None
 
     def to_json(self) -> dict[str, object]:
         """One line of `predictions.jsonl`."""
@@ -179,6 +181,7 @@ class Predictor:
             Prediction(
                 str(path), images[k], row.values, sound.start_s + cut.start_s[k],
                 notes=notes, audio=cut.audio[k], probabilities=row.probabilities,
+                level_range_db=level_range(scale_factors[k]),
             )
             for k, row in enumerate(self.predict_images(images, scale_factors))
         ]  # fmt: skip
@@ -248,6 +251,7 @@ class Predictor:
                 yield Prediction(
                     f"{split}[{indices[k]}]", images[k], row.values,
                     true=own, probabilities=row.probabilities,
+                    level_range_db=level_range(scale_factors[k]),
                 )  # fmt: skip
 
     def _check_images(self, found: Metadata) -> None:

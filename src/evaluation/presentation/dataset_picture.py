@@ -14,11 +14,13 @@ from rich.text import Text
 
 from src.evaluation.presentation.image_axes import (
     ImageAxes,
+    colour_bar,
     plain_texts,
     scale_axes,
     step_text,
     value_text,
 )
+from src.synth.images import level_range
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import Parameter
 from src.vimh.plain import shown
@@ -64,6 +66,9 @@ def facts(dataset: OpenedDataset) -> list[tuple[str, str]]:
     if metadata.sample_rate is not None:
         length = "" if metadata.duration is None else f", {metadata.duration:g} s"
         found.append(("sounds", f"{metadata.synth_type}, {metadata.sample_rate:g} Hz{length}"))
+        if (seen := ImageAxes(metadata).seconds) is not None and metadata.duration is not None:
+            whole = " (all)" if seen >= metadata.duration else ""
+            found.append(("shown", f"the first {seen:.4g} s of {metadata.duration:g} s{whole}"))
     if config := metadata.spectrogram_config:
         rows = ("n_fft", "n_window", "freq_min", "bins_per_octave")
         keys = ("type", *rows, "hop_length", "window_type", "floor_db_rel")
@@ -172,20 +177,32 @@ def _draw_images(
     num_train = len(dataset.train)
     samples_a_row = cells.ncols // panels
     rows = -(-shown // samples_a_row)
-    for place, index in enumerate(spread(num_train + len(dataset.test), shown).tolist()):
-        in_train = index < num_train
-        records, own = (dataset.train, index) if in_train else (dataset.test, index - num_train)
-        here = np.array([own])
-        images, _, _ = records.gather(here)
+    samples = [
+        (dataset.train, index) if index < num_train else (dataset.test, index - num_train)
+        for index in spread(num_train + len(dataset.test), shown).tolist()
+    ]
+    found = [records.gather(np.array([own])) for records, own in samples]
+    ranges = [level_range(scale_factors[0]) for _, _, scale_factors in found]
+    for place, ((records, own), (images, _, _), ends) in enumerate(
+        zip(samples, found, ranges, strict=True)
+    ):
         row, column = divmod(place, samples_a_row)
         for panel, label in enumerate(axes.panels):
             target = figure.add_subplot(cells[row, column * panels + panel])
             lowest = row == rows - 1 or place + samples_a_row >= shown
             leftmost = column == 0 and panel == 0
-            axes.draw(target, images[0], panel, time=lowest, frequency=leftmost)
+            levels = (ends, ends) if ends is not None and axes.in_decibels(panel) else None
+            image = axes.draw(
+                target, images[0], panel, time=lowest, frequency=leftmost, levels=levels
+            )
+            if levels is not None:  # each image has its own range, which the network sees
+                colour_bar(
+                    figure, image, target, "level [dB]" if column == samples_a_row - 1 else ""
+                )
             if panel == 0:
-                lines = [f"{'train' if in_train else 'test'} {own}"]
-                lines += label_lines(dataset.metadata, records.values_at(here)[0])[:MAX_DRAWN]
+                lines = [f"{'train' if records is dataset.train else 'test'} {own}"]
+                values = records.values_at(np.array([own]))[0]
+                lines += label_lines(dataset.metadata, values)[:MAX_DRAWN]
                 target.set_title("\n".join(lines), fontsize=8, loc="left")
             if panels > 1 or (column == 0 and lowest):
                 target.set_xlabel(f"{target.get_xlabel()}\n{label}".strip(), fontsize=8)

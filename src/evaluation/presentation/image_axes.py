@@ -8,8 +8,15 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.text import Text
-from matplotlib.ticker import AutoLocator, LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import (
+    AutoLocator,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    StrMethodFormatter,
+)
 
 from src.synth.front_end import FrontEnd
 from src.synth.settings import axes_of
@@ -19,6 +26,9 @@ from src.vimh.parameters import Parameter
 MAX_PANELS = 12  # 65,535 channels are possible; a panel takes some 20 ms and 1 MB
 MAX_SIDE = 1024  # pixels drawn of a side: a larger image is thinned out
 LABEL_SHARE = 0.06  # of a panel's height: labels that are closer would touch
+Range = tuple[float, float]
+BYTES: Range = (0.0, 255.0)
+NO_LEVELS = ("_normalized", "_envelope")  # ends of the labels of derived channels
 COLOUR = {("R", "G", "B"), ("R", "G", "B", "A")}
 
 
@@ -87,7 +97,8 @@ class ImageAxes:
         *,
         time: bool,
         frequency: bool,
-    ) -> None:
+        levels: tuple[Range, Range] | None = None,
+    ) -> AxesImage:
         """Draw one panel of an image, 0 black to 255 white, with its axes.
 
         Args:
@@ -96,16 +107,22 @@ class ImageAxes:
             panel: its place in `panels`.
             time: whether the time axis of a sound has its name.
             frequency: whether the frequency axis has.
+            levels: dB of the bytes 0 and 255, and of the darkest and the brightest colour, for a
+                panel that is :meth:`in_decibels`; None: the colours show the bytes.
+
+        Returns:
+            What a colour bar is made of.
         """
         image = thinned(image)
         if self.in_colour:
-            axes.imshow(image.transpose(1, 2, 0), interpolation="nearest")
+            drawn = axes.imshow(image.transpose(1, 2, 0), interpolation="nearest")
         else:
-            axes.imshow(
-                image[panel],
+            ends, (darkest, brightest) = levels or (BYTES, BYTES)
+            drawn = axes.imshow(
+                decibels(image[panel], ends),
                 cmap="magma" if self.is_sound else "gray",
-                vmin=0,
-                vmax=255,
+                vmin=darkest,
+                vmax=brightest,
                 origin="lower" if self.is_sound else "upper",
                 aspect="auto" if self.is_sound else "equal",
                 extent=self._extent,
@@ -119,6 +136,20 @@ class ImageAxes:
         else:
             axes.set_xticks([])
             axes.set_yticks([])
+        return drawn
+
+    def in_decibels(self, panel: int) -> bool:
+        """Whether a panel's bytes are levels: those of envelopes and normalised channels are not.
+
+        Args:
+            panel: its place in `panels`.
+        """
+        return self.is_sound and not self.panels[panel].endswith(NO_LEVELS)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long an image lasts; None for images of something else."""
+        return None if self._extent is None else self._extent[1]
 
     @cached_property
     def _extent(self) -> tuple[float, float, float, float] | None:
@@ -127,6 +158,21 @@ class ImageAxes:
             return None
         right = self.front_end.frame_s[-1] + self.front_end.hop_s
         return 0.0, right, -0.5, self.metadata.height - 0.5
+
+
+def colour_bar(figure: Figure, image: AxesImage, axes: Axes, label: str) -> None:
+    """Draw what the colours of an image mean, at its right."""
+    bar = figure.colorbar(image, ax=axes, fraction=0.08, pad=0.02)
+    bar.set_label(label, fontsize=8)
+    bar.ax.tick_params(labelsize=6)
+    bar.locator = MaxNLocator(5, integer=True)
+    bar.update_ticks()
+
+
+def decibels(image: UInt8[np.ndarray, "H W"], ends: Range) -> Float64[np.ndarray, "H W"]:
+    """Return levels of which the bytes 0 and 255 are the ends."""
+    low, high = ends
+    return low + image * ((high - low) / 255.0)
 
 
 def _label_rows(axes: Axes, row_hz: Float64[np.ndarray, "H"]) -> None:

@@ -4,18 +4,30 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import soundfile
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.table import Table
 from rich.text import Text
 
 from src.evaluation.prediction.predictor import Prediction, Predictor
-from src.evaluation.presentation.image_axes import ImageAxes, plain_texts, value_text
+from src.evaluation.presentation.image_axes import (
+    BYTES,
+    ImageAxes,
+    colour_bar,
+    decibels,
+    plain_texts,
+    thinned,
+    value_text,
+)
+from src.synth.images import level_range
 from src.utils.strict_json import strict_json
 from src.vimh.parameters import Parameter
 
 TABLE_ROWS = 40
 MAX_STEM_BYTES = 200  # of a file's name, which may have 255 with its number and its ending
+LEAST_DIFFERENCE_DB = 1.0  # that the colours tell apart: less cannot be heard
 SHOWN_LETTERS = 40  # of a name in a picture
 
 
@@ -106,8 +118,9 @@ def write_resynthesis(predictor: Predictor, prediction: Prediction, stem: Path) 
     sound = predictor.resynthesise(prediction.values)
     path = stem.with_name(f"{stem.name}_resynthesised.wav")
     soundfile.write(path, sound, predictor.synthesizer.sample_rate_hz, subtype="FLOAT")
-    images, _ = predictor.image_maker(sound[None])
-    again = Prediction("resynthesised", images[0], prediction.values)
+    images, scale_factors = predictor.image_maker(sound[None])
+    ends = level_range(scale_factors[0])
+    again = Prediction("resynthesised", images[0], prediction.values, level_range_db=ends)
     comparison_figure(predictor, prediction, again).savefig(picture, dpi=100)
     return [path, picture]
 
@@ -117,6 +130,8 @@ def comparison_figure(
 ) -> Figure:
     """The image that was predicted from, and that of the resynthesised sound, channel by channel.
 
+    Where both have levels, they are drawn on one scale in dB, and below them is the difference.
+
     Args:
         predictor: knows axes and units.
         prediction: above.
@@ -124,23 +139,59 @@ def comparison_figure(
     """
     axes = ImageAxes(predictor.metadata)
     rows = [prediction] if again is None else [prediction, again]
-    columns = len(axes.panels)
-    figure = Figure(figsize=(1.5 + 3.6 * columns, 3.2 * len(rows) + 0.9), layout="constrained")
-    cells = figure.subplots(len(rows), columns, squeeze=False)
-    for row, shown in enumerate(rows):
+    ranges = [shown.level_range_db for shown in rows]
+    known = [ends for ends in ranges if ends is not None]
+    limits = (min(low for low, _ in known), max(high for _, high in known)) if known else BYTES
+    levels = [panel for panel in range(len(axes.panels)) if axes.in_decibels(panel)]
+    with_difference = len(known) == 2 and bool(levels)
+    columns, height = len(axes.panels), len(rows) + with_difference
+    figure = Figure(figsize=(2.2 + 3.6 * columns, 3.2 * height + 0.9), layout="constrained")
+    cells = figure.subplots(height, columns, squeeze=False)
+    for row, (shown, ends) in enumerate(zip(rows, ranges, strict=True)):
         for panel, label in enumerate(axes.panels):
             target = cells[row, panel]
-            axes.draw(target, shown.image, panel, time=row == len(rows) - 1, frequency=panel == 0)
+            scale = (ends, limits) if ends is not None and panel in levels else None
+            image = axes.draw(
+                target,
+                shown.image,
+                panel,
+                time=row == height - 1,
+                frequency=panel == 0,
+                levels=scale,
+            )
             target.set_title(label if columns > 1 else "", fontsize=9)
+            if scale is not None:
+                colour_bar(figure, image, target, "level [dB]")
         name = Path(shown.source).name
         name = name if len(name) <= SHOWN_LETTERS else f"{name[:SHOWN_LETTERS]}…"
         start = f" from {shown.start_s:.3f} s" if shown.start_s else ""
         below = cells[row, 0].get_ylabel()
         cells[row, 0].set_ylabel(f"{name}{start}\n{below}".strip(), fontsize=8)
-    lines = []
+    if with_difference:
+        for panel in range(columns):
+            if panel in levels:
+                _draw_difference(figure, cells[-1, panel], axes, rows, panel)
+            else:
+                cells[-1, panel].set_axis_off()
+    captions = []
     for p in predictor.model.parameters_by_head.values():
         true = prediction.true.get(p.name) if prediction.true is not None else None
-        known = "" if true is None else f" (true: {value_text(p, true, p.unit)})"
-        lines.append(f"{p.name}: {predicted_text(p, prediction, p.unit, 3)}{known}")
-    figure.suptitle("\n".join(lines), fontsize=9)
+        label = "" if true is None else f" (true: {value_text(p, true, p.unit)})"
+        captions.append(f"{p.name}: {predicted_text(p, prediction, p.unit, 3)}{label}")
+    figure.suptitle("\n".join(captions), fontsize=9)
     return plain_texts(figure)
+
+
+def _draw_difference(
+    figure: Figure, target: Axes, axes: ImageAxes, rows: Sequence[Prediction], panel: int
+) -> None:
+    """Draw by how much the second image is louder than the first."""
+    first, second = (
+        decibels(thinned(shown.image)[panel], shown.level_range_db or BYTES) for shown in rows
+    )
+    image = axes.draw(target, rows[0].image, panel, time=True, frequency=panel == 0)
+    widest = max(float(np.abs(second - first).max()), LEAST_DIFFERENCE_DB)
+    image.set(data=second - first, cmap="RdBu_r", clim=(-widest, widest))
+    below = target.get_ylabel()
+    target.set_ylabel(f"difference\n{below}".strip(), fontsize=8)
+    colour_bar(figure, image, target, "resynthesised − input [dB]")

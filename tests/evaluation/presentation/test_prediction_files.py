@@ -5,9 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.evaluation.prediction.predictor import Prediction, shares_of
-from src.evaluation.presentation.prediction_files import predicted_text, write_lines
+from src.checkpoint import load_model, read_checkpoint
+from src.evaluation.prediction.predictor import Prediction, Predictor, shares_of
+from src.evaluation.presentation.prediction_files import (
+    comparison_figure,
+    predicted_text,
+    write_lines,
+)
 from src.vimh.parameters import Parameter
+
+MODEL = Path(__file__).parents[3] / "examples" / "model" / "simple_wide.safetensors"
 
 
 def test_lines_are_strict_json(tmp_path: Path) -> None:
@@ -51,3 +58,26 @@ def test_classes_are_shown_with_their_probabilities(tmp_path: Path) -> None:
 def test_classes_of_one_name_share_their_probability() -> None:
     twice = Parameter("wave", 0, 1, kind="categorical", class_names=("saw", "saw", "sine"))
     assert shares_of(twice, [0.25, 0.25, 0.5]) == {"saw": 0.5, "sine": 0.5}
+
+
+def test_the_picture_has_levels_and_their_difference() -> None:
+    read = read_checkpoint(MODEL)
+    predictor = Predictor(load_model(read), read.metadata)
+    rows, columns = predictor.metadata.height, predictor.metadata.width
+    image = np.zeros((predictor.metadata.channels, rows, columns), np.uint8)
+    image[:, 0] = 255
+    values = dict.fromkeys(predictor.model.parameters_by_head, 1.0)
+    first = Prediction("a.wav", image, values, level_range_db=(-60.0, 0.0))
+    again = Prediction("resynthesised", image, values, level_range_db=(-60.0, 3.0))
+    figure = comparison_figure(predictor, first, again)
+    drawn = [picture for axes in figure.axes for picture in axes.get_images()]
+    assert [picture.get_clim() for picture in drawn[:2]] == [(-60.0, 3.0)] * 2
+    assert drawn[-1].get_clim() == (-3.0, 3.0)
+    difference = np.asarray(drawn[-1].get_array())
+    assert difference[0] == pytest.approx(3.0)
+    assert difference[1:] == pytest.approx(0.0)
+    labels = [axes.get_ylabel() for axes in figure.axes]
+    assert labels.count("level [dB]") == 2
+    assert "resynthesised − input [dB]" in labels
+    unknown = comparison_figure(predictor, Prediction("a.wav", image, values), None)
+    assert not any("dB" in axes.get_ylabel() for axes in unknown.axes)
