@@ -231,6 +231,6 @@ def test_the_command_line_ends_with_the_report(
         check=True,
     )
     last = done.stdout.strip().splitlines()[-1]
-    assert last.startswith("Report: ")
-    folder = Path(last.removeprefix("Report: ")).parent
+    assert last.startswith("Report:")
+    folder = Path(last.removeprefix("Report:").strip()).parent
     assert {"report.md", "metrics.json", "pictures"} <= {path.name for path in folder.iterdir()}
