@@ -96,11 +96,15 @@ def test_a_divergence_without_any_validation(run: Run) -> None:
     ("mode", "raised"), [(RunMode.RUN, SystemExit), (RunMode.MULTIRUN, JobError)]
 )
 def test_a_command_that_diverged_has_failed(
-    compose_config, mode: RunMode, raised: type[BaseException], monkeypatch: pytest.MonkeyPatch
+    compose_config,
+    mode: RunMode,
+    raised: type[BaseException],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     """With a sentence and exit code 1; as a trial of a search, with an error for the sweeper."""
     cfg = compose_config("train", "experiment=avix_quick")
-    hydra = OmegaConf.create({"hydra": {"mode": mode}})
+    hydra = OmegaConf.create({"hydra": {"mode": mode, "runtime": {"output_dir": str(tmp_path)}}})
     monkeypatch.setattr(HydraConfig.instance(), "cfg", hydra)
     diverged = Ended("diverged", "training has diverged: NaN", 1, 2)
     monkeypatch.setattr("src.train.extras", lambda cfg: None)

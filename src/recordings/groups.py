@@ -29,7 +29,7 @@ def divide_groups(
 
     Example:
         >>> [part.tolist() for part in divide_groups(np.array([7, 7, 5, 5, 7]), (0.5, 0.5), 1)]
-        [[0, 1, 4], [2, 3]]
+        [[2, 3], [0, 1, 4]]
     """
     _, members, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     wanted = [place for place, share in enumerate(shares) if share > 0]

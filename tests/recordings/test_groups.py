@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from src.data.splits import avix_splits, file_splits, random_splits
@@ -57,6 +57,7 @@ def test_no_group_is_torn_and_no_move_of_one_comes_nearer(
 def test_every_way_to_split_keeps_groups(sizes: list[int], shares: list[float], seed: int) -> None:
     groups = mixed(sizes, seed)
     count = len(groups)
+    assume(round(shares[1] * count) < count)  # of the train file; all of it is refused
     both = random_splits(count, shares, seed, groups)
     check_whole([both.train, both.val, both.test], groups)
     avix = avix_splits(count, seed, groups)
