@@ -34,7 +34,7 @@ ACCEPTED = Path(__file__).with_name("accepted_overrides.txt")
 EXPERIMENTS = ("digits_cnn", "avix_cnn_72dss_jnd_dg_hybrid", "resonator_cnn")
 OWN_GROUPS = ("data", "model", "loss")  # what is different in the other experiments
 RECIPE = "data.source.recipe"
-SAMPLED = 8  # one in so many cases is run by the fast form
+SAMPLED = 16  # one in so many cases is run by the fast form
 MAX_S = 2.0  # for one config, on a busy machine
 
 MODEL = ROOT / "examples" / "model" / "simple_wide.safetensors"

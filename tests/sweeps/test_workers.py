@@ -48,6 +48,7 @@ def test_a_killed_sweep_goes_on_by_the_same_command(sweeps, n_trials) -> None:
     assert "<script" in (sweeps.folder / "importances.html").read_text()
 
 
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # threads share them
 def test_workers_create_a_new_database_at_once(tmp_path) -> None:
     """Without another try, all but one of the workers fail at Optuna's own tables."""
     together = Barrier(3)

@@ -84,7 +84,11 @@ def test_pixels_are_those_of_the_plain_float64_loop(
     ("name", "overrides"),
     [
         pytest.param("simple", ("shuffle=true", *ENVELOPES), marks=pytest.mark.slow),
-        ("simple", ("generate.scale=dataset", "stft.type=mel", "stft.n_fft=512")),
+        pytest.param(
+            "simple",
+            ("generate.scale=dataset", "stft.type=mel", "stft.n_fft=512"),
+            marks=pytest.mark.slow,
+        ),
         ("simple_noisy", ("image.height=16", "image.width=16")),
     ],
 )

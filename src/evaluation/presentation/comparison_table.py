@@ -29,6 +29,8 @@ def comparison_table(
     heads = [*(p.name for p in parameters), *([None] if len(parameters) > 1 else [])]
     log_heads = [p.name for p in parameters if p.is_log]
     cells = {head: [_cells(row.metrics, head, head in log_heads) for row in rows] for head in heads}
+    # Errors in different units make none together.
+    cells = {head: lines for head, lines in cells.items() if head or any(lines[0].values())}
     word = step_word(parameters)
     # Classes have no errors in units, and values no accuracy: what the network lacks is left out.
     shown = [h for h in HEADINGS if any(lines[0][h] for lines in cells.values())]

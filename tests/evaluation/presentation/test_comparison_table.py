@@ -88,3 +88,9 @@ def test_ratios_are_in_percent_of_the_value_and_a_tolerance_is_called_so() -> No
     assert lines[2] == headings
     assert ["pitch", "network", "4", "", "2.00 %", "100.0 %"] in lines
     assert ["decay", "network", "0", "0.00 %", "", "100.0 %"] in lines
+
+
+def test_without_steps_nothing_is_said_of_all_at_once() -> None:
+    lines = printed(Parameter("decay", 0.0, 1.0), Parameter("pitch", 48.0, 84.0))
+    assert any("pitch" in line for line in lines)
+    assert not any("all at once" in line for line in lines)
