@@ -23,9 +23,10 @@ def printed(*parameters: Parameter) -> list[str]:
     predicted[3] = [1.0 if p.is_categorical else 0.5 for p in parameters]
     nearest = row_of("nearest", predicted, true, parameters)
     # A head of one number logs no accuracy.
-    own = {key: value for key, value in nearest.metrics.items() if key != "decay_acc"}
-    if parameters == (DECAY,):
-        own.pop("acc", None)
+    numbers = {f"{p.name}_acc" for p in parameters if not p.is_categorical}
+    if len(numbers) == len(parameters):
+        numbers.add("acc")
+    own = {key: value for key, value in nearest.metrics.items() if key not in numbers}
     rows = [Row("network", own), nearest]
     text = StringIO()
     table = comparison_table(rows, parameters, title="4 test samples")
