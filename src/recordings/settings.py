@@ -15,6 +15,7 @@ from src.schema.bounds import FolderPath, Real, Seed, Text, Whole
 from src.synth.errors import recipe_errors
 from src.synth.front_end import FrontEnd
 from src.synth.presets import front_end_preset, with_preset
+from src.synth.recipe import SetName
 from src.synth.settings import SampleRate, build_front_end
 from src.utils.errors import ConfigError
 from src.vimh.fields import LEAST_SOUND
@@ -27,11 +28,6 @@ ImageSize = Annotated[
     str, Predicate(_SIZE.fullmatch), doc("height x width in pixels, such as 64x64")
 ]
 Columns = Annotated[list[Text], Len(1, 255)]
-SetName = Annotated[
-    str,
-    Predicate(re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch),
-    doc("a text of 1 to 64 letters, digits, _ and -"),
-]
 
 
 @dataclass(frozen=True)
