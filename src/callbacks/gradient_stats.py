@@ -47,10 +47,8 @@ class _Window:
 
     @classmethod
     def start(cls, parameters: Sequence[Tensor]) -> "_Window":
-        sums, squares = (
-            [torch.zeros_like(p, dtype=torch.float32) for p in parameters] for _ in range(2)
-        )
-        return cls(sums, squares)
+        zeros = [torch.zeros_like(p, dtype=torch.float32) for p in parameters]
+        return cls(zeros, [zero.clone() for zero in zeros])
 
     def fits(self, other: object) -> bool:
         """Whether a checkpoint's sums are of the same parameters."""
@@ -59,11 +57,8 @@ class _Window:
         pairs = [(self.sums, other["sums"]), (self.squares, other["squares"])]
         return type(other["num_steps"]) is int and all(
             isinstance(found, list)
-            and len(found) == len(own)
-            and all(
-                isinstance(t, Tensor) and t.shape == o.shape
-                for t, o in zip(found, own, strict=True)
-            )
+            and all(isinstance(t, Tensor) for t in found)
+            and [t.shape for t in found] == [t.shape for t in own]
             for own, found in pairs
         )
 
