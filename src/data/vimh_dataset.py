@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -233,6 +233,7 @@ class VIMHDataset(Dataset[Sample]):
         mean = total / count
         deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
         figures = zip(labels, mean, deviation, low, high, strict=True)
+        values = self.records.values_at(np.arange(len(self)))
         return {
             **self.get_dataset_info(),
             "train_mode": self.train,
@@ -246,19 +247,11 @@ class VIMHDataset(Dataset[Sample]):
                 label: {"mean": float(m), "std": float(s), "min": int(lo), "max": int(hi)}
                 for label, m, s, lo, hi in figures
             },
-            "parameters": {name: self._value_statistics(name) for name in self.parameters},
+            "parameters": {
+                name: _value_statistics(own)
+                for name, own in zip(self.parameters, values.T, strict=True)
+            },
         }
-
-    def _value_statistics(self, name: str) -> dict[str, float]:
-        if len(self) == 0:
-            return {}
-        column, exact = self.parameters.index(name), self.records.values
-        if exact is None:
-            values = self.parameters[name].dequantise(self.records.labels[:, column])
-        else:
-            values = exact[:, column].astype(np.float64)
-        figures = {"min": values.min(), "max": values.max(), "mean": values.mean()}
-        return {key: float(figure) for key, figure in {**figures, "std": values.std()}.items()}
 
     def _byte_statistics(self, name: str) -> dict[str, Any]:
         parameter, column = self.parameters[name], self.parameters.index(name)
@@ -291,6 +284,13 @@ class VIMHDataset(Dataset[Sample]):
             "synth_type": metadata.synth_type,
             "metadata_format": metadata.to_json(),
         }
+
+
+def _value_statistics(values: Float64[np.ndarray, "N"]) -> dict[str, float]:
+    if len(values) == 0:
+        return {}
+    figures = {"min": values.min(), "max": values.max(), "mean": values.mean()}
+    return {key: float(figure) for key, figure in {**figures, "std": values.std()}.items()}
 
 
 def _is_whole(value: object) -> bool:

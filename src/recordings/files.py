@@ -12,7 +12,6 @@ from typing import Literal
 from src.recordings import arrays, images, sounds
 from src.vimh.errors import VIMHError
 
-_READ_AT_ONCE = 2**20  # bytes of a file
 Kind = Literal["sounds", "images"]
 SUFFIXES: dict[Kind, tuple[str, ...]] = {
     "sounds": (*sounds.SUFFIXES, *arrays.SUFFIXES),
@@ -84,16 +83,6 @@ class Folder:
     def newest(self, kind: Kind) -> float:
         """Return when the newest file of a kind was changed."""
         return max(os.stat(self.path / name).st_mtime for name in self.of_kind(kind))
-
-
-def file_digest(path: Path) -> bytes:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        first = file.read(_READ_AT_ONCE)
-        if len(first) < _READ_AT_ONCE:
-            return hashlib.sha256(first).digest()
-        file.seek(0)
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 def contents_digest(digests: Mapping[str, bytes]) -> str:

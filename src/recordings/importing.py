@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int64
 
-from src.recordings.files import Folder, Kind, contents_digest, file_digest, kind_of
+from src.recordings.files import Folder, Kind, contents_digest, kind_of
 from src.recordings.groups import GIVEN, SPLIT_KEY, divide_groups
 from src.recordings.labels import Labels, read_labels
 from src.recordings.pattern import Pattern
@@ -20,7 +20,7 @@ from src.schema.plain import plain_values
 from src.synth.parallel import Advance, in_order, progress_bar, reuse_freed_blocks
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import METADATA_FILE, Metadata
-from src.vimh.plain import shown
+from src.vimh.plain import file_digest, shown
 from src.vimh.records import DatasetWriter
 
 SOURCE = "recordings"
@@ -133,7 +133,7 @@ def check_same(directory: Path, settings: ImportSettings) -> None:
 
 
 def _digest_of(path: Path) -> str | None:
-    return file_digest(path).hex() if path.is_file() else None
+    return file_digest(path) if path.is_file() else None
 
 
 def _digests(
@@ -141,7 +141,7 @@ def _digests(
 ) -> dict[str, bytes]:
     """Return the digest of every file of a kind."""
     others = [name for name in folder.of_kind(kind) if name not in known]
-    own = in_order(lambda name: file_digest(folder.path / name), others, threads)
+    own = in_order(lambda name: bytes.fromhex(file_digest(folder.path / name)), others, threads)
     return {**known, **dict(own)}
 
 

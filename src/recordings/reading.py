@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, UInt8, UInt64
 
-from src.recordings.files import file_digest
 from src.recordings.images import read_image
 from src.recordings.settings import ImportSettings
 from src.recordings.sounds import LEAD_S, RECORDING_KEY, Listening, length_s, read_sound
 from src.synth.images import ImageMaker
 from src.synth.parallel import in_order
 from src.vimh.errors import VIMHError
+from src.vimh.plain import file_digest
 
 DEFAULT_SECONDS = 4.0  # the longest duration that is chosen by itself
 SYNTH_TYPE = "recordings"
@@ -128,7 +128,7 @@ class SoundReader:
         sides = (2,) if self._maker.stereo else ()
         audio = np.zeros((len(files), *sides, self._length), np.float32)
         for place, name in enumerate(files):
-            read.digests.append(file_digest(self._folder / name))
+            read.digests.append(bytes.fromhex(file_digest(self._folder / name)))
             try:
                 sound = self._sound(name)
             except VIMHError as error:
@@ -217,7 +217,7 @@ class ImageReader:
         """Read pictures."""
         read, images = _Read(), np.zeros((len(files), *self.image_shape), np.uint8)
         for place, name in enumerate(files):
-            read.digests.append(file_digest(self._folder / name))
+            read.digests.append(bytes.fromhex(file_digest(self._folder / name)))
             try:
                 image = read_image(self._folder / name, self._size, self._color)
             except VIMHError as error:

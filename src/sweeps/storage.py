@@ -6,6 +6,7 @@ import os
 import random
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 
 PRUNED_AT = "pruned_at"  # user attribute of a trial: the step at which it was stopped
 HEARTBEAT_S = 30  # seconds between two signs of life of a worker
-# After each failed try to open a new database; None: give up.
-OPENING_PAUSES_S = (0.1, 0.2, 0.4, 0.8, None)
+OPENING_PAUSES_S = (0.1, 0.2, 0.4, 0.8)  # between the tries to open a new database
 STALE_S = 120  # seconds without one after which a worker counts as dead
 
 
@@ -98,17 +98,17 @@ def _open_database(url: str) -> BaseStorage:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of the heartbeat
+        open_once = partial(
+            optuna.storages.RDBStorage, url, heartbeat_interval=HEARTBEAT_S, grace_period=STALE_S
+        )
         for pause_s in OPENING_PAUSES_S:
             try:
-                return optuna.storages.RDBStorage(
-                    url, heartbeat_interval=HEARTBEAT_S, grace_period=STALE_S
-                )
+                return open_once()
             except DBAPIError as error:
-                lost_the_race = isinstance(error, IntegrityError) or "already exists" in str(error)
-                if not lost_the_race or pause_s is None:
+                if not isinstance(error, IntegrityError) and "already exists" not in str(error):
                     raise
                 time.sleep(pause_s * random.uniform(0.5, 1.5))
-    raise AssertionError("the last try returns or raises")
+        return open_once()
 
 
 def _drop_torn_line(path: Path) -> None:

@@ -12,10 +12,9 @@ from src.synth.generate import metadata_json
 from src.synth.recipe import PartText
 from src.synth.samples import SampleMaker
 from src.vimh.errors import VIMHError
-from src.vimh.full_check import file_digest
 from src.vimh.layout import RecordLayout
 from src.vimh.metadata import Metadata
-from src.vimh.plain import read_json
+from src.vimh.plain import file_digest, read_json
 
 PART_FILE = "part.json"
 RECORDS_FILE = "records"

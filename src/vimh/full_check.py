@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from src.vimh.errors import VIMHError
 from src.vimh.layout import RecordLayout, check_headers, check_values
 from src.vimh.metadata import METADATA_FILE, Metadata
-from src.vimh.plain import shown
+from src.vimh.plain import file_digest, shown
 from src.vimh.value_files import RowFile, RowKind, check_exact
 
 _CHUNK_BYTES = 16 * 2**20
@@ -71,12 +71,6 @@ def check_digests_beside(beside: Mapping[RowKind, RowFile], metadata: Metadata) 
     """Check the checksums of the files beside the records."""
     for file in beside.values():
         check_digest(file.path, file_digest(file.path), metadata)
-
-
-def file_digest(path: Path) -> str:
-    """Return a file's SHA-256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_digest(path: Path, found: str, metadata: Metadata) -> None:

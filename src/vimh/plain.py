@@ -1,5 +1,6 @@
 """Plain values from untrusted files: JSON within bounds, and any value in a message."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ MAX_CONTAINERS = 250_000
 MAX_ITEMS = 250_000
 MAX_DEPTH = 32  # of containers in one another
 _MAX_SHOWN = 60
+_READ_AT_ONCE = 2**20  # bytes of a file
 
 
 def shown(value: object) -> str:
@@ -47,6 +49,16 @@ def _shown_part(value: object) -> str:
 def is_regular_file(path: str | Path) -> bool:
     """Whether a file exists; False also for a name that the system does not take."""
     return os.path.isfile(path)
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        first = file.read(_READ_AT_ONCE)  # hashlib's own buffer takes longer than a short file
+        if len(first) < _READ_AT_ONCE:
+            return hashlib.sha256(first).hexdigest()
+        file.seek(0)
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_json(path: Path) -> Any:

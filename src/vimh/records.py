@@ -21,7 +21,6 @@ from src.vimh.full_check import (
     check_digest,
     check_digests_beside,
     check_values_beside,
-    file_digest,
 )
 from src.vimh.layout import (
     NO_SCALE_FACTORS,
@@ -33,7 +32,7 @@ from src.vimh.layout import (
 )
 from src.vimh.metadata import METADATA_FILE, Metadata
 from src.vimh.pickles import MAX_PICKLE_BYTES, PICKLE_SUFFIX, read_pickle
-from src.vimh.plain import is_regular_file
+from src.vimh.plain import file_digest, is_regular_file
 from src.vimh.value_files import RowFile, RowKind, check_exact, row_files, row_path
 from src.vimh.writer import DatasetWriter, recipe_hash
 

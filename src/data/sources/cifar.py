@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from src.data.sources.archives import members
-from src.data.sources.downloads import RemoteFile, fetch, find, sha256_of
+from src.data.sources.downloads import RemoteFile, fetch, find
 from src.data.sources.images import (
     ImageSource,
     LabelledImages,
@@ -22,7 +22,7 @@ from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
 from src.vimh.parameters import Parameter, ParameterSpace
 from src.vimh.pickles import unpickle_dict
-from src.vimh.plain import shown
+from src.vimh.plain import file_digest, shown
 from src.vimh.stand_ins import plain
 
 IMAGE_BYTES = 3 * 32 * 32
@@ -142,9 +142,9 @@ class CIFARSource(ImageSource):
         if self._root is None:
             files = {file.name: file.sha256}
         elif (path := self._path()).is_dir():
-            files = {name: sha256_of(find(path, (name,))) for name in self._members()}
+            files = {name: file_digest(find(path, (name,))) for name in self._members()}
         else:
-            files = {file.name: sha256_of(path)}
+            files = {file.name: file_digest(path)}
         return {"source": self._variant, "files": files}
 
     def read(self) -> tuple[ParameterSpace, dict[Split, LabelledImages]]:

@@ -1,6 +1,5 @@
 """Original files, downloaded once with a pinned hash or found in a folder that the user names."""
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -91,12 +90,6 @@ def find(folder: Path, names: Sequence[str]) -> Path:
         f"data.source.root: {folder} has no {' and no '.join(names)}; put the original file there, "
         "or leave data.source.root null to download it"
     )
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

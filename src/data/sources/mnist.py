@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from src.data.sources.downloads import RemoteFile, fetch, find, naming, sha256_of
+from src.data.sources.downloads import RemoteFile, fetch, find, naming
 from src.data.sources.images import (
     ImageSource,
     LabelledImages,
@@ -26,6 +26,7 @@ from src.schema.bounds import OneOf, Text
 from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
 from src.vimh.parameters import ParameterSpace
+from src.vimh.plain import file_digest
 
 Part = Literal["all", "train", "t10k"]
 
@@ -96,7 +97,7 @@ class MNISTSource(ImageSource):
         return {
             "source": self.name,
             "files": {
-                name: SHA256[name] if self._root is None else sha256_of(self._path(name))
+                name: SHA256[name] if self._root is None else file_digest(self._path(name))
                 for name in names
             },
         }

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from src.data.sources import cifar, downloads, mnist
-from src.data.sources.downloads import RemoteFile, fetch, sha256_of
+from src.data.sources.downloads import RemoteFile, fetch
 from src.utils.errors import ConfigError
+from src.vimh.plain import file_digest
 from src.vimh.records import open_dataset
 from tests.fakes import CIFAR_SIZES, MNIST_SIZES, image_root
 
@@ -122,11 +123,11 @@ def test_a_whole_set_from_a_mirror(
     (tmp_path / "www" / "originals").symlink_to(originals)
     mirrors = (f"{server}/missing", f"{server}/originals")
     monkeypatch.setattr(mnist, "MIRRORS", mirrors)
-    hashes = {name: sha256_of(originals / f"{name}.gz") for name in mnist.SHA256}
+    hashes = {name: file_digest(originals / f"{name}.gz") for name in mnist.SHA256}
     monkeypatch.setattr(mnist, "SHA256", hashes)
     for name, (archive, heads) in cifar.VARIANTS.items():
         file = archive.file
-        ours = RemoteFile(file.name, sha256_of(originals / file.name), mirrors)
+        ours = RemoteFile(file.name, file_digest(originals / file.name), mirrors)
         monkeypatch.setitem(cifar.VARIANTS, name, (archive._replace(file=ours), heads))
 
     folders = (tmp_path / "vimh", tmp_path / "cache")
