@@ -180,6 +180,7 @@ class MoogSynth(Synthesizer):
         "env_release",
         "env_octaves",
     )
+    level_parameter = "note_velocity"
     batch_size = 2048  # torch would share out a tanh of more among threads of its own
 
     def check_generating(self) -> None:

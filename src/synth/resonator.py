@@ -95,6 +95,7 @@ class ResonatorSynth(Synthesizer):
     synth_type = "resonator"
     parameter_names = ("log10_frequency", "log10_q", "note_velocity")
     other_names: ClassVar = {"log10_frequency": "frequency", "log10_q": "q"}
+    level_parameter = "note_velocity"
 
     def __init__(
         self,

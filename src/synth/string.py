@@ -98,6 +98,7 @@ class StringSynth(Synthesizer):
 
     synth_type = "string"
     parameter_names = ("note_number", "note_velocity", "log10_decay_time")
+    level_parameter = "note_velocity"
 
     def __init__(
         self,

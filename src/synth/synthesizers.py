@@ -85,7 +85,9 @@ class Synthesizer(ABC):
         draws: name → `min`, `max`, `spacing`, of a subclass that has `draw_names`.
 
     A subclass that is faster with many sounds at a time says so by `batch_size`. One that draws
-    other quantities than it reports names them in `draw_names` and defines `derive`.
+    other quantities than it reports names them in `draw_names` and defines `derive`. One with a
+    parameter that does nothing but scale the sound names it as `level_parameter`: the sound is
+    proportional to that parameter's value to the power of `level_power`.
 
     Raises:
         VIMHError: for a parameter that is missing, unknown or not well-formed.
@@ -95,6 +97,8 @@ class Synthesizer(ABC):
     parameter_names: ClassVar[tuple[str, ...]]
     other_names: ClassVar[Mapping[str, str]] = {}
     draw_names: ClassVar[tuple[str, ...]] = ()
+    level_parameter: ClassVar[str | None] = None
+    level_power: ClassVar[int] = 1
     batch_size: ClassVar[int] = 1  # generating gives `render` so many, as far as memory allows
 
     def __init__(
@@ -343,6 +347,7 @@ class SimpleSawSynth(Synthesizer):
 
     synth_type = "simple"
     parameter_names = ("note_number", "note_velocity", "log10_decay_time")
+    level_parameter = "note_velocity"
 
     def render(
         self, values: Mapping[str, Float64[np.ndarray, "B"]], num_samples: int | None = None
