@@ -18,11 +18,12 @@ SUFFIXES: dict[Kind, tuple[str, ...]] = {
     "images": images.SUFFIXES,
 }
 
+_KINDS = {suffix: kind for kind, known in SUFFIXES.items() for suffix in known}
+
 
 def kind_of(name: str) -> Kind | None:
     """Return what a file holds, by the end of its name."""
-    suffix = os.path.splitext(name)[1].lower()
-    return next((kind for kind, known in SUFFIXES.items() if suffix in known), None)
+    return _KINDS.get(os.path.splitext(name)[1].lower())
 
 
 @dataclass(frozen=True)

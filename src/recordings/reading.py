@@ -12,6 +12,7 @@ from jaxtyping import Float32, UInt8, UInt64
 from src.recordings.images import read_image
 from src.recordings.settings import ImportSettings
 from src.recordings.sounds import LEAD_S, RECORDING_KEY, Listening, length_s, read_sound
+from src.recordings.wav import all_bytes
 from src.synth.images import ImageMaker
 from src.synth.parallel import in_order
 from src.vimh.errors import VIMHError
@@ -52,6 +53,13 @@ class _Read:
     places: list[int] = field(default_factory=list)
     broken: dict[int, str] = field(default_factory=dict)
     digests: list[bytes] = field(default_factory=list)
+
+    def content(self, path: Path) -> bytes | None:
+        """Return a file's bytes and note their digest; None: too many to read at once."""
+        content = all_bytes(path)
+        whole = file_digest(path) if content is None else hashlib.sha256(content).hexdigest()
+        self.digests.append(bytes.fromhex(whole))
+        return content
 
     def block(
         self, images: UInt8[np.ndarray, "n C H W"], scale: Float32[np.ndarray, "n 2"] | None
@@ -128,9 +136,8 @@ class SoundReader:
         sides = (2,) if self._maker.stereo else ()
         audio = np.zeros((len(files), *sides, self._length), np.float32)
         for place, name in enumerate(files):
-            read.digests.append(bytes.fromhex(file_digest(self._folder / name)))
             try:
-                sound = self._sound(name)
+                sound = self._sound(name, read.content(self._folder / name))
             except VIMHError as error:
                 read.broken[place] = str(error).removeprefix(f"{self._folder / name}: ")
                 continue
@@ -149,9 +156,9 @@ class SoundReader:
             images, scale = images[finite], scale[finite]
         return read.block(images, scale)
 
-    def _sound(self, name: str) -> Float32[np.ndarray, "*S T"]:
+    def _sound(self, name: str, content: bytes | None) -> Float32[np.ndarray, "*S T"]:
         path = self._folder / name
-        sound = read_sound(path, self._rate_hz, self._how, self._quietest).audio
+        sound = read_sound(path, self._rate_hz, self._how, self._quietest, content).audio
         heard = sound[..., : self._length]
         level = np.abs(heard).max()
         if level <= self._quietest:
@@ -217,7 +224,7 @@ class ImageReader:
         """Read pictures."""
         read, images = _Read(), np.zeros((len(files), *self.image_shape), np.uint8)
         for place, name in enumerate(files):
-            read.digests.append(bytes.fromhex(file_digest(self._folder / name)))
+            read.content(self._folder / name)
             try:
                 image = read_image(self._folder / name, self._size, self._color)
             except VIMHError as error:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from math import gcd, log10
+from math import gcd, isfinite, log10
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float32, Float64
 from scipy.signal import firwin, resample_poly
 
 from src.recordings import arrays
+from src.recordings.wav import WavFile, WavHeader, first_bytes
 from src.schema.arguments import section
 from src.schema.bounds import OneOf, Text
 from src.synth.onset import onset
@@ -33,7 +34,7 @@ STARTS = ("onset", "file")  # where in a file the first window begins
 RECORDING_KEY = "recording"  # metadata: how the sounds were read
 LEAD_S = 0.010  # of recordings, before the first loud sample
 Channels = Literal["mix", "left", "right", "stereo"]
-Frames: TypeAlias = soundfile.SoundFile | arrays.ArrayFile
+Frames: TypeAlias = soundfile.SoundFile | arrays.ArrayFile | WavFile
 RATES_HZ = (1_000, 768_000)  # what is taken for a sound; a filter for more would fill the memory
 MAX_SECONDS = 3600
 # Memory that a sound may take: packed silence unpacks to 50,000 times its size.
@@ -96,7 +97,11 @@ class Listening:
 
 
 def read_sound(
-    path: Path, sample_rate_hz: int, how: Listening = Listening(), quietest: float = 0.0
+    path: Path,
+    sample_rate_hz: int,
+    how: Listening = Listening(),
+    quietest: float = 0.0,
+    content: bytes | None = None,
 ) -> Sound:
     """A file at the wanted rate; one that is like that already stays bit for bit.
 
@@ -108,6 +113,7 @@ def read_sound(
         sample_rate_hz: the rate wanted.
         how: which part and which channels.
         quietest: amplitude that counts as silence.
+        content: the file's bytes, where they are read already.
 
     Raises:
         VIMHError: if it is no sound file, is empty or silent, or holds a number that is not finite.
@@ -116,7 +122,7 @@ def read_sound(
         str(path).encode()
     except UnicodeEncodeError as error:
         raise VIMHError(f"{str(path)!r}: the file's name is no Unicode text; rename it") from error
-    sides, notes, rate_hz = _read(path, sample_rate_hz, how)
+    sides, notes, rate_hz = _read(path, sample_rate_hz, how, content)
     levels = np.abs(sides[0]) if len(sides) == 1 else np.abs(sides).max(axis=0)
     peak = float(levels.max())
     if peak > FAR_OVER_FULL_SCALE:
@@ -142,7 +148,13 @@ def length_s(path: Path, how: Listening, sample_rate_hz: int) -> float:
     Raises:
         VIMHError: if it is no sound file.
     """
-    with _opened(path, how, sample_rate_hz) as file:
+    try:
+        head, size = first_bytes(path)
+    except OSError:
+        head, size = b"", 0
+    if header := WavHeader.of(head, size):
+        return header.frames / header.samplerate if header.samplerate else 0.0
+    with _opened(path, how, sample_rate_hz, None) as file:
         return float(file.frames / file.samplerate)
 
 
@@ -160,8 +172,11 @@ def _low_pass(up: int, down: int) -> Float64[np.ndarray, "L"]:
 
 
 @contextmanager
-def _opened(path: Path, how: Listening, wanted_hz: int) -> Iterator[Frames]:
+def _opened(path: Path, how: Listening, wanted_hz: int, content: bytes | None) -> Iterator[Frames]:
     """Open a sound file; its frames are read while it is open."""
+    if content is not None and (header := WavHeader.of(content, len(content))):
+        yield WavFile(header, content)
+        return
     if not os.path.isfile(path):  # False also for a name that is too long
         raise VIMHError(f"{path}: there is no such file")
     if path.stat().st_size == 0:
@@ -204,12 +219,14 @@ class _Blocks:
             part = self._next() if part.shape[1] == self._size else part[:, :0]
 
 
-def _read(path: Path, wanted_hz: int, how: Listening) -> tuple[list[np.ndarray], list[str], int]:
+def _read(
+    path: Path, wanted_hz: int, how: Listening, content: bytes | None
+) -> tuple[list[np.ndarray], list[str], int]:
     """Read one channel or two, with notes on the channels, and the rate.
 
     In float64 where something is still to be calculated from it, else in float32.
     """
-    with _opened(path, how, wanted_hz) as file:
+    with _opened(path, how, wanted_hz, content) as file:
         channels, rate_hz, frames = file.channels, file.samplerate, file.frames
         if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
             raise VIMHError(
@@ -292,12 +309,13 @@ def _mixed(
                 f"{path}: its samples take more memory than {MEMORY_SHARE} times the file's size "
                 f"and {MEMORY_FREE // 2**20} MB; cut it into shorter sounds"
             )
-        if not np.isfinite(part).all():
+        loudest = float(np.abs(part).max(initial=0.0))
+        if not isfinite(loudest):
             frame = int(np.flatnonzero(~np.isfinite(part).all(axis=0))[0])
             found = ", ".join(f"{value:g}" for value in part[:8, frame])
             raise VIMHError(f"{path}: sample {first + frame} is [{found}], not a finite number")
         first += part.shape[1]
-        silent = silent and not part.any()
+        silent = silent and loudest == 0.0
         wide = (part if heard.all() else part[heard]).astype(dtype, copy=False)
         mono = wide[0] if len(wide) == 1 else wide.mean(axis=0)
         if len(wide) > 1:
