@@ -24,6 +24,8 @@ Flags; each is another spelling of a config key:
   --config-dir DIR      (-cd)                    a folder of your own to look for configs in too
   --cfg job             (-c)                     show the composed config and stop
   --check-config                                 check the recipe and start nothing
+  --list-parameters                              show what the synthesiser can set and stop: name,
+                                                 range, default, unit, classes, step
   --multirun            (-m)                     one data set for each combination of a=1,2
   --help, -h                                     this text
 
@@ -44,6 +46,7 @@ import sys
 from pathlib import Path
 
 CHECK = "--check-config"
+LIST = "--list-parameters"
 FLAGS = {
     "--avix": "avix=true",
     "--pickle": "output_format=both",
@@ -83,7 +86,7 @@ def translate(arguments: list[str]) -> list[str]:
         name, given, value = argument.partition("=")
         if argument in FLAGS:
             overrides.append(FLAGS[argument])
-        elif argument == CHECK:
+        elif argument in (CHECK, LIST):
             continue
         elif argument in HYDRA_SWITCHES:
             options.append(argument)
@@ -105,8 +108,8 @@ def stop(code: int, message: str) -> None:
     sys.exit(code)
 
 
-def run(overrides: list[str], only_check: bool = False) -> None:
-    """Compose the config and make the data set, or say its name where it is only checked."""
+def run(overrides: list[str], only: str = "") -> None:
+    """Compose the config and make the data set, or `only` check the config or list parameters."""
     import hydra
     from omegaconf import DictConfig
     from omegaconf.errors import OmegaConfBaseException
@@ -114,6 +117,7 @@ def run(overrides: list[str], only_check: bool = False) -> None:
     from src.cli import start
     from src.command_line import user_paths
     from src.overrides import choices
+    from src.synth.engines.listing import print_controls
     from src.synth.errors import RecipeError
     from src.synth.generate import dataset_name
     from src.synth.parts import generate
@@ -130,9 +134,11 @@ def run(overrides: list[str], only_check: bool = False) -> None:
     )
     def task(config: DictConfig) -> None:
         try:
-            if only_check:
+            if only == CHECK:
                 name = dataset_name(config)
                 print(f"The recipe is valid; it makes {name}. Nothing was started.")
+            elif only == LIST:
+                print_controls(config)
             else:
                 print(generate(config, root=ROOT))
         except (RecipeError, ConfigError) as error:
@@ -156,7 +162,7 @@ def main() -> None:
         print(__doc__.strip())
         return
     try:
-        run(translate(arguments), only_check=CHECK in arguments)
+        run(translate(arguments), next((flag for flag in (LIST, CHECK) if flag in arguments), ""))
     except UsageError as error:
         stop(EXIT_USAGE, f"{error}; --help lists the flags, everything else is key=value")
     except KeyboardInterrupt:

@@ -26,7 +26,9 @@ from src.utils.terminal import take_any_text
 from src.utils.words import Unreadable, in_quotes, parsed, quoted
 
 # The last part of a key that names a path: ckpt_path, input, data.data_dir, hydra.run.dir ...
-PATH_KEY = re.compile(r"([a-z0-9]+_)*(path|dir|dirpath|file|filename|folder|root|input|output)")
+PATH_KEY = re.compile(
+    r"([a-z0-9]+_)*(path|dir|dirpath|file|filename|folder|root|input|output|dsp|plugin)"
+)
 OVERRIDE = re.compile(r"(?P<key>\+{0,2}[\w./@:-]+)=(?P<value>.*)", re.DOTALL)
 CHECK = "--check-config"
 RIGHT = "The config is right. Nothing was started."

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Interval, Len, Predicate, doc
 
-from src.schema.bounds import Count, Name, PositiveCount, Seed, Share, Text, TrustedModules
+from src.schema.bounds import Count, Name, PositiveCount, Seed, Share, Text, Texts, TrustedModules
 
 
 def _is_own_file(text: str) -> bool:
@@ -65,6 +65,7 @@ class Extras:
     print_config: bool = False
     keep_freed_memory: bool = False
     trusted_modules: TrustedModules = ()
+    trusted_programs: Texts = ()
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from src.checkpoints.resume_trust import check_config, check_overrides, load_yaml, trust_of_user
 from src.schema.arguments import check_value, shown
-from src.schema.bounds import Name, TrustedModules
+from src.schema.bounds import Name, Texts, TrustedModules
 from src.utils.errors import ConfigError
 from src.utils.pylogger import RankedLogger, rank_of_process
-from src.utils.trust import KEY
+from src.utils.trust import KEY, PROGRAMS
 from src.vimh.atomic import whole_file
 
 log = RankedLogger(__name__, rank_zero_only=True)
@@ -245,10 +245,12 @@ def resumed_config(name: str, saved_dir: Path, said_now: list[str]) -> tuple[Dic
         raise ConfigError(f"{saved_dir}/config.yaml is {shown(saved)}; expected a mapping")
     changed = apply_changes(saved, without, with_it)
     modules = check_value(TrustedModules, _plain_list(OmegaConf.select(mine, KEY)), KEY)
-    check_config(changed, with_it, trust_of_user(own, modules), saved_dir)
+    programs = check_value(Texts, _plain_list(OmegaConf.select(mine, PROGRAMS)), PROGRAMS)
+    check_config(changed, with_it, trust_of_user(own, modules, programs), saved_dir)
     # What the run's folder trusts does not count.
     extras = changed.get("extras")
-    changed["extras"] = {**(extras if isinstance(extras, dict) else {}), "trusted_modules": modules}
+    trusted = {"trusted_modules": modules, "trusted_programs": programs}
+    changed["extras"] = {**(extras if isinstance(extras, dict) else {}), **trusted}
     return OmegaConf.create(changed), both
 
 

@@ -26,7 +26,7 @@ from src.schema.arguments import shown
 from src.schema.plain import MAX_DEPTH, MAX_NODES
 from src.schema.specs import TARGET
 from src.utils.errors import ConfigError
-from src.utils.trust import Trust, targets_in
+from src.utils.trust import PROGRAM_KEYS, Trust, programs_in, targets_in
 
 MAX_BYTES = 4 * 2**20  # of a config's file
 FORMER_TRAINER = "lightning.pytorch.trainer.Trainer"  # of runs from before src.utils.trainer
@@ -38,6 +38,7 @@ MOVED = {
 AGAIN = "a run's folder is not trusted with it. Say it again on the command line, or start anew"
 _REFERENCE = re.compile(r"\$\{[\w.\[\]]+\}")  # to another key; a resolver has a colon
 
+_PROGRAM_LINE = re.compile(rf"^\s*(?:{'|'.join(PROGRAM_KEYS)}):\s*['\"]?([^'\"#\s]+)", re.MULTILINE)
 _TARGET_LINE = re.compile(r"^\s*_target_:\s*['\"]?([\w.]+)", re.MULTILINE)
 
 
@@ -114,6 +115,11 @@ def check_config(config: Any, own: Any, trust: Trust, where: Path) -> None:
                 f"{where}: {key} is {shown(value, 200)}, which neither your configs nor your "
                 f"command line name or trust; {AGAIN}"
             )
+        if name in PROGRAM_KEYS and value is not None and value not in trust.programs:
+            raise ConfigError(
+                f"{where}: {key} is {shown(value, 200)}, a program that neither your configs nor "
+                f"your command line name; {AGAIN}"
+            )
         text = value if isinstance(value, str) else ""
         if "${" in str(name) or (text != in_own and "${" in _REFERENCE.sub("", text)):
             raise ConfigError(
@@ -151,24 +157,28 @@ def _at(node: Any, name: Any) -> Any:
     return None
 
 
-def trust_of_user(own: Any, modules: Sequence[str]) -> Trust:
+def trust_of_user(own: Any, modules: Sequence[str], programs: Sequence[str] = ()) -> Trust:
     """Collect what the user's own configs name or trust, and PyTorch's optimisers.
 
     Args:
         own: The config composed from the present command line alone.
         modules: Its ``extras.trusted_modules``.
+        programs: Its ``extras.trusted_programs``.
     """
     import torch  # here: --help does not wait for it
 
     found = {FORMER_TRAINER}
     bases = (torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)
     found |= set(targets_in(own))
+    named = set(programs_in(own))
     for source in GlobalHydra.instance().config_loader().get_search_path().get_path():
         path = (source.path or "").removeprefix("file://")
         if path and "://" not in path:  # others are parts of installed packages
             for file in Path(path).rglob("*.yaml"):
-                found |= set(_TARGET_LINE.findall(file.read_text(encoding="utf-8")))
+                text = file.read_text(encoding="utf-8")
+                found |= set(_TARGET_LINE.findall(text))
+                named |= set(_PROGRAM_LINE.findall(text))
     for module in (torch.optim, torch.optim.lr_scheduler):
         classes = inspect.getmembers(module, inspect.isclass)
         found |= {f"{module.__name__}.{name}" for name, cls in classes if issubclass(cls, bases)}
-    return Trust(tuple(modules), frozenset(found))
+    return Trust(tuple(modules), frozenset(found), (*programs, *named))

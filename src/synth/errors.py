@@ -1,8 +1,11 @@
 """The error of a recipe: its message begins with the whole key that is at fault."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+
+import numpy as np
+from jaxtyping import Float32, Shaped
 
 from src.utils.errors import ConfigError
 from src.vimh.errors import ParameterError, VIMHError
@@ -10,6 +13,35 @@ from src.vimh.errors import ParameterError, VIMHError
 
 class RecipeError(VIMHError):
     """A recipe with an unknown key, a missing one, or a value that makes no data set."""
+
+
+class LostSounds(VIMHError):  # noqa: N818 - the other sounds are there
+    """An engine did not make some sounds of a batch.
+
+    Args:
+        audio: all sounds; those that are lost are all NaN.
+        reasons: why each is lost, by its row.
+        values: every parameter's value for each sound.
+    """
+
+    def __init__(
+        self,
+        audio: Float32[np.ndarray, "B T"],
+        reasons: Mapping[int, str],
+        values: Mapping[str, Shaped[np.ndarray, "B"]],
+    ) -> None:
+        row, reason = next(iter(reasons.items()))
+        super().__init__(
+            f"synth: {len(reasons)} of {len(audio)} sounds were not made, the first with "
+            f"{described(values, row)}: {reason}"
+        )
+        self.audio = audio
+        self.reasons = dict(reasons)
+
+
+def described(values: Mapping[str, Shaped[np.ndarray, "_"]], row: int) -> str:
+    """Return the parameters' values of a sound in words."""
+    return ", ".join(f"{name}={column[row]:.7g}" for name, column in values.items())
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +12,7 @@ import soundfile
 from src.schema.specs import TARGET
 from src.synth.errors import RecipeError, recipe_errors
 from src.synth.images import SCALE_RANGE_KEY
+from src.synth.lost import LostReport, lost_report
 from src.synth.parallel import Advance, in_order, progress_bar, reuse_freed_blocks
 from src.synth.recipe import Recipe
 from src.synth.samples import SampleMaker, Samples
@@ -39,6 +40,7 @@ class GenerationReport:
         seconds: time that making it took.
         wav_files: the WAV files written, if any were asked for.
         note: what its values are, where that is not what the recipe asks for, or not all the same.
+        lost: the samples whose sounds an engine did not make.
     """
 
     dataset_dir: Path
@@ -50,6 +52,7 @@ class GenerationReport:
     seconds: float
     wav_files: tuple[Path, ...] = ()
     note: str = ""
+    lost: LostReport = field(default_factory=LostReport)
 
     def __str__(self) -> str:
         channels, height, width = self.image_shape
@@ -64,6 +67,7 @@ class GenerationReport:
             text = f"left alone, it is there already from the same recipe: {what}\n"
             text += f"in {self.dataset_dir}"
         text += f"\n{self.note}" if self.note else ""
+        text += f"\n{self.lost}" if self.lost.count else ""
         if self.wav_files:
             text += f"\nand {len(self.wav_files)} WAV files in {self.wav_files[0].parent}"
         return text
@@ -80,13 +84,13 @@ def dataset_name(recipe: Mapping[str, object]) -> str:
     Raises:
         VIMHError: if the recipe makes no data set.
     """
-    checked = Recipe.from_mapping(recipe)
+    checked = Recipe.from_mapping(recipe).completed()
     checked.check_generating()
     return checked.dataset_name()
 
 
 def whole(recipe: Mapping[str, object]) -> Recipe:
-    """Return the checked recipe of a data set that is made in one piece.
+    """Return the checked and completed recipe of a data set that is made in one piece.
 
     Raises:
         RecipeError: if it makes no data set, or a part of one.
@@ -97,6 +101,7 @@ def whole(recipe: Mapping[str, object]) -> Recipe:
             f"generate.part is {checked.generate.part!r}; expected null: only generate_vimh.py "
             "makes parts, and here the whole data set is needed"
         )
+    checked = checked.completed()
     checked.check_generating()
     return checked
 
@@ -132,6 +137,7 @@ def generate_dataset(
         report = report_on(directory, checked, made=False, seconds=0.0)
     else:
         started = time.perf_counter()
+        maker = SampleMaker(checked.audited())
         with progress_bar(progress) as advance:
             _make(maker, directory, replacing, advance)
         report = report_on(directory, checked, made=True, seconds=time.perf_counter() - started)
@@ -204,6 +210,7 @@ def _make(maker: SampleMaker, directory: Path, overwrite: bool, advance: Advance
                 values = None if recipe.generate.bytes_only else samples.values
                 writer.write(split, *samples.stored, values)
                 advance("generating", done, total)
+        writer.describe(maker.lost.report().to_json())
 
 
 def measure_range(maker: SampleMaker, advance: Advance) -> tuple[float, float]:
@@ -286,6 +293,7 @@ def report_on(directory: Path, recipe: Recipe, *, made: bool, seconds: float) ->
         num_bytes=sum(path.stat().st_size for path in directory.iterdir() if path.is_file()),
         seconds=seconds,
         note=_note(metadata, recipe.generate.bytes_only),
+        lost=lost_report(metadata.raw, directory),
     )
 
 

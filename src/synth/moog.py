@@ -1,7 +1,6 @@
 """A sawtooth through a Moog ladder: four low-pass poles with a tanh in each, and feedback."""
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -168,7 +167,7 @@ class MoogSynth(Synthesizer):
     """
 
     synth_type = "moog"
-    parameter_names: ClassVar[tuple[str, ...]] = (
+    parameter_names: tuple[str, ...] = (
         "note_number",
         "note_velocity",
         "log10_decay_time",

@@ -33,6 +33,7 @@ class PartInfo:
         low_db: the range of the whole data set, for `scale: dataset`.
         high_db: the same.
         bytes_only: whether the records come without exact values; older parts do.
+        lost_samples: the samples whose sounds an engine did not make.
     """
 
     part: PartText
@@ -43,6 +44,7 @@ class PartInfo:
     low_db: float | None
     high_db: float | None
     bytes_only: bool = True
+    lost_samples: dict[str, object] | None = None
 
 
 def read_part(directory: Path) -> PartInfo:

@@ -11,7 +11,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from src.synth.generate import (
     train_samples,
     write_wavs,
 )
+from src.synth.lost import lost_report
 from src.synth.parallel import Advance, progress_bar, reuse_freed_blocks
 from src.synth.part_files import (
     PART_FILE,
@@ -97,11 +98,13 @@ def generate(
     checked = Recipe.from_mapping(recipe)
     if checked.generate.part is None:
         return generate_dataset(recipe, root=root, progress=progress)
+    part = checked.generate.part
+    checked = checked.completed()
     directory = checked.directory(root)
     maker = SampleMaker(checked)
-    if checked.generate.part == JOIN:
+    if part == JOIN:
         return join_parts(maker, directory, progress)
-    return make_part(maker, directory, Part.parse(checked.generate.part), progress)
+    return make_part(maker, directory, Part.parse(part), progress)
 
 
 def parts_directory(dataset_dir: Path) -> Path:
@@ -134,7 +137,7 @@ def make_part(
     started = time.perf_counter()
     if made:
         with progress_bar(progress) as advance:
-            _write_part(maker, directory, part, advance)
+            _write_part(SampleMaker(recipe.audited()), directory, part, advance)
     else:
         _check_part(directory, read_part(directory), recipe)
     return PartReport(part, directory, made, len(positions), time.perf_counter() - started)
@@ -157,6 +160,7 @@ def join_parts(maker: SampleMaker, dataset_dir: Path, progress: bool = True) -> 
     if made:
         found = _all_parts(maker, parts_directory(dataset_dir))
         reuse_freed_blocks()
+        maker = SampleMaker(recipe.audited())
         with progress_bar(progress) as advance:
             _join(maker, dataset_dir, found, advance)
     else:
@@ -187,6 +191,7 @@ def _write_part(maker: SampleMaker, directory: Path, part: Part, advance: Advanc
                 advance(what, done - positions.start, len(positions))
             records.sync()
         low_db, high_db = maker.image_maker.scale_range_db or (None, None)
+        lost = maker.lost.report()
         info = PartInfo(
             part=f"{part.number}/{part.count}",
             num_bytes=len(positions) * dtype.itemsize,
@@ -196,6 +201,7 @@ def _write_part(maker: SampleMaker, directory: Path, part: Part, advance: Advanc
             low_db=low_db,
             high_db=high_db,
             bytes_only=recipe.generate.bytes_only,
+            lost_samples=asdict(lost) if lost.count else None,
         )
         written = HashedFile(atomic.path / PART_FILE)
         with contextlib.closing(written):
@@ -309,6 +315,7 @@ def _join(
         values=not recipe.generate.bytes_only,
     ) as writer:
         for directory, part, info in parts:
+            maker.lost.add(lost_report(vars(info), directory))
             assert position == part.positions(total).start
             for records in read_rows(maker, directory, info):
                 for_train = max(0, num_train - position)
@@ -316,6 +323,7 @@ def _join(
                 writer.write("test", **fields(records[for_train:]))
                 position += len(records)
                 advance("joining", position, total)
+        writer.describe(maker.lost.report().to_json())
     assert position == total
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 
 from annotated_types import Interval, Predicate, doc
 
@@ -14,6 +14,7 @@ from src.schema.arguments import section
 from src.schema.bounds import FolderPath, Whole
 from src.schema.plain import plain_values
 from src.synth.draws import check_draws
+from src.synth.engines.control import Control
 from src.synth.errors import RecipeError, class_errors, parameter_errors, recipe_errors
 from src.synth.images import ImageMaker
 from src.synth.presets import with_preset
@@ -25,7 +26,7 @@ from src.synth.settings import (
     build_front_end,
     checked_stft,
 )
-from src.synth.synthesizers import Synthesizer, build_synthesizer
+from src.synth.synthesizers import Synthesizer, build_synthesizer, synthesizer_class
 from src.vimh.errors import VIMHError
 from src.vimh.fields import LEAST_SOUND, MOST_SOUND
 from src.vimh.names import DatasetName
@@ -136,6 +137,13 @@ class NoiseSection:
 
     snr_min_db: Decibels
     snr_max_db: Decibels
+
+
+class _Sound(TypedDict):
+    """What a synthesiser gets beside its own config."""
+
+    sample_rate_hz: int
+    duration_s: float
 
 
 @dataclass(frozen=True)
@@ -272,11 +280,35 @@ class Recipe:
         except VIMHError as error:
             raise RecipeError(f"synth.parameters: {error} (generate.bytes_only=true)") from error
 
+    def completed(self) -> "Recipe":
+        """Return the recipe with what the synthesiser's engine says; for the user's own alone.
+
+        Raises:
+            VIMHError: if the engine does not start, or lacks what the recipe names.
+        """
+        return replace(self, synth=self._class().completed(self.synth, **self._sound()))
+
+    def audited(self) -> "Recipe":
+        """Return the recipe with what comes of trying its sounds, before a data set is made.
+
+        Raises:
+            VIMHError: if a sound depends on more than its parameters.
+        """
+        return replace(self, synth={**self.synth, **self.synthesizer.audited()})
+
+    def engine_controls(self) -> list[Control] | None:
+        """Return all controls of the synthesiser's engine; None: its parameters are all it has."""
+        return self._class().engine_controls(self.synth, **self._sound())
+
+    def _class(self) -> type[Synthesizer]:
+        return synthesizer_class(self.synth)
+
+    def _sound(self) -> "_Sound":
+        return {"sample_rate_hz": self.sample_rate, "duration_s": self.duration}
+
     def build_synthesizer(self) -> Synthesizer:
         """Build the synthesiser that `synth` describes: one to render with."""
-        return build_synthesizer(
-            self.synth, sample_rate_hz=self.sample_rate, duration_s=self.duration
-        )
+        return build_synthesizer(self.synth, **self._sound())
 
     @cached_property
     def synthesizer(self) -> Synthesizer:
@@ -338,7 +370,7 @@ class Recipe:
         """Return what decides the samples: no paths, formats, chunk sizes or descriptions."""
         synthesizer = self.synthesizer
         stft, mel = self.image_maker.front_end.to_json()
-        own = ("_target_", "parameters", "draws")
+        own = {"_target_", "parameters", "draws", *synthesizer.beside_identity}
         options = {k: v for k, v in self.synth.items() if k not in own}
         draws = [[name, p.min, p.max, p.spacing] for name, p in synthesizer.draws.items()]
         return {

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Shaped
+from jaxtyping import Bool, Float32, Float64
 
+from src.synth.errors import LostSounds, described
 from src.synth.synthesizers import Synthesizer
 from src.vimh.errors import VIMHError
 
@@ -43,7 +44,7 @@ def render(
         found = f"{audio.dtype} of shape {audio.shape}"
     raise VIMHError(
         f"synth: {type(synthesizer).__name__}.render must return a NumPy array, float32 of shape "
-        f"{shape}, found {found}, for {count} samples, the first of {_described(values, 0)}"
+        f"{shape}, found {found}, for {count} samples, the first of {described(values, 0)}"
     )
 
 
@@ -84,13 +85,9 @@ def refuse_sound(
         what = f"{audio[row, places[0]]} at sample {places[0]} of a sound"
     raise VIMHError(
         f"synth: {type(synthesizer).__name__}.render returned {what} for "
-        f"{_described(values, row)}; a sound has to be finite for every value of its parameters: "
+        f"{described(values, row)}; a sound has to be finite for every value of its parameters: "
         "correct render, or the parameters' ranges"
     )
-
-
-def _described(values: Mapping[str, Shaped[np.ndarray, "_"]], row: int) -> str:
-    return ", ".join(f"{name}={column[row]:.7g}" for name, column in values.items())
 
 
 @dataclass(frozen=True)
@@ -139,22 +136,30 @@ class Renderer:
         """Render a batch, as :func:`render`.
 
         Raises:
+            LostSounds: for sounds that an engine did not make.
             VIMHError: if what comes back has another form, or a sound that is rendered again
                 differs.
         """
         synthesizer = self._instance()
+        if synthesizer.varies:
+            return render(synthesizer, values, num_samples)
         count = len(next(iter(values.values())))
         with self._lock:
             kept, self._kept = self._kept, None
             is_first, self._is_first = self._is_first, False
-        if kept is None:
-            audio = render(synthesizer, values, num_samples)
-        else:
+        both = values
+        if kept is not None:
             both = {n: np.concatenate([column, kept.values[n]]) for n, column in values.items()}
-            audio = render(synthesizer, both, num_samples)
+        try:
+            audio, reasons = render(synthesizer, both, num_samples), {}
+        except LostSounds as lost:
+            audio, reasons = lost.audio, {r: lost.reasons[r] for r in lost.reasons if r < count}
+        if kept is not None:
             self._compare(synthesizer, kept, audio[count:])
             audio = audio[:count]
-        if is_first:
+        if reasons:
+            raise LostSounds(audio, reasons, values)
+        if is_first and not synthesizer.is_audited:
             self._compare_with_fresh(values, audio)
         self._keep(values, audio)
         return audio
@@ -194,7 +199,7 @@ class Renderer:
             row = int(wrong.argmax())
             raise VIMHError(
                 f"synth: {type(synthesizer).__name__}.render gave another sound when it was asked "
-                f"again for {_described(kept.values, row)} (they differ by up to "
+                f"again for {described(kept.values, row)} (they differ by up to "
                 f"{difference[row]:.3g}, the peak is {peak[row]:.3g}). A sound may depend on its "
                 "parameters alone: not on what was rendered before or beside it, not on how much "
                 "of it is asked for, and not on random numbers without a seed of their own"

@@ -8,15 +8,18 @@ from jaxtyping import Float32, Float64
 from src.schema.arguments import shown
 from src.schema.plain import check_plain
 from src.schema.specs import listed
-from src.synth.errors import recipe_errors
+from src.synth.errors import LostSounds, RecipeError, recipe_errors
 from src.synth.recipe import Recipe
 from src.synth.rendering import check_finite, render
 from src.synth.synthesizers import Synthesizer
 from src.synth.table import own_synthesizers
 from src.utils.errors import ConfigError
+from src.utils.pylogger import RankedLogger
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import Parameter, Values
+
+log = RankedLogger(__name__, rank_zero_only=True)
 
 
 def synthesizer_of(metadata: Metadata) -> Synthesizer | None:
@@ -48,8 +51,12 @@ def synthesizer_of(metadata: Metadata) -> Synthesizer | None:
     if not isinstance(target, str):
         raise VIMHError(f"{where}.synth._target_ is {shown(target)}; expected an import path")
     with recipe_errors(f"{where}."):
-        listed(own_synthesizers(), "a file may name only synthesisers")(target, "synth._target_")
-        return Recipe.from_mapping(recipe).build_synthesizer()
+        look_up = listed(own_synthesizers(), "a file may name only synthesisers")
+        cls = look_up(target, "synth._target_")
+        if not issubclass(cls, Synthesizer):
+            raise RecipeError(f"synth._target_ is {target}, which is no {Synthesizer.__name__}")
+        own = cls.admitted(recipe["synth"])
+        return Recipe.from_mapping({**recipe, "synth": own}).build_synthesizer()
 
 
 def resynthesise(
@@ -63,7 +70,8 @@ def resynthesise(
             parameter the index of its class.
 
     Returns:
-        The sounds; that of a sample with a NaN among its values is all NaN.
+        The sounds; that of a sample with a NaN among its values is all NaN, and so is one that an
+        engine does not make.
 
     Raises:
         VIMHError: if a parameter of the synthesiser is missing, or a sound is not finite.
@@ -85,8 +93,12 @@ def resynthesise(
         fixed = {name: np.full(batch, p.min) for name, p in synthesizer.parameters.fixed.items()}
         known = {**{name: column[rendered] for name, column in columns.items()}, **fixed}
         ordered = {name: known[name] for name in synthesizer.parameters}
-        audio = render(synthesizer, ordered)
-        check_finite(synthesizer, audio, ordered)
+        try:
+            audio = render(synthesizer, ordered)
+            check_finite(synthesizer, audio, ordered)
+        except LostSounds as lost:
+            log.warning("%s", lost)
+            audio = lost.audio
         sounds[rendered] = audio
     return sounds
 

@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Float32, Float64, Integer, UInt8
 
 from src.synth.draws import derived
+from src.synth.errors import LostSounds
+from src.synth.lost import LostSamples
 from src.synth.philox import permutation, uniforms, white_noise
 from src.synth.recipe import NoiseSection, Recipe
 from src.synth.rendering import Renderer, check_finite, refuse_sound
@@ -61,6 +63,7 @@ class SampleMaker:
         num_samples: how many there are.
         block_size: how many images are worked on at a time.
         batch_size: how many sounds are, at least `block_size`.
+        lost: the samples whose sounds an engine did not make, and what stands in their place.
 
     Raises:
         VIMHError: for parameters that sounds would not follow, and for a sound that is too short
@@ -77,6 +80,7 @@ class SampleMaker:
         self.block_size = max(1, _BLOCK_NUMBERS // self.image_maker.front_end.block_numbers)
         most = _SOUND_NUMBERS // self.synthesizer.num_samples
         self.batch_size = max(self.block_size, min(self.synthesizer.batch_size, most))
+        self.lost = LostSamples(is_grid=recipe.avix)
         self._order = permutation(recipe.seed, self.num_samples) if recipe.shuffle else None
 
     def set_scale_range(self, low_db: float, high_db: float) -> None:
@@ -111,8 +115,8 @@ class SampleMaker:
         Raises:
             VIMHError: for one that is not finite.
         """
-        values = self.values(indices)
-        audio = self._audio(indices, values, None)
+        numbers, values = self._current(indices)
+        audio = self._sounds(numbers, values, None)
         check_finite(self.synthesizer, audio, values)
         return audio
 
@@ -122,9 +126,10 @@ class SampleMaker:
         Raises:
             VIMHError: for a sound whose spectrogram is not finite.
         """
-        front_end, values = self.image_maker.front_end, self.values(indices)
+        front_end = self.image_maker.front_end
+        numbers, values = self._current(indices)
         low_db, high_db = np.inf, -np.inf
-        for place, audio in self._heard(indices, values):
+        for place, audio in self._heard(numbers, values):
             with np.errstate(invalid="ignore", over="ignore"):
                 db = front_end(audio)
             ends = np.stack([db.min(axis=(1, 2)), db.max(axis=(1, 2))], axis=1)
@@ -139,20 +144,31 @@ class SampleMaker:
         Raises:
             VIMHError: for a sound whose image is not finite.
         """
-        values = self.values(indices)
+        numbers, values = self._current(indices)
         heads = self.synthesizer.parameters.heads
-        samples = Samples(
-            np.empty((len(indices), *self.image_maker.image_shape), np.uint8),
+        images = np.empty((len(indices), *self.image_maker.image_shape), np.uint8)
+        scale_factors = np.empty((len(indices), 2), np.float32)
+        for place, audio in self._heard(numbers, values):
+            with np.errstate(invalid="ignore", over="ignore"):  # a sentence says it in a moment
+                images[place], scale_factors[place] = self.image_maker(audio)
+            self._check_levels(audio, scale_factors[place], values, place)
+            del audio  # as in _heard
+        return Samples(
+            images,
             np.stack([p.quantise(values[name]) for name, p in heads.items()], axis=1),
-            np.empty((len(indices), 2), np.float32),
+            scale_factors,
             np.stack([values[name] for name in heads], axis=1),
         )
-        for place, audio in self._heard(indices, values):
-            with np.errstate(invalid="ignore", over="ignore"):  # a sentence says it in a moment
-                samples.images[place], samples.scale_factors[place] = self.image_maker(audio)
-            self._check_levels(audio, samples.scale_factors[place], values, place)
-            del audio  # as in _heard
-        return samples
+
+    def _current(
+        self, indices: Integer[np.ndarray, "B"]
+    ) -> tuple[Integer[np.ndarray, "B"], dict[str, Float64[np.ndarray, "B"]]]:
+        """Return what is made of these samples: their numbers, or what stands in, and the values.
+
+        Both are written over where a sound is lost.
+        """
+        numbers = self.lost.current(indices)
+        return numbers, self.values(numbers)
 
     def _check_levels(
         self,
@@ -171,18 +187,47 @@ class SampleMaker:
             refuse_sound(self.synthesizer, audio, some, ~finite)
 
     def _heard(
-        self, indices: Integer[np.ndarray, "B"], values: dict[str, Float64[np.ndarray, "B"]]
+        self, numbers: Integer[np.ndarray, "B"], values: dict[str, Float64[np.ndarray, "B"]]
     ) -> Iterator[tuple[slice, Float32[np.ndarray, "N T"]]]:
         """Yield the part of the sounds that their images need, by blocks, each with its place."""
         wanted = self.image_maker.front_end.num_samples
-        for start in range(0, len(indices), self.batch_size):
+        for start in range(0, len(numbers), self.batch_size):
             batch = slice(start, start + self.batch_size)
             some = {name: column[batch] for name, column in values.items()}
-            audio = self._audio(indices[batch], some, wanted)
+            audio = self._sounds(numbers[batch], some, wanted)
             for first in range(0, len(audio), self.block_size):
                 block = audio[first : first + self.block_size]
                 yield slice(start + first, start + first + len(block)), block
             del audio, block  # before the next are made: their memory is used again
+
+    def _sounds(
+        self,
+        numbers: Integer[np.ndarray, "B"],
+        values: dict[str, Float64[np.ndarray, "B"]],
+        wanted: int | None,
+    ) -> Float32[np.ndarray, "B T"]:
+        """Return the sounds; in the place of those that are lost, others.
+
+        Args:
+            numbers: of the samples; what stands in for one is written over its own.
+            values: theirs, in the same way.
+            wanted: samples of each sound; None: all.
+
+        Raises:
+            VIMHError: as :meth:`LostSamples.replace`.
+        """
+        try:
+            return self._audio(numbers, values, wanted)
+        except LostSounds as lost:
+            audio = np.array(lost.audio)
+            rows = np.array(sorted(lost.reasons))
+            others = self.lost.replace(numbers[rows], values, lost.reasons)
+        drawn_again = self.values(others)
+        audio[rows] = self._sounds(others, drawn_again, wanted)
+        numbers[rows] = others
+        for name, column in values.items():
+            column[rows] = drawn_again[name]
+        return audio
 
     def _random_values(
         self, indices: Integer[np.ndarray, "B"], heads: Sequence[Parameter]

@@ -7,7 +7,7 @@ that names it by ``_target_`` and gives its parameters' ranges.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ from src.synth.scripted import scripted
 from src.vimh.codec import Spacing
 from src.vimh.fields import MAX_NAME_BYTES, Kind, StepKind
 from src.vimh.parameters import Parameter, ParameterSpace
+
+if TYPE_CHECKING:
+    from src.synth.engines.control import Control
 
 _Edge = Annotated[float, Interval(ge=-1e12, le=1e12)]
 
@@ -94,12 +97,17 @@ class Synthesizer(ABC):
     """
 
     synth_type: ClassVar[str]
-    parameter_names: ClassVar[tuple[str, ...]]
+    parameter_names: tuple[str, ...]  # of the class; of an engine's synthesiser, of the instance
     other_names: ClassVar[Mapping[str, str]] = {}
     draw_names: ClassVar[tuple[str, ...]] = ()
     level_parameter: ClassVar[str | None] = None
     level_power: ClassVar[int] = 1
     batch_size: ClassVar[int] = 1  # generating gives `render` so many, as far as memory allows
+    # Whether a new instance was compared with another before generating began.
+    is_audited: ClassVar[bool] = False
+    varies = False  # whether two sounds of the same values may differ
+    # Arguments that do not decide the sounds: data sets that differ in them alone are the same.
+    beside_identity: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self,
@@ -156,6 +164,52 @@ class Synthesizer(ABC):
                     f"synth.parameters.{name}.scale is {parameter.scale!r}, expected linear: leave "
                     "scale out, and say spacing=log where equal steps are to be equal ratios"
                 )
+
+    @classmethod
+    def completed(
+        cls, config: Mapping[str, Any], *, sample_rate_hz: int, duration_s: float
+    ) -> dict[str, Any]:
+        """Return a user's config with all that its recipe keeps; most classes add nothing.
+
+        Args:
+            config: the user's own `synth`. That of a file is complete, and is never given here.
+            sample_rate_hz: samples a second.
+            duration_s: length of a sound.
+        """
+        return dict(config)
+
+    @classmethod
+    def engine_controls(
+        cls, config: Mapping[str, Any], *, sample_rate_hz: int, duration_s: float
+    ) -> "list[Control] | None":
+        """Return what a user's config may set, where that is more than its parameters.
+
+        Args:
+            config: the user's own `synth`.
+            sample_rate_hz: samples a second.
+            duration_s: length of a sound.
+        """
+        return None
+
+    @classmethod
+    def admitted(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a file's config without what only the user may name: programs and plug-ins.
+
+        Args:
+            config: `synth` of a recipe that anybody may have written.
+
+        Raises:
+            VIMHError: if the user does not trust what it needs.
+        """
+        return dict(config)
+
+    def audited(self) -> dict[str, Any]:
+        """Return what else the recipe keeps once the sounds were tried; most classes add nothing.
+
+        Raises:
+            VIMHError: if a sound depends on more than its parameters.
+        """
+        return {}
 
     def derive(
         self, draws: Mapping[str, Float64[np.ndarray, "B"]]
@@ -229,14 +283,7 @@ def build_synthesizer(
         ('simple', ('note_velocity', 'log10_decay_time'), 8000)
     """
     given = {key: value for key, value in config.items() if key != "_target_"}
-    target = config.get("_target_")
-    if not isinstance(target, str) or "." not in target:
-        raise RecipeError(
-            f"synth._target_ is {shown(target)}; expected the import path of a Synthesizer, such "
-            "as src.synth.synthesizers.SimpleSawSynth"
-        )
-    with recipe_errors():
-        cls = _synthesizer_class(target)
+    cls = synthesizer_class(config)
     sound = {"sample_rate_hz": sample_rate_hz, "duration_s": duration_s}
     for key in sound.keys() & given.keys():
         raise RecipeError(f"synth.{key} is not read; sample_rate and duration say it")
@@ -245,8 +292,20 @@ def build_synthesizer(
     return synthesizer
 
 
-def _synthesizer_class(target: str) -> type[Synthesizer]:
-    cls = imported(target, "synth._target_")
+def synthesizer_class(config: Mapping[str, object]) -> type[Synthesizer]:
+    """Import the class that a recipe's `synth` names.
+
+    Raises:
+        RecipeError: if it is no subclass of :class:`Synthesizer`.
+    """
+    target = config.get("_target_")
+    if not isinstance(target, str) or "." not in target:
+        raise RecipeError(
+            f"synth._target_ is {shown(target)}; expected the import path of a Synthesizer, such "
+            "as src.synth.synthesizers.SimpleSawSynth"
+        )
+    with recipe_errors():
+        cls = imported(target, "synth._target_")
     if not issubclass(cls, Synthesizer) or cls is Synthesizer:
         raise RecipeError(f"synth._target_ is {target}, not a subclass of {Synthesizer.__name__}")
     return cls

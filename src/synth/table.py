@@ -19,8 +19,8 @@ def own_classes(base: type) -> Mapping[str, type]:
     never imported.
     """
     room = src.synth.__name__
-    for module in pkgutil.iter_modules(src.synth.__path__):
-        importlib.import_module(f"{room}.{module.name}")
+    for module in pkgutil.walk_packages(src.synth.__path__, f"{room}."):
+        importlib.import_module(module.name)
     table: dict[str, type] = {}
     for cls in _subclasses(base):
         if cls.__module__.startswith(f"{room}.") and not inspect.isabstract(cls):

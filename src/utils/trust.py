@@ -17,6 +17,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 KEY = "extras.trusted_modules"
+PROGRAMS = "extras.trusted_programs"
+# Arguments of synthesisers that are the path of code: a Faust program, a plug-in.
+PROGRAM_KEYS = ("dsp", "plugin")
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Trust:
     Attributes:
         modules: Modules and packages; what lies below a package is trusted too.
         targets: Import paths that the user's own config names.
+        programs: Paths of programs and plug-ins that it names. A file names one by its content.
 
     Example:
         >>> trust = Trust(modules=("my_synths",))
@@ -35,6 +39,7 @@ class Trust:
 
     modules: tuple[str, ...] = ()
     targets: frozenset[str] = frozenset()
+    programs: tuple[str, ...] = ()
 
     def admits(self, target: str) -> bool:
         """Tell whether a file may name the import path."""
@@ -56,14 +61,19 @@ def current_trust() -> Trust:
 
 
 @contextmanager
-def trusting(modules: Sequence[str], targets: frozenset[str] = frozenset()) -> Iterator[None]:
+def trusting(
+    modules: Sequence[str] = (),
+    targets: frozenset[str] = frozenset(),
+    programs: Sequence[str] = (),
+) -> Iterator[None]:
     """Trust modules within a block.
 
     Args:
         modules: Modules and packages.
         targets: Import paths.
+        programs: Paths of programs and plug-ins.
     """
-    token = _trust.set(Trust(tuple(modules), targets))
+    token = _trust.set(Trust(tuple(modules), targets, tuple(programs)))
     try:
         yield
     finally:
@@ -78,7 +88,9 @@ def trusting_config(cfg: DictConfig) -> Iterator[None]:
         cfg: As composed; it comes from no file of a checkpoint, data set or run.
     """
     modules = OmegaConf.select(cfg, KEY) or ()
-    with trusting(modules, frozenset(targets_in(OmegaConf.to_container(cfg)))):
+    own = OmegaConf.to_container(cfg)
+    programs = [*(OmegaConf.select(cfg, PROGRAMS) or ()), *programs_in(own)]
+    with trusting(modules, frozenset(targets_in(own)), programs):
         yield
 
 
@@ -93,6 +105,35 @@ def targets_in(node: Any) -> Iterator[str]:
     elif isinstance(node, list):
         for value in node:
             yield from targets_in(value)
+
+
+def programs_in(node: Any) -> Iterator[str]:
+    """Yield every path of a program or plug-in in plain containers."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in PROGRAM_KEYS and isinstance(value, str):
+                yield value
+            else:
+                yield from programs_in(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from programs_in(value)
+
+
+def how_to_trust_program(name: str, sha256: str, trusted: Sequence[str]) -> str:
+    """Say which setting admits a program or plug-in that a file was made with.
+
+    Args:
+        name: What the file calls it.
+        sha256: Of its content.
+        trusted: Paths that are trusted already.
+    """
+    others = f" (those of {', '.join(trusted)} are others)" if trusted else ""
+    return (
+        f"the sounds were made by {name} with SHA-256 {sha256}, which is neither run nor "
+        f"loaded{others}: if you have that file and trust it, say {PROGRAMS}=[FILE] in your own "
+        "config or command line"
+    )
 
 
 def how_to_trust(target: str) -> str:

@@ -28,9 +28,10 @@ class GeneratorSource:
     def __init__(self, recipe: Mapping[str, Any], root: Text | Path) -> None:
         values = plain_values(recipe)
         with recipe_errors("data.source.recipe."):
-            name = whole(values).dataset_name()
+            checked = whole(values)
+            name = checked.dataset_name()
         own = {**values.get("generate", {}), "output_dir": str(root)}
-        self.recipe: dict[str, Any] = {**values, "generate": own}
+        self.recipe: dict[str, Any] = {**values, "synth": checked.synth, "generate": own}
         self._dataset_dir = Path(root) / name
 
     @property
