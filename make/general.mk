@@ -40,8 +40,12 @@ t test: $(READY) ## The fast tests
 	@$(PYTEST) -m "not slow" $(ARGS)
 
 ta test-all: $(READY) ## All tests, the slow ones too
-	@$(PYTEST) --ignore=tests/faults $(ARGS)
+	@$(PYTEST) --ignore=tests/faults --ignore=tests/cluster $(ARGS)
 	@$(PYTEST) tests/faults $(ARGS) # apart: they fork, which a process that has trained cannot
+	@$(MAKE) --no-print-directory test-cluster
+
+tcl test-cluster: $(READY) ## Jobs on a SLURM and a PostgreSQL that it starts, where they are installed (docs/cluster.md)
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -m cluster tests/cluster $(ARGS)
 
 lint: $(READY)
 	@$(PYTHON) -m ruff format --check .

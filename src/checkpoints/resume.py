@@ -24,6 +24,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from src.checkpoints.resume_trust import check_config, check_overrides, load_yaml, trust_of_user
+from src.checkpoints.shared_run import forget_name, shared_name
 from src.schema.arguments import check_value, shown
 from src.schema.bounds import Name, Texts, TrustedModules
 from src.utils.errors import ConfigError
@@ -71,7 +72,7 @@ def run_dir(ckpt_path: str | None, runs_dir: str, fresh: str) -> str:
     if ckpt_path is not None and ckpt_path != LAST and goes_on(ckpt_path):
         return os.path.abspath(ckpt_path)
     found = newest_run(runs_dir) if ckpt_path == LAST else None
-    return str(found or Path(runs_dir, fresh))
+    return str(found or Path(runs_dir, shared_name(Path(runs_dir), fresh)))
 
 
 def task_dir(log_dir: str, task_name: str) -> str:
@@ -105,12 +106,17 @@ def run_name(experiment: str | None, task_name: str) -> str:
     return str(experiment or task_name).replace("/", "_")
 
 
-def hydra_subdir(run: str) -> str:
+def hydra_subdir(run: str) -> str | None:
     """Return the subfolder for Hydra's files: ``.hydra``, or ``.hydra_2`` ... for a resumed run.
 
     Args:
         run: The run's folder.
+
+    Returns:
+        Its name; None in all processes of a run but the first, which write no such files.
     """
+    if rank_of_process() != 0:
+        return None
     number = len(list(Path(run).glob(f"{HYDRA_DIR}*")))
     return f"{HYDRA_DIR}_{number + 1}" if number else HYDRA_DIR
 
@@ -172,8 +178,11 @@ def _locked(folder: Path) -> Iterator[None]:
             f"ckpt_path: the run {folder} is still at work; wait for it, or name "
             "the checkpoint of another: ckpt_path=FILE starts a run of its own"
         ) from error
-    with lock:
-        yield
+    try:
+        with lock:
+            yield
+    finally:
+        forget_name(folder.parent)
 
 
 def remove_if_nothing_began(folder: Path, log_file: str) -> None:
@@ -198,18 +207,20 @@ def remove_if_nothing_began(folder: Path, log_file: str) -> None:
 def _resumed(folder: Path) -> DictConfig:
     """Apply the command line's changes to the config of the folder's run, and save it there."""
     hydra = HydraConfig.get()
-    new_dir = folder / str(hydra.output_subdir)
     cfg, overrides = resumed_config(
         str(hydra.job.config_name), _newest_hydra_dir(folder), list(hydra.overrides.task)
     )
     OmegaConf.set_struct(cfg, True)
     with open_dict(cfg):
         cfg.ckpt_path = str(folder / CHECKPOINT)
+    log.info("Going on with %s", folder)
+    if hydra.output_subdir is None:  # the run's first process writes
+        return cfg
+    new_dir = folder / hydra.output_subdir
     # The overrides last: their being ours says that the config is.
     for content, file_name in ((cfg, "config.yaml"), (overrides, "overrides.yaml")):
         with whole_file(new_dir / file_name) as temporary:
             OmegaConf.save(content, temporary)
-    log.info("Going on with %s", folder)
     return cfg
 
 
@@ -266,7 +277,8 @@ def _newest_hydra_dir(folder: Path) -> Path:
     found = [
         path.parent
         for path in folder.glob(f"{HYDRA_DIR}*/overrides.yaml")
-        if not any(_names_the_run(line, folder) for line in _overrides_in(path.parent))
+        if path.stat().st_size  # another process of this run may be writing it
+        and not any(_names_the_run(line, folder) for line in _overrides_in(path.parent))
     ]
     if not found:
         raise ConfigError(

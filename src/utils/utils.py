@@ -33,6 +33,8 @@ KNOWN_WARNINGS = (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
     # Not every process on a machine with SLURM is for SLURM.
     "The `srun` command is available on your system but is not used",
+    # The metrics of an epoch are torchmetrics', which add up over all processes by themselves.
+    r"It is recommended to use `self.log\(.*sync_dist=True",
     # The project logs this itself: a run in a new folder has its own best epoch.
     "The dirpath has changed from",
     # A run that goes on finds its own.

@@ -39,6 +39,8 @@ def report_start(cfg: DictConfig, built: Built, trainer: Trainer) -> None:
     """
     device = trainer.strategy.root_device
     devices = f"{trainer.num_devices} x {device.type}" if trainer.num_devices > 1 else str(device)
+    if trainer.num_nodes > 1:
+        devices = f"{trainer.num_nodes} nodes x {devices}"
     said = {
         **_description(cfg, built),
         "device": f"{devices}, threads: {torch.get_num_threads()}",
