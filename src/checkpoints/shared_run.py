@@ -21,7 +21,7 @@ _WITHOUT_ID = "none"  # torchrun's id of a run where nobody gives one
 def start_of_run() -> str | None:
     """Return what names this start of a run in all its processes; None for a process alone."""
     if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
-        names = _SLURM
+        names: tuple[str, ...] = _SLURM
     elif os.environ.get(_TORCHRUN[0], _WITHOUT_ID) != _WITHOUT_ID:
         names = _TORCHRUN
     else:

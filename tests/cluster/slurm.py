@@ -162,7 +162,9 @@ def started(folder: Path) -> Iterator[Slurm]:
 
 
 def _printed(slurm: Slurm, *command: str) -> str:
-    done = subprocess.run(command, env=slurm.environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=slurm.environment, capture_output=True, text=True, check=False
+    )
     return done.stdout if done.returncode == 0 else "not ready"
 
 

@@ -51,7 +51,9 @@ def test_the_processes_of_a_job_share_one_folder_and_train_as_one_process(
     ]
     cluster.run(
         *("srun", "--nodes=2", "--ntasks-per-node=2"),
-        *train(*same, DDP, "trainer.devices=2", "trainer.num_nodes=2", f"paths.log_dir={logs}/four"),
+        *train(
+            *same, DDP, "trainer.devices=2", "trainer.num_nodes=2", f"paths.log_dir={logs}/four"
+        ),
     )
     subprocess.run(train(*same, f"paths.log_dir={logs}/one"), cwd=ROOT, check=True)
     four, one = (only((logs / name / "train" / "runs").iterdir()) for name in ("four", "one"))
@@ -64,8 +66,8 @@ def test_the_processes_of_a_job_share_one_folder_and_train_as_one_process(
 def test_a_job_that_is_told_to_stop_is_requeued_and_ends_as_one_that_was_not(
     cluster: Slurm, logs: Path, data_root: Path
 ) -> None:
-    command = f"{PYTHON} src/train.py {SMALL} {DDP} paths.vimh_dir={data_root} trainer.num_nodes=2 trainer.devices=1"
-    command += f" trainer.max_epochs=40 paths.log_dir={logs}"
+    command = f"{PYTHON} src/train.py {SMALL} {DDP} trainer.num_nodes=2 trainer.devices=1"
+    command += f" trainer.max_epochs=40 paths.log_dir={logs} paths.vimh_dir={data_root}"
     script = f"""
 run={logs}/job_$SLURM_JOB_ID
 if [ -f $run/checkpoints/last.ckpt ]; then place=ckpt_path=$run; else place=hydra.run.dir=$run; fi
