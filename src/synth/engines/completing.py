@@ -47,8 +47,8 @@ def completed_parameters(
     if count > MOST_PARAMETERS:
         raise RecipeError(
             f"synth.parameters: {count} controls would vary; expected at most {MOST_PARAMETERS}: "
-            "name those that shall, such as "
-            f"synth.parameters={{{', '.join(list(chosen)[:2])}}} (--list-parameters shows all)"
+            f"name those that shall, such as '+synth.parameters.{next(iter(chosen))}={{}}' "
+            "(--list-parameters shows all)"
         )
     return result
 

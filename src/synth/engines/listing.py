@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from src.synth.engines.control import Control
 from src.synth.recipe import Recipe
@@ -41,7 +41,9 @@ def print_controls(recipe: Mapping[str, object]) -> None:
 
 def controls_table(controls: Iterable[Control]) -> Table:
     """Return a table of controls for the screen."""
-    table = Table("name", "min", "max", "default", "unit", "spacing", "step", "classes")
+    table = Table(
+        Column("name", no_wrap=True), "min", "max", "default", "unit", "spacing", "step", "classes"
+    )
     for c in controls:
         numbers = ("" if x is None else f"{x:g}" for x in (c.min, c.max, c.default))
         step = "" if c.step is None else f"{c.step:g}"
