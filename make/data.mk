@@ -35,6 +35,9 @@ sr resonator-data: $(READY) ## 16384 samples of a resonator: frequency and Q
 sst string-data: $(READY) ## 8192 samples of a plucked string: pitch and decay
 	@$(GENERATE) --config-name generate_stk $(ARGS)
 
+spl plate-data: $(READY) ## 16384 impulse responses of a plate: six parameters
+	@$(GENERATE) --config-name generate_plate $(ARGS)
+
 smx mixed-data: $(READY) ## 8192 samples of the ladder: saw or square, cutoff and decay
 	@$(GENERATE) --config-name generate_mixed $(ARGS)
 

@@ -29,6 +29,9 @@ ev exp-vimh: $(READY) ## CNN 64k on the 72-sample grid
 evimhstk exp-vimh-stk: $(READY) ## CNN 64k on a plucked string: pitch and decay
 	$(call train,experiment=vimh_cnn_stk)
 
+epl exp-plate: $(READY) ## CNN on impulse responses of a plate: six parameters
+	$(call train,experiment=plate_cnn)
+
 evimh exp-vimh-16kdss: $(READY) ## CNN 64k on 16384 random samples, cross-entropy
 	$(call train,experiment=vimh_cnn_16kdss)
 

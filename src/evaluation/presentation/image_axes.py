@@ -131,6 +131,7 @@ class ImageAxes:
         axes.tick_params(labelsize=7)
         if self.front_end is not None:
             _label_rows(axes, self.front_end.row_hz)
+            _label_columns(axes, self.front_end.frame_s)
             axes.set_xlabel("time [s]" if time else "", fontsize=8)
             axes.set_ylabel("frequency [Hz]" if frequency else "", fontsize=8)
         else:
@@ -190,6 +191,18 @@ def _label_rows(axes: Axes, row_hz: Float64[np.ndarray, "H"]) -> None:
         if not ticks or row - max(ticks) >= LABEL_SHARE * len(row_hz):
             ticks[row] = _hertz(mark)
     axes.set_yticks(list(ticks), list(ticks.values()))
+
+
+def _label_columns(axes: Axes, frame_s: Float64[np.ndarray, "W"]) -> None:
+    """Label the times of columns that are not evenly spaced; even ones are the axis itself."""
+    steps = np.diff(frame_s)
+    if len(steps) == 0 or np.ptp(steps) <= 1e-6 * frame_s[-1]:
+        return
+    left, right = axes.get_xlim()
+    centres = left + (np.arange(len(frame_s)) + 0.5) * (right - left) / len(frame_s)
+    marks = 10.0 ** np.arange(np.ceil(np.log10(frame_s[0])), np.log10(frame_s[-1]) + 1e-9)
+    places = np.interp(np.log(marks), np.log(frame_s), centres)
+    axes.set_xticks(places, [f"{mark:g}" for mark in marks])
 
 
 def thinned(image: UInt8[np.ndarray, "C H W"]) -> UInt8[np.ndarray, "C h w"]:

@@ -89,7 +89,14 @@ def joint_figures(parameters: Sequence[Parameter]) -> list[Figure]:
         found += [Figure(key, ALL, label, "", "share", "higher") for key, label in labels.items()]
     if any(p.is_categorical for p in parameters):
         found.append(Figure("all_acc", ALL, "all classes right", "", "share", "higher"))
+    if _is_stepless(parameters):
+        found.append(Figure("nmse", ALL, "NMSE of ranges", "", "number", "lower"))
     return found
+
+
+def _is_stepless(parameters: Sequence[Parameter]) -> bool:
+    """Return whether an ordered head has no step, so that no figure in steps is of all heads."""
+    return any(not p.is_categorical and not p.has_jnd for p in parameters)
 
 
 def sound_figures() -> list[Figure]:
@@ -113,11 +120,13 @@ def sample_columns(
     ``_rmse`` (squared), and where the spacing is log ``_mae_percent`` (the second in % of the true
     value); of those with a step ``_half_jnd``, ``_jnd``, ``_two_jnd`` (1 where within,
     by :meth:`Parameter.tolerance`); of categorical ones ``_acc`` (1 where right); and the same of
-    all heads at once. A NaN is a NaN error, and counts as wrong.
+    all heads at once. Where one has no step, ``nmse`` is the mean over ordered heads of
+    ``((v̂ − v)/(max − min))²``, in values whatever their spacing, as in the 1st DAFx Parameter
+    Estimation Challenge (2026). A NaN is a NaN error, and counts as wrong.
     """
     error = predicted.astype(np.float64) - true
     columns: Columns = {}
-    in_steps = []
+    in_steps, in_ranges = [], []
     for column, p in enumerate(parameters):
         own = error[:, column]
         if p.is_categorical:
@@ -128,6 +137,7 @@ def sample_columns(
             f"{p.name}_mae": np.abs(own),
             f"{p.name}_rmse": np.square(own),
         }
+        in_ranges.append(np.square(own / p.range))
         if p.is_log:
             columns[f"{p.name}_mae_percent"] = 100.0 * np.abs(own) / true[:, column]
         if p.has_jnd:
@@ -141,6 +151,8 @@ def sample_columns(
         columns["mae_jnd"] = np.mean(in_steps, axis=0)
         for key in JND_SHARES:
             columns[key] = np.min([columns[f"{p.name}_{key}"] for p in stepped], axis=0)
+    if _is_stepless(parameters):
+        columns["nmse"] = np.mean(in_ranges, axis=0)
     if classes:
         columns["all_acc"] = np.min([columns[f"{name}_acc"] for name in classes], axis=0)
     return columns

@@ -54,6 +54,16 @@ def test_joint_shares_are_of_all_heads_at_once() -> None:
     assert found["jnd"] == 0.5
     assert found["half_jnd"] == 0.25
     assert found["mae_jnd"] == pytest.approx((4.5 / 4 + 3.5 / 4) / 2)
+    assert "nmse" not in found
+
+
+def test_the_nmse_is_of_values_in_shares_of_their_range() -> None:
+    """Also where they are spaced by ratios: a factor of 2 is more at the upper end."""
+    pair = [DECAY, Parameter("f", min=100.0, max=1100.0, spacing="log")]
+    true = np.array([[0.0, 100.0], [5.0, 500.0]])
+    found = measured(true + np.array([[1.0, 100.0], [2.0, 500.0]]), true, pair).values
+    assert found["nmse"] == pytest.approx((0.1**2 + 0.1**2 + 0.2**2 + 0.5**2) / 4)
+    assert [f.name for f in joint_figures(pair)][-1] == "nmse"
 
 
 def test_what_training_logs_too_is_the_same() -> None:
