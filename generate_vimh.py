@@ -115,8 +115,7 @@ def run(overrides: list[str], only: str = "") -> None:
     from omegaconf.errors import OmegaConfBaseException
 
     from src.cli import start
-    from src.command_line import user_paths
-    from src.overrides import choices
+    from src.command_line import choices, user_paths
     from src.synth.engines.listing import print_controls
     from src.synth.errors import RecipeError
     from src.synth.generate import dataset_name

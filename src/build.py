@@ -88,14 +88,7 @@ def build(cfg: DictConfig) -> Built:
 def build_model(
     cfg: DictConfig, metadata: Metadata, preparation: Preparation
 ) -> MultiheadLitModule:
-    """Build the module for a described data set; the data themselves are not needed.
-
-    Args:
-        cfg: The composed config; ``model`` and ``loss`` are read, and ``data`` is kept in the
-            module's provenance.
-        metadata: The description of the data set.
-        preparation: Makes the network's input of its bytes.
-    """
+    """Build the module for a described data set; the data themselves are not needed."""
     settings = with_all_losses(ModelSettings.of(cfg), cfg, metadata)
     return build_from(settings, metadata, preparation)
 
@@ -104,11 +97,6 @@ def with_all_losses(settings: ModelSettings, cfg: DictConfig, metadata: Metadata
     """Choose cross-entropy for categorical heads where ``loss`` needs the order that others have.
 
     Where no head has an order, nothing is chosen, and building refuses ``loss``.
-
-    Args:
-        settings: Of the config.
-        cfg: The composed config; ``model.losses.categorical`` is set in it, so that it is seen.
-        metadata: The description of the data set.
     """
     heads = metadata.parameters.values()
     others = [p.name for p in heads if p.is_categorical and settings.loss_of(p) is settings.loss]
@@ -200,12 +188,7 @@ def _build_heads(
 
 
 def build_loss(loss: Spec, parameter: Parameter) -> HeadLoss:
-    """Build one head's loss of the config's arguments, and of what the data set decides.
-
-    Args:
-        loss: Its class and the arguments that the config gives.
-        parameter: The parameter of the head.
-    """
+    """Build one head's loss of the config's arguments, and of what the data set decides."""
     try:
         derived = loss.cls.arguments_from(parameter) if issubclass(loss.cls, HeadLoss) else {}
         # The config's own come before what the data set decides.
@@ -347,11 +330,6 @@ def training_data(
     cfg: DictConfig, trained_with: Mapping[str, Any], model: MultiheadLitModule
 ) -> VIMHDataModule | None:
     """Build the data module of a checkpoint's training data, split as it was then.
-
-    Args:
-        cfg: The composed config; ``paths.vimh_dir`` is read.
-        trained_with: The checkpoint's settings of the data.
-        model: The loaded module.
 
     Returns:
         The data module; None where the set is not on this machine.

@@ -55,27 +55,17 @@ NEEDED = ("avix", "state_dict", "epoch", "global_step")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint file, read and checked; nothing is built of it yet.
+    """A checkpoint file, read and checked; nothing is built of it yet."""
 
-    Attributes:
-        path: Where it lies.
-        settings: The network, the losses and the weights of the heads.
-        data: The checked settings of the data, those of :data:`CHECKPOINT_DATA_KEYS`.
-        preparation: What its network sees of the data.
-        metadata: The description of the data set it was trained on.
-        state_dict: The module's tensors.
-        epoch: The epoch it was saved in, from 0.
-        global_step: The optimiser steps taken.
-    """
-
-    path: Path
-    settings: ModelSettings
+    path: Path  # where it lies
+    settings: ModelSettings  # the network, the losses and the weights of the heads
+    # the checked settings of the data, those of :data:`CHECKPOINT_DATA_KEYS`
     data: Mapping[str, Any]
-    preparation: PreparationSettings
-    metadata: Metadata
-    state_dict: dict[str, Tensor]
-    epoch: int
-    global_step: int
+    preparation: PreparationSettings  # what its network sees of the data
+    metadata: Metadata  # the description of the data set it was trained on
+    state_dict: dict[str, Tensor]  # the module's tensors
+    epoch: int  # the epoch it was saved in, from 0
+    global_step: int  # the optimiser steps taken
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -96,10 +86,6 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 def check_content(raw: Any, path: Path) -> Checkpoint:
     """Check the content of a checkpoint as a whole, before any part is used.
-
-    Args:
-        raw: From a file.
-        path: The file, for messages.
 
     Raises:
         ConfigError: If it is not a checkpoint of this project, or its config is none.
@@ -187,11 +173,7 @@ def _checked_config(
 
 
 def warn_of_untrusted(model: MultiheadLitModule) -> None:
-    """Warn before a training of the classes that no later command would load.
-
-    Args:
-        model: As built from the user's own config.
-    """
+    """Warn before a training of the classes that no later command would load."""
     config, metadata = model.provenance["config"], model.provenance["metadata"]
     synth = (metadata.get("recipe") or {}).get("synth") or {}
     front_end = metadata.get("spectrogram_config") or {}

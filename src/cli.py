@@ -37,9 +37,6 @@ def entry_point(main: Callable[[DictConfig], Result]) -> Callable[[DictConfig], 
     Mistakes end with exit code 1, Ctrl-C with 130 and SIGTERM with 143. In a multirun errors are
     raised on: the sweeper decides about the other jobs. The folder of a run in which nothing began
     is removed.
-
-    Args:
-        main: The function under ``hydra.main``.
     """
 
     @functools.wraps(main)
@@ -49,15 +46,12 @@ def entry_point(main: Callable[[DictConfig], Result]) -> Callable[[DictConfig], 
             signal.signal(number, _interrupt)
         try:
             return main(cfg)
-        except (ConfigError, CheckpointError, VIMHError) as error:
-            if HydraConfig.get().mode is RunMode.MULTIRUN:
-                raise JobError(str(error)) from error
-            _tidy(cfg)
-            sys.exit(f"error: {error}")
-        except OSError as error:
-            if error.errno not in DISK_ERRORS and not is_of_a_folder(error):
-                raise
-            said = cannot_write(Path(error.filename or cfg.paths.output_dir), error)
+        except (ConfigError, CheckpointError, VIMHError, OSError) as error:
+            said = str(error)
+            if isinstance(error, OSError):
+                if error.errno not in DISK_ERRORS and not is_of_a_folder(error):
+                    raise
+                said = cannot_write(Path(error.filename or cfg.paths.output_dir), error)
             if HydraConfig.get().mode is RunMode.MULTIRUN:
                 raise JobError(said) from error
             _tidy(cfg)

@@ -8,25 +8,31 @@ sentence that names the key, before data are made or anything is trained.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import logging
+import os
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from src.checkpoints.resume import LAST, goes_on, newest_run
+from src.command_line import FORMER
 from src.config_sections import EvalConfig, ExportConfig, PredictConfig, Task, TrainConfig
-from src.config_trial import try_callbacks, try_data, try_trainer
-from src.overrides import FORMER
 from src.schema.arguments import check_arguments, section, shown
 from src.schema.foreign import bounds_of
 from src.schema.nodes import check_node, check_nodes, holds_nodes, node_arguments
 from src.schema.plain import resolved
 from src.schema.specs import TARGET
 from src.schema.unresolved import check_groups, naming_interpolation
-from src.training.instantiators import check_installed
+from src.training.instantiators import check_installed, instantiate_trainer
 from src.utils.errors import ConfigError
+from src.utils.refusals import called
 from src.utils.trainer import make_trainer
 
 __all__ = ["EvalConfig", "ExportConfig", "PredictConfig", "TrainConfig", "check_config"]
@@ -57,10 +63,20 @@ def check_config(cfg: DictConfig, schema: type[Task], *, devices: bool = True) -
         _check_validation(cfg)
 
 
+def check_given(cfg: DictConfig, usage: str, *keys: str) -> None:
+    """Refuse a config without what its command cannot do without.
+
+    Raises:
+        ConfigError: Names the first key that is missing, and how the command is used.
+    """
+    for key in keys:
+        if OmegaConf.is_missing(cfg, key):
+            raise ConfigError(f"{key} is missing: python {usage}")
+
+
 def _check_validation(cfg: DictConfig) -> None:
     """Refuse a metric of the validation where there will be no such figure."""
-    from src.monitor import check_steps
-    from src.validation_plan import SWITCHED_OFF, refuse_without_validation
+    from src.monitor import SWITCHED_OFF, check_steps, refuse_without_validation
 
     cfg = cfg.copy()
     if cfg.monitor.metric is None:  # every metric that the module chooses is of the validation
@@ -100,7 +116,7 @@ def check_values(
     if "trainer" in wanted:
         check_trainer(values["trainer"])
         if devices:
-            try_trainer(values["trainer"])
+            _try(values["trainer"], "trainer", instantiate_trainer)
     if "model" in wanted:
         check_model(values)
 
@@ -140,22 +156,21 @@ def _check_data(node: Mapping[str, Any], schema: type[Task]) -> None:
     check_node(node, "data", base=VIMHDataModule)
     if not node.keys() & {"data_dir", "source"} and schema is EvalConfig:
         node = {**node, "data_dir": "."}  # the checkpoint's is known later; nothing is read of it
-    try_data(node)
+    with _unheard():  # no data are read or made
+        called(partial(instantiate, node), "data")
 
 
 def _check_callbacks(entries: Mapping[str, Any] | None, mode: str | None) -> None:
     from lightning.pytorch import Callback
 
-    tried = {}
-    for name, entry in (entries or {}).items():
-        if entry is None:
-            continue
+    there = {name: entry for name, entry in (entries or {}).items() if entry is not None}
+    for name, entry in there.items():
         # Where monitor.mode is null, the module says it before a run makes its callbacks.
         if isinstance(entry, Mapping) and "mode" in entry and mode is None:
-            entry = {**entry, "mode": "min" if entry["mode"] is None else entry["mode"]}
+            there[name] = entry = {**entry, "mode": entry["mode"] or "min"}
         check_node(entry, f"callbacks.{name}", base=Callback)
-        tried[name] = entry
-    try_callbacks(tried)
+    for name, entry in there.items():
+        _try(entry, f"callbacks.{name}")
 
 
 def _check_loggers(entries: Mapping[str, Any] | None) -> None:
@@ -173,9 +188,6 @@ def _check_loggers(entries: Mapping[str, Any] | None) -> None:
 def check_model(values: Mapping[str, Any]) -> None:
     """Check ``model`` and ``loss``.
 
-    Args:
-        values: The resolved config.
-
     Raises:
         ConfigError: Naming the key.
     """
@@ -190,8 +202,8 @@ def check_model(values: Mapping[str, Any]) -> None:
         raise ConfigError(f"model.optimizer is null; expected a mapping with a {TARGET} to train")
     # Of the data, only what is read: a recipe would take longer than all the rest.
     data = {"target_width": values["data"].get("target_width")}
-    read = {"data": data, "model": model, "loss": values["loss"]}
-    ModelSettings.of(OmegaConf.create(read)).try_optimizer()
+    read = DictConfig({"data": data, "model": model, "loss": values["loss"]})
+    ModelSettings.of(read).try_optimizer()
 
 
 def check_trainer(node: Any) -> None:
@@ -215,3 +227,46 @@ def check_trainer(node: Any) -> None:
     if node.get("max_epochs") is None and not (node.get("max_steps") or node.get("max_time")):
         expected = "a whole number of at least 1, or -1 for no limit"
         raise ConfigError(f"trainer.max_epochs is null; expected {expected}")
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Silence logs and warnings, and restore the environment: what is built here is thrown away."""
+    disabled = logging.root.manager.disable
+    environment = dict(os.environ)
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+
+
+def _try(node: Any, where: str, make: Callable[[Any], object] = instantiate) -> None:
+    """Build a node; if it is refused, find the key at fault by leaving out one after another.
+
+    Signatures do not say all: two settings may exclude each other, or a device may not be there.
+    """
+    try:
+        with _unheard():
+            called(partial(make, node), where)
+    except ConfigError as error:
+        key = next((key for key in node if _is_at_fault(node, key, where, make)), None)
+        if key is None or f"{where}.{key}" in str(error):
+            raise
+        reason = str(error).partition(": ")[2] or str(error)
+        raise ConfigError(f"{where}.{key} is {shown(node[key])}: {reason}") from error
+
+
+def _is_at_fault(node: Any, key: str, where: str, make: Callable[[Any], object]) -> bool:
+    if node[key] is None or key == TARGET:
+        return False
+    try:
+        with _unheard():
+            called(partial(make, {k: v for k, v in node.items() if k != key}), where)
+    except ConfigError:
+        return False
+    return True

@@ -24,24 +24,14 @@ MAX_NOTE_BYTES = 8192
 
 @dataclass(frozen=True)
 class Ended:
-    """How a training ended.
+    """How a training ended."""
 
-    Attributes:
-        reason: "max_epochs", "max_steps", "max_time", "early_stopping", "diverged",
-            "fast_dev_run", "no_batches" or "stopped".
-        message: The same in words.
-        epochs: The epochs that are trained, those before it went on included.
-        steps: The optimiser steps, likewise.
-    """
-
+    # "max_epochs", "max_steps", "max_time", "early_stopping", "diverged", "fast_dev_run",
+    # "no_batches" or "stopped"
     reason: str
-    message: str
-    epochs: int
-    steps: int
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain data for ``metrics.json``."""
-        return asdict(self)
+    message: str  # the same in words
+    epochs: int  # the epochs that are trained, those before it went on included
+    steps: int  # the optimiser steps, likewise
 
     def raise_if_diverged(self) -> None:
         """End the command with an error if the training diverged.
@@ -84,7 +74,7 @@ class Ending(Callback):
         """Notes why."""
         if not trainer.is_global_zero:
             return
-        text = json.dumps(_ended(trainer).as_json()).encode()
+        text = json.dumps(asdict(_ended(trainer))).encode()
         assert len(text) <= MAX_NOTE_BYTES
         self._note[: len(text)] = torch.tensor(list(text), dtype=torch.uint8)
 
@@ -115,11 +105,7 @@ class Ending(Callback):
 
 
 def why_ended(trainer: Trainer) -> Ended:
-    """Say why ``trainer.fit`` returned.
-
-    Args:
-        trainer: After ``fit``.
-    """
+    """Say why ``trainer.fit`` returned."""
     noted = [c.ended for c in trainer.callbacks if isinstance(c, Ending)]  # type: ignore[attr-defined]
     ended = next((found for found in noted if found is not None), None) or _ended(trainer)
     reason, message = ended.reason, ended.message
@@ -150,18 +136,14 @@ def _reason(trainer: Any) -> tuple[str, str]:
         if remaining is not None and remaining <= 0:
             return "max_time", "trainer.max_time is over"
     for callback in trainer.callbacks:
-        if isinstance(callback, EarlyStopping) and _has_stopped(callback):
+        if not isinstance(callback, EarlyStopping):
+            continue
+        # The epoch alone does not say so of the first one, which is 0.
+        if callback.stopped_epoch or callback.stopping_reason != EarlyStoppingReason.NOT_STOPPED:
             return "early_stopping", f"early stopping: {_stopping_reason(callback)}"
     if trainer.num_training_batches == 0:
         return "no_batches", "there are no training batches"
     return "stopped", "a callback stopped it (trainer.should_stop)"
-
-
-def _has_stopped(callback: EarlyStopping) -> bool:
-    """Tell whether it has; the epoch alone does not say so of the first one, which is 0."""
-    return bool(
-        callback.stopped_epoch or callback.stopping_reason != EarlyStoppingReason.NOT_STOPPED
-    )
 
 
 def _stopping_reason(callback: EarlyStopping) -> str:

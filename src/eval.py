@@ -6,13 +6,13 @@ from typing import Any
 
 import hydra
 import rootutils
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from src.cli import entry_point, start  # noqa: E402
 from src.command_line import RIGHT, is_check, prepare  # noqa: E402
-from src.config_check import EvalConfig, check_config  # noqa: E402
+from src.config_check import EvalConfig, check_config, check_given  # noqa: E402
 from src.training.instantiators import instantiate_loggers, instantiate_trainer  # noqa: E402
 from src.utils import extras, task_wrapper  # noqa: E402
 from src.utils.errors import ConfigError  # noqa: E402
@@ -23,9 +23,6 @@ from src.utils.words import shown_path  # noqa: E402
 @task_wrapper
 def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     """Measure a checkpoint on the validation or test split of its data set, or of another.
-
-    Args:
-        cfg: The composed config; ``ckpt_path``, ``split`` and ``data`` are read.
 
     Returns:
         All metrics by name, and all instantiated objects.
@@ -69,8 +66,7 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
 @entry_point
 def main(cfg: DictConfig) -> None:
     """Run the command with the config that Hydra composed."""
-    if OmegaConf.is_missing(cfg, "ckpt_path"):
-        raise ConfigError("ckpt_path is missing: python src/eval.py ckpt_path=CHECKPOINT")
+    check_given(cfg, "src/eval.py ckpt_path=CHECKPOINT", "ckpt_path")
     check_config(cfg, EvalConfig)
     if is_check():
         print(RIGHT)

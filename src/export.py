@@ -11,13 +11,13 @@ from typing import Any
 
 import hydra
 import rootutils
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from src.cli import entry_point, start  # noqa: E402
 from src.command_line import RIGHT, is_check, prepare  # noqa: E402
-from src.config_check import ExportConfig, check_config  # noqa: E402
+from src.config_check import ExportConfig, check_config, check_given  # noqa: E402
 from src.evaluation.export.model_files import (  # noqa: E402
     INSTALL,
     missing_packages,
@@ -26,13 +26,12 @@ from src.evaluation.export.model_files import (  # noqa: E402
 from src.utils import extras, task_wrapper  # noqa: E402
 from src.utils.errors import ConfigError  # noqa: E402
 
+NEEDED = ("src/export.py ckpt_path=CHECKPOINT", "ckpt_path")
+
 
 @task_wrapper
 def export(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     """Write a checkpoint as files that need nothing of this project, and check them.
-
-    Args:
-        cfg: The composed config; ``ckpt_path`` is needed.
 
     Returns:
         The largest ``difference`` from PyTorch as a share of a range, and the ``files``.
@@ -40,18 +39,12 @@ def export(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
         ConfigError: If a package is missing, or the exported model computes something else.
     """
-    check_given(cfg)
+    check_given(cfg, *NEEDED)
     check_packages()
     path = Path(cfg.output or Path(cfg.paths.output_dir) / "model.onnx")
     path.parent.mkdir(parents=True, exist_ok=True)
     files, difference = write_model_files(cfg.ckpt_path, path, cfg.opset, cfg.tolerance)
     return {"difference": difference}, {"cfg": cfg, "files": files}
-
-
-def check_given(cfg: DictConfig) -> None:
-    """Refuse a config without a checkpoint."""
-    if OmegaConf.is_missing(cfg, "ckpt_path"):
-        raise ConfigError("ckpt_path is missing: python src/export.py ckpt_path=CHECKPOINT")
 
 
 def check_packages() -> None:
@@ -68,7 +61,7 @@ def check_packages() -> None:
 @entry_point
 def main(cfg: DictConfig) -> None:
     """Run the command with the config that Hydra composed."""
-    check_given(cfg)
+    check_given(cfg, *NEEDED)
     check_config(cfg, ExportConfig)
     if is_check():
         check_packages()

@@ -61,31 +61,18 @@ SETTINGS = ("optimizer", "scheduler")
 
 @dataclass(frozen=True)
 class Former:
-    """What a checkpoint says of the settings that may change.
+    """What a checkpoint says of the settings that may change."""
 
-    Attributes:
-        path: Where it lies.
-        optimizer: The keys of ``model.optimizer``.
-        scheduler: The keys of ``model.scheduler``; empty where there was none.
-        own_folder: Whether the run goes on where it was.
-        epochs: The epochs that are trained.
-        is_finished: Whether nothing is left to train; only the test is done.
-    """
-
-    path: Path
-    optimizer: Mapping[str, Any]
-    scheduler: Mapping[str, Any]
-    own_folder: bool
-    epochs: int
-    is_finished: bool = False
+    path: Path  # where it lies
+    optimizer: Mapping[str, Any]  # the keys of model.optimizer
+    scheduler: Mapping[str, Any]  # the keys of model.scheduler; empty where there was none
+    own_folder: bool  # whether the run goes on where it was
+    epochs: int  # the epochs that are trained
+    is_finished: bool = False  # whether nothing is left to train; only the test is done
 
 
 def check_going_on(cfg: DictConfig, built: Built) -> Former | None:
     """Compare a checkpoint with the run that is to go on from it.
-
-    Args:
-        cfg: The composed config; ``ckpt_path`` and ``trainer`` are read.
-        built: The run's data module and module.
 
     Returns:
         The settings that it was trained with; None without a ``ckpt_path``.
@@ -222,12 +209,7 @@ def _node(key: str, before: Any, after: Mapping[str, Any]) -> Iterator[tuple[str
 def changed_arguments(
     before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> Iterator[tuple[str, Any, Any]]:
-    """Return the arguments that differ between two nodes of one class, with both values.
-
-    Args:
-        before: The node out of a checkpoint; its class is not looked up.
-        after: The node of the run's own config.
-    """
+    """Return the arguments that differ between two nodes of one class, with both values."""
     parameters = inspect.signature(hydra.utils.get_object(after[TARGET])).parameters
     for name in sorted((before.keys() | after.keys()) - {TARGET, *HYDRA_KEYS}):
         known = name in parameters

@@ -7,18 +7,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import hydra
 import torch
 from omegaconf import DictConfig
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from src.command_line import FORMER
 from src.models.components import MultiheadNetwork
 from src.models.multihead_module import SCHEDULER_MONITOR, MultiheadLitModule
-from src.optimization import build_partial
-from src.overrides import FORMER
 from src.schema.arguments import check_arguments, shown, signature_of, unknown_key
 from src.schema.bounds import Real
-from src.schema.plain import plain_node
+from src.schema.nodes import check_node, node_arguments
+from src.schema.plain import plain_node, plain_values
 from src.schema.specs import TARGET, Lookup, NotDerivedError, Spec, imported, spec_of
 from src.utils.errors import ConfigError
 from src.utils.refusals import called
@@ -30,40 +31,31 @@ MODULE = f"{MultiheadLitModule.__module__}.{MultiheadLitModule.__name__}"
 NODES = ("net", "optimizer", "scheduler", "criterion", "losses")
 OF_HEADS = ("loss_weights", "head_margin", "output_mode")
 OF_MODULE = ("scheduler_monitor", "compile")
+# configs/model/optimizer has it where PyTorch does; another `_target_` may not.
+FUSED = "fused"
 FORMER_KEYS = tuple(key.removeprefix("model.") for key in FORMER)
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """What a config says of the model, checked; nothing is built yet.
+    """What a config says of the model, checked; nothing is built yet."""
 
-    Attributes:
-        module: The module's class and its own settings.
-        net: The network's class and sizes.
-        loss: The loss's class and arguments, of heads that have no other.
-        losses: The losses of some heads, by name or kind; see :meth:`loss_of`.
-        target_width: Of soft targets, in classes.
-        config: ``data``, ``model`` and ``loss`` in plain containers, for the checkpoint.
-        loss_weights: The factor of each head's loss by its name; None: derived.
-        head_margin: The spread of sigmoid outputs.
-        output_mode: "classification", "regression" or "mixed"; None: as the losses say.
-        optimizer: Makes the optimiser; None for a model that only predicts.
-        scheduler: Makes the learning-rate scheduler.
-        for_one_head: Whether the loss is ``model.criterion``, which admits a single head.
-    """
-
-    module: Spec
-    net: Spec
-    loss: Spec
-    target_width: float
-    config: Mapping[str, Any]
+    module: Spec  # the module's class and its own settings
+    net: Spec  # the network's class and sizes
+    loss: Spec  # the loss's class and arguments, of heads that have no other
+    target_width: float  # of soft targets, in classes
+    config: Mapping[str, Any]  # data, model and loss in plain containers, for the checkpoint
+    # the losses of some heads, by name or kind; see :meth:`loss_of`
     losses: Mapping[str, Spec] = field(default_factory=dict)
+    # the factor of each head's loss by its name; None: derived
     loss_weights: Mapping[str, Real | None] | None = None
-    head_margin: Real = 0.0
+    head_margin: Real = 0.0  # the spread of sigmoid outputs
+    # "classification", "regression" or "mixed"; None: as the losses say
     output_mode: str | None = None
+    # makes the optimiser; None for a model that only predicts
     optimizer: Callable[..., Any] | None = None
-    scheduler: Callable[..., Any] | None = None
-    for_one_head: bool = False
+    scheduler: Callable[..., Any] | None = None  # makes the learning-rate scheduler
+    for_one_head: bool = False  # whether the loss is model.criterion, which admits a single head
 
     @classmethod
     def of(cls, cfg: DictConfig) -> ModelSettings:
@@ -154,10 +146,6 @@ def module_spec(model: Mapping[str, Any], look_up: Lookup = imported) -> Spec:
 def network_spec(node: Any, look_up: Lookup = imported) -> Spec:
     """Read the network that ``model.net`` describes; what the data set decides may be missing.
 
-    Args:
-        node: ``_target_`` and sizes.
-        look_up: From the target to the class.
-
     Raises:
         ConfigError: If it is no network, or an argument is unknown or out of bounds.
     """
@@ -170,11 +158,6 @@ def network_spec(node: Any, look_up: Lookup = imported) -> Spec:
 def loss_spec(node: Any, look_up: Lookup = imported, where: str = "loss") -> Spec:
     """Read the loss that ``loss`` describes; what the data set decides may be missing.
 
-    Args:
-        node: ``_target_`` and the arguments that the config gives.
-        look_up: From the target to the class.
-        where: The key of the node.
-
     Raises:
         ConfigError: If it is no module, or an argument is unknown or out of bounds.
     """
@@ -183,10 +166,6 @@ def loss_spec(node: Any, look_up: Lookup = imported, where: str = "loss") -> Spe
 
 def loss_specs(node: Any, look_up: Lookup = imported) -> dict[str, Spec]:
     """Read ``model.losses``: by a head's name or kind; null leaves it to ``loss``.
-
-    Args:
-        node: Nodes by name, or None.
-        look_up: From the target to the class.
 
     Raises:
         ConfigError: As :func:`loss_spec`, or if it is no mapping.
@@ -230,3 +209,42 @@ def _criterion(node: Any) -> Any:
             "loss=NAME."
         )
     return node if given else None
+
+
+def build_partial(cfg: DictConfig, key: str) -> Any:
+    """Build the optimiser or scheduler that only lacks its parameters or its optimiser.
+
+    ``model.optimizer._target_=torch.optim.RMSprop`` keeps the other keys of the config. ``fused``
+    says how an optimiser works and not what it does, so it is left out where the optimiser has no
+    such argument. Any other key that does not fit is a mistake.
+
+    Args:
+        cfg: The composed config.
+        key: ``optimizer`` or ``scheduler``, under ``model``.
+
+    Returns:
+        A partial, or None where the config has null.
+
+    Raises:
+        ConfigError: If there is no such class, or an argument is unknown or does not fit.
+    """
+    node = plain_values(cfg.model.get(key))
+    if node is None:
+        return None
+    where = f"model.{key}"
+    if not isinstance(node, Mapping) or TARGET not in node:
+        group = where.replace(".", "/")
+        raise ConfigError(
+            f"{where} is {shown(node)}, but it takes keys such as {where}.{TARGET}: {group}=NAME "
+            f"chooses a file of configs/{group}."
+        )
+    given = node_arguments(node, where)
+    signature = signature_of(imported(node[TARGET], f"{where}.{TARGET}"))
+    # The bounds of check_node are those of all optimisers, so it does not know who has what.
+    for name in () if signature.is_open else given.keys() - signature.arguments.keys():
+        if name != FUSED:
+            told = unknown_key(f"{where}.{name}", name, signature.arguments)
+            raise ConfigError(f"{told}; ~{where}.{name} on the command line leaves it out")
+        node = {key: value for key, value in node.items() if key != FUSED}
+    check_node(node, where, partial=True)
+    return hydra.utils.instantiate(node)

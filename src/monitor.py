@@ -1,16 +1,30 @@
-"""What checkpoints, early stopping, the scheduler and a sweep look at, and which way is better."""
+"""What checkpoints, early stopping, the scheduler and a sweep look at, and which way is better.
+
+A training without any validation leaves out what would look at one, or is refused, before all.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 
-from src.models.multihead_module import MultiheadLitModule
+from src.data.vimh_datamodule import VIMHDataModule
+from src.going_on import Former
+from src.models.multihead_module import SCHEDULER_MONITOR, MultiheadLitModule
 from src.utils.errors import ConfigError
+from src.utils.pylogger import RankedLogger
 
+log = RankedLogger(__name__, rank_zero_only=True)
+
+OF_VALIDATION = "val/"
+PLATEAU = "ReduceLROnPlateau"
+SWITCHED_OFF = "trainer.limit_val_batches=0"
 DIRECTIONS = {"min": "minimize", "max": "maximize"}
 
 
@@ -75,10 +89,10 @@ def check_steps(cfg: DictConfig) -> None:
         ConfigError: Names the callback's key.
     """
     for name, entry in (cfg.get("callbacks") or {}).items():
-        if not isinstance(entry, DictConfig) or not str(entry.get("monitor")).startswith("val/"):
+        if not isinstance(entry, DictConfig):
             continue
         steps = entry.get("every_n_train_steps")
-        if steps:
+        if steps and str(entry.get("monitor")).startswith(OF_VALIDATION):
             raise ConfigError(
                 f"callbacks.{name}.every_n_train_steps is {steps}, but {entry.monitor} is only "
                 "known after a validation: leave it null, or set trainer.val_check_interval="
@@ -97,3 +111,139 @@ def _check_sweep(cfg: DictConfig, known: Mapping[str, str]) -> None:
             f"hydra.sweeper.direction is {direction}, but the search would have to {expected} "
             f"optimized_metric={cfg.optimized_metric}: set hydra.sweeper.direction={expected}"
         )
+
+
+def plan_without_validation(
+    cfg: DictConfig, trainer: Any, datamodule: VIMHDataModule, former: Former | None = None
+) -> str | None:
+    """Leave out what waits for a validation where there will be none, and say so.
+
+    Early stopping and the best checkpoint look at its metrics, and without them Lightning would
+    raise at the end of the first epoch, after the work.
+
+    Args:
+        cfg: The composed config.
+        trainer: The trainer; its callbacks and ``limit_val_batches`` are changed.
+        datamodule: The data that it will train on.
+        former: The checkpoint that the training goes on from.
+
+    Returns:
+        Why there is none; None where there is one, or nothing to train.
+
+    Raises:
+        ConfigError: If a sweep or the scheduler needs a metric of the validation, which is never
+            there or not in each epoch.
+    """
+    epochs_done = 0 if former is None else former.epochs
+    why = why_no_validation(trainer, datamodule, epochs_done)
+    if former is not None and former.is_finished:
+        return None
+    if why is None:
+        _check_plateau(cfg, trainer, datamodule)
+        return None
+    refuse_without_validation(cfg, why)
+    left_out = [
+        callback
+        for callback in trainer.callbacks
+        if isinstance(callback, EarlyStopping | ModelCheckpoint)
+        and str(callback.monitor).startswith(OF_VALIDATION)
+    ]
+    trainer.callbacks = [callback for callback in trainer.callbacks if callback not in left_out]
+    # Otherwise Lightning would refuse some of the reasons, and validate before training.
+    trainer.limit_val_batches = 0
+    log.warning(
+        "This training has no validation: %s. So there is no best epoch%s; the weights of the last "
+        "step are tested.",
+        why,
+        " and no early stopping" if any(isinstance(c, EarlyStopping) for c in left_out) else "",
+    )
+    return why
+
+
+def refuse_without_validation(cfg: DictConfig, why: str) -> None:
+    """Refuse a config that cannot do without a metric of the validation.
+
+    Raises:
+        ConfigError: If a sweep or the scheduler needs such a metric; names the key.
+    """
+    needed = {
+        "optimized_metric": cfg.get("optimized_metric"),
+        "model.scheduler_monitor": _plateau_monitor(cfg),
+    }
+    for key, name in needed.items():
+        if str(name).startswith(OF_VALIDATION):
+            raise ConfigError(f"{key} is {name}, but this training has no validation: {why}")
+
+
+def _plateau_monitor(cfg: DictConfig) -> str | None:
+    """Return the metric that a plateau scheduler follows; None for other schedulers."""
+    scheduler = cfg.model.get("scheduler")
+    if scheduler is None or not str(scheduler.get("_target_")).endswith(PLATEAU):
+        return None
+    return str(cfg.model.get("scheduler_monitor") or SCHEDULER_MONITOR)
+
+
+def _check_plateau(cfg: DictConfig, trainer: Any, datamodule: VIMHDataModule) -> None:
+    """Refuse a plateau scheduler where an epoch may end without a validation.
+
+    Lightning asks for its metric at the end of each epoch, and raises after the work of the first.
+    """
+    name, every = _plateau_monitor(cfg), trainer.val_check_interval
+    if name is None or not name.startswith(OF_VALIDATION) or trainer.fast_dev_run:
+        return
+    batches = training_batches(trainer, datamodule)
+    if trainer._val_check_time_interval is not None:
+        found = f"by time, trainer.val_check_interval={cfg.trainer.val_check_interval}"
+    elif trainer.check_val_every_n_epoch is None and every > batches:
+        found = f"only every {every} batches by trainer.val_check_interval={every}"
+    else:
+        return
+    raise ConfigError(
+        f"model.scheduler needs {name} at the end of each epoch, but validations come {found}, and "
+        f"an epoch has {batches} batches: set trainer.val_check_interval to at most {batches}, or "
+        "model.scheduler_monitor to a metric of train/"
+    )
+
+
+def why_no_validation(trainer: Any, datamodule: VIMHDataModule, epochs_done: int = 0) -> str | None:
+    """The key of the config by which no validation takes place; None where one does."""
+    if trainer.fast_dev_run:
+        return None
+    if trainer.limit_val_batches == 0:
+        return SWITCHED_OFF
+    sizes = datamodule.splits.sizes
+    if sizes["val"] == 0:
+        return f"no sample is left for it by data.train_val_test_split (train {sizes['train']})"
+    batches = training_batches(trainer, datamodule)
+    interval = trainer.val_check_interval
+    if batches == 0 or trainer._val_check_time_interval is not None:
+        return None
+    every = trainer.check_val_every_n_epoch
+    if isinstance(interval, int) and every is not None and interval > batches:
+        return f"trainer.val_check_interval={interval}, and an epoch has {batches} batches"
+    step = interval if isinstance(interval, int) else max(1, int(batches * interval))
+    if every is None:
+        first = (epochs_done * batches // step + 1) * step
+    else:
+        first = (epochs_done // every + 1) * every * batches - batches + step
+    steps = trainer.max_steps * trainer.accumulate_grad_batches
+    if trainer.max_steps != -1 and steps < first:
+        return f"trainer.max_steps={trainer.max_steps} ends it before batch {first}, the first one"
+    epochs = trainer.max_epochs
+    if epochs not in (None, -1) and epochs * batches < first:
+        key = "val_check_interval" if every is None else "check_val_every_n_epoch"
+        return (
+            f"trainer.max_epochs={epochs} ends it before batch {first}, the first one by "
+            f"trainer.{key}={interval if every is None else every}"
+        )
+    return None
+
+
+def training_batches(trainer: Any, datamodule: VIMHDataModule) -> int:
+    """The training batches of an epoch in each process."""
+    samples = datamodule.splits.sizes["train"] // trainer.world_size
+    batches = samples / datamodule.batch_size
+    # The loader leaves a last small batch out, where there are others.
+    count = math.floor(batches) if batches > 2 else math.ceil(batches)
+    limit = trainer.limit_train_batches
+    return min(count, limit) if isinstance(limit, int) else int(count * limit)

@@ -59,10 +59,6 @@ class NewSettings(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the settings: the checkpoint is restored by now.
 
-        Args:
-            trainer: The trainer.
-            pl_module: The module.
-
         Raises:
             CheckpointError: If the scheduler's place in the checkpoint is none.
         """
@@ -114,12 +110,7 @@ class NewSettings(Callback):
 
 
 def new_settings(cfg: DictConfig, former: Former | None) -> list[Callback]:
-    """Make the callback for a training that goes on; none for one that begins.
-
-    Args:
-        cfg: The composed config.
-        former: What the checkpoint says of its settings.
-    """
+    """Make the callback for a training that goes on; none for one that begins."""
     if former is None:
         return []
     model = plain_node(cfg, "model")

@@ -43,9 +43,8 @@ rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from src import command_line  # noqa: E402
 from src.cli import entry_point, start  # noqa: E402
-from src.config_check import PredictConfig, check_config  # noqa: E402
+from src.config_check import PredictConfig, check_config, check_given  # noqa: E402
 from src.evaluation.prediction.player import find_player, play_file  # noqa: E402
-from src.overrides import choices  # noqa: E402
 from src.utils import extras, task_wrapper  # noqa: E402
 from src.utils.errors import ConfigError  # noqa: E402
 from src.utils.rich_utils import plain_console, print_table  # noqa: E402
@@ -55,6 +54,7 @@ from src.vimh.errors import VIMHError  # noqa: E402
 from src.vimh.metadata import METADATA_FILE  # noqa: E402
 from src.vimh.records import open_dataset  # noqa: E402
 
+NEEDED = ("src/predict.py MODEL SOUND; --help lists the keys", "ckpt_path", "input")
 CONFIG = Path(__file__).parents[1] / "configs" / "predict.yaml"
 
 if TYPE_CHECKING:
@@ -64,9 +64,6 @@ if TYPE_CHECKING:
 @task_wrapper
 def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     """Predict the parameters of sounds, and write what they sound like.
-
-    Args:
-        cfg: The composed config; ``ckpt_path`` and ``input`` are needed.
 
     Returns:
         No metrics, and all objects, ``predictions`` among them.
@@ -85,7 +82,7 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         write_resynthesis,
     )
 
-    check_given(cfg)
+    check_given(cfg, *NEEDED)
     check_possible(cfg)
     checkpoint = read_checkpoint(cfg.ckpt_path)
     predictor = Predictor(load_model(checkpoint), checkpoint.metadata, cfg.batch_size, cfg.start)
@@ -115,15 +112,6 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     return {}, {"cfg": cfg, "predictor": predictor, "predictions": predictions, "failed": failed}
 
 
-def check_given(cfg: DictConfig) -> None:
-    """Refuse a config without model or input."""
-    for key in ("ckpt_path", "input"):
-        if OmegaConf.is_missing(cfg, key):
-            raise ConfigError(
-                f"{key} is missing: python src/predict.py MODEL SOUND; --help lists the keys"
-            )
-
-
 def check_possible(cfg: DictConfig) -> None:
     """Refuse wrong input that can be seen without the model.
 
@@ -145,11 +133,7 @@ def is_dataset(path: Path) -> bool:
 
 
 def input_paths(given: str | Sequence[str]) -> list[Path]:
-    """The files and folders that ``input`` names.
-
-    Args:
-        given: A path, a pattern, or a list of them.
-    """
+    """The files and folders that ``input`` names."""
     patterns = [given] if isinstance(given, str) else list(given)
     return [Path(path) for pattern in patterns for path in command_line.matches(str(pattern))]
 
@@ -158,12 +142,6 @@ def predict_input(
     predictor: Predictor, paths: Sequence[Path], split: str, limit: int | None
 ) -> tuple[list[Prediction], dict[str, str]]:
     """Predict files, folders or a data set.
-
-    Args:
-        predictor: What predicts.
-        paths: The input.
-        split: Of a data set, "train" or "test".
-        limit: The most records or files; None: all.
 
     Returns:
         The predictions, and of several files those that gave none, with the reasons.
@@ -190,12 +168,9 @@ def predict_input(
 def overrides_of(arguments: Sequence[str]) -> list[str]:
     """A command line with a model and sounds by position as Hydra's overrides.
 
-    Args:
-        arguments: Without the script.
-
     Raises:
         ConfigError: If sounds are given by position and as ``input`` too; and as
-            :func:`src.overrides.choices`.
+            :func:`src.command_line.choices`.
     """
     own = OmegaConf.load(CONFIG)
     overrides, others = command_line.by_position(arguments, {*map(str, own), "paths", "hydra"})
@@ -208,14 +183,14 @@ def overrides_of(arguments: Sequence[str]) -> list[str]:
     if others:
         sounds = ",".join(quoted(other) for other in others)
         overrides.append(f"input={sounds}" if len(others) == 1 else f"input=[{sounds}]")
-    return choices(command_line.user_paths(overrides))
+    return command_line.choices(command_line.user_paths(overrides))
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="predict.yaml")
 @entry_point
 def main(cfg: DictConfig) -> None:
     """Run the command with the config that Hydra composed."""
-    check_given(cfg)
+    check_given(cfg, *NEEDED)
     check_config(cfg, PredictConfig)
     if command_line.is_check():
         check_possible(cfg)

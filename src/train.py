@@ -5,6 +5,7 @@ compose → build → run → report; docs/configuration.md says how the config 
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,6 @@ from src.utils.seeding import seed_everything  # noqa: E402
 def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     """Train, and test the best checkpoint.
 
-    Args:
-        cfg: The composed config.
-
     Returns:
         All metrics by name, and all instantiated objects.
     """
@@ -47,9 +45,8 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     from src.evaluation.export.model_files import write_model_files
     from src.evaluation.presentation.run_summary import report_run, report_start
     from src.going_on import check_going_on
-    from src.monitor import resolve_monitor
+    from src.monitor import plan_without_validation, resolve_monitor
     from src.new_settings import new_settings
-    from src.validation_plan import plan_without_validation
 
     seed_everything(cfg.seed)
     built = build(cfg)
@@ -94,7 +91,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         metrics |= trainer.callback_metrics
     if cfg.export and best and trainer.is_global_zero:
         write_model_files(best, Path(cfg.paths.output_dir) / "model.onnx")
-    ended = objects["ended"].as_json() if cfg.train else None
+    ended = asdict(objects["ended"]) if cfg.train else None
     last = saved_last(trainer) if cfg.train else ""
     report_run(cfg, built, metrics, best, loggers, last=last, ended=ended)
     return metrics, objects
@@ -104,9 +101,6 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
 @entry_point
 def main(cfg: DictConfig) -> float | None:
     """The command line.
-
-    Args:
-        cfg: The config that Hydra composed.
 
     Returns:
         The metric that a sweep optimises, or None.

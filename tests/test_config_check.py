@@ -10,9 +10,9 @@ import pytest
 from omegaconf import OmegaConf, open_dict
 
 from src.checkpoints.resume import CHECKPOINT
+from src.command_line import add_or_override
 from src.config_check import TrainConfig, check_config
 from src.evaluation.export.model_files import missing_packages
-from src.overrides import add_or_override
 from src.utils.errors import ConfigError
 from tests.test_wrong_overrides import COMMANDS, MODEL, SOUND
 

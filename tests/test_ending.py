@@ -4,6 +4,7 @@ import json
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def test_the_reason_is_in_the_log_and_in_metrics_json(
     said = [record.getMessage() for record in caplog.records if record.name == "src.ending"]
     assert any("Training ended after" in text and message in text for text in said)
     written = json.loads((tmp_path / "metrics.json").read_text())["ended"]
-    assert written == objects["ended"].as_json()
+    assert written == asdict(objects["ended"])
     objects["ended"].raise_if_diverged()
 
 
@@ -140,7 +141,7 @@ class Stop(Callback):
 
 
 def test_ended_is_plain_data() -> None:
-    assert Ended("stopped", "why", 1, 2).as_json() == {
+    assert asdict(Ended("stopped", "why", 1, 2)) == {
         "reason": "stopped",
         "message": "why",
         "epochs": 1,

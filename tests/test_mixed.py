@@ -10,16 +10,16 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from src import overrides
+from src import command_line
 from src.build import build
 from src.checkpoint import load_model, read_checkpoint
+from src.command_line import add_or_override
 from src.config_check import TrainConfig, check_config
 from src.eval import evaluate
 from src.evaluation.export.exported_model import ExportedModel
 from src.evaluation.prediction.predictor import Predictor
 from src.models.multihead_module import MultiheadLitModule
 from src.monitor import resolve_monitor
-from src.overrides import add_or_override
 from src.predict import predict
 from src.train import train
 from src.utils.errors import ConfigError
@@ -92,7 +92,7 @@ def test_a_head_is_chosen_for_without_a_plus_even_if_an_experiment_names_it(
     (tmp_path / "experiment").mkdir()
     own = f"# @package _global_\ndefaults:\n  - /loss@model.losses.{WAVEFORM}: ce\n"
     (tmp_path / "experiment" / "own.yaml").write_text(own)
-    monkeypatch.setattr(overrides, "CONFIGS", tmp_path)
+    monkeypatch.setattr(command_line, "CONFIGS", tmp_path)
     word = f"loss@model.losses.{WAVEFORM}=weighted_ce"
     search = f"hydra.searchpath=[{tmp_path}]"
     for words in ([word], [word, "experiment=own"]):

@@ -7,7 +7,7 @@ import torch
 from omegaconf import OmegaConf
 
 from src.config_check import TrainConfig, check_config
-from src.optimization import build_partial
+from src.model_settings import build_partial
 from src.utils.errors import ConfigError
 
 OPTIMIZERS = sorted(

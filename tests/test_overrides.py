@@ -6,7 +6,7 @@ import sys
 import pytest
 from hydra import compose, initialize_config_dir
 
-from src.overrides import FORMER, add_or_override, choices
+from src.command_line import FORMER, add_or_override, choices
 from src.utils.errors import ConfigError
 from tests.conftest import ROOT
 

@@ -9,9 +9,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from omegaconf import open_dict
 
+from src.monitor import training_batches, why_no_validation
 from src.train import train
 from src.utils.errors import ConfigError
-from src.validation_plan import training_batches, why_no_validation
 from tests.helpers import shrink
 
 Run = Callable[..., tuple[dict[str, Any], dict[str, Any]]]
@@ -48,7 +48,7 @@ def test_it_is_said_and_nothing_waits_for_it(
     run: Run, override: str, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     metrics, objects = run(override)
-    said = [r.getMessage() for r in caplog.records if r.name == "src.validation_plan"]
+    said = [r.getMessage() for r in caplog.records if r.name == "src.monitor"]
     assert len(said) == 1
     assert why in said[0]
     assert "no best epoch and no early stopping" in said[0]
@@ -77,7 +77,7 @@ def test_where_there_is_one_nothing_is_left_out(
     run: Run, overrides: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     metrics, objects = run(*overrides)
-    assert not [r for r in caplog.records if r.name == "src.validation_plan"]
+    assert not [r for r in caplog.records if r.name == "src.monitor"]
     assert "val/loss" in metrics
     assert any(isinstance(c, EarlyStopping) for c in objects["trainer"].callbacks)
 

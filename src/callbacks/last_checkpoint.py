@@ -20,7 +20,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loops.progress import _Progress
 
-from src.checkpoints.random_states import random_states, restore_random_states
+from src.checkpoints.resumable import random_states, restore_random_states
 from src.loggers.tensorboard_logger import TensorBoardLogger
 from src.schema.arguments import check_arguments
 from src.schema.bounds import PositiveCount, Seconds, Text

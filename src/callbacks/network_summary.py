@@ -35,17 +35,7 @@ class NetworkSummary(RichModelSummary):
         total_flops: int,
         **summarize_kwargs: object,
     ) -> None:
-        """Print the table.
-
-        Args:
-            summary_data: Names of columns with their values, a value for each part.
-            total_parameters: Of the module.
-            trainable_parameters: Those of them that are trained.
-            model_size: In MB.
-            total_training_modes: Not shown.
-            total_flops: Not shown.
-            **summarize_kwargs: Not used.
-        """
+        """Print the table."""
         columns = dict(summary_data)
         names, weights = columns["Name"], [text.strip() for text in columns["Params"]]
         unknown = ["?"] * len(names)

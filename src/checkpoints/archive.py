@@ -1,7 +1,7 @@
 """The archive that ``torch.save`` writes: a zip file of members that are stored as they are.
 
 One member holds the containers as a pickle, and one the bytes of each tensor's storage. Nothing is
-taken that a file of this size does not hold.
+taken that a file of this size does not hold, and what is read are plain containers that end.
 """
 
 from __future__ import annotations
@@ -10,16 +10,21 @@ import pickle
 import re
 import struct
 import zipfile
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 MAX_DIRECTORY_BYTES = 4 * 2**20  # of the archive's table of contents: 40,000 tensors
+MAX_DEPTH = 64  # of containers in containers
 _CHUNK_BYTES = 2**20
+_CONTAINERS = (dict, OrderedDict, Counter, list, tuple)
+_LEAVES = (str, int, float, bool, type(None), Tensor, torch.nn.Parameter)
 _END = struct.Struct("<4s4H2LH")  # of an archive: signature, ..., directory's size, offset, comment
 _END_64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR_BYTES = 20
@@ -152,3 +157,60 @@ class Storages:
             raise zipfile.BadZipFile(f"{info.filename} is cut off")
         self.read.add(info.filename)
         return content
+
+
+def check_plain_tree(root: Any, most: int) -> None:
+    """Refuse data that is not plain, holds itself, is too deep, or takes too many visits.
+
+    A list of two lists of two lists ... is small in a file; whoever walks it visits 2^depth parts.
+
+    Args:
+        root: What was read.
+        most: The most visits; each part of an honest file takes a byte or more.
+
+    Raises:
+        Refused: Names the part by its first two keys.
+    """
+    visits: dict[int, int] = {}  # of a container and all in it
+    depths: dict[int, int] = {}
+    waiting: list[tuple[Any, str, bool]] = [(root, "", False)]
+    open_now: set[int] = set()
+    while waiting:
+        node, where, is_done = waiting.pop()
+        if type(node) not in _CONTAINERS:
+            if type(node) not in _LEAVES:
+                raise Refused(f"{where or 'it'} holds a {type(node).__name__}, no plain data")
+            continue
+        key = id(node)
+        if key in visits:
+            continue
+        parts = _parts(node)
+        if not is_done:
+            if key in open_now:
+                raise Refused(f"{where or 'it'} is not what it should be: it holds itself")
+            open_now.add(key)
+            waiting.append((node, where, True))
+            waiting += [(part, _below(where, name), False) for name, part in parts]
+            continue
+        open_now.discard(key)
+        visits[key] = 1 + sum(visits.get(id(part), 1) for _, part in parts)
+        depths[key] = 1 + max((depths.get(id(part), 0) for _, part in parts), default=0)
+        if visits[key] > most or depths[key] > MAX_DEPTH:
+            raise Refused(
+                f"{where or 'it'} is not what it should be: it has more than {most} parts, or "
+                f"parts more than {MAX_DEPTH} deep"
+            )
+
+
+def _parts(node: Any) -> list[tuple[Any, Any]]:
+    """Return a container's parts with the names that a message may show."""
+    if isinstance(node, dict):
+        more = vars(node).items() if type(node) is OrderedDict else ()
+        return [*node.items(), *more]
+    return [("", part) for part in node]
+
+
+def _below(where: str, name: Any) -> str:
+    if "." in where or type(name) is not str or not name:
+        return where
+    return f"{where}.{name[:40]}" if where else name[:40]

@@ -43,11 +43,6 @@ class AtomicCheckpointIO(CheckpointIO):
     ) -> None:
         """Write a checkpoint.
 
-        Args:
-            checkpoint: Tensors and plain containers.
-            path: Where to; folders are made.
-            storage_options: Not taken.
-
         Raises:
             CheckpointError: If it cannot be written, reads back differently, or holds something
                 that cannot be read without running code. What was at ``path`` is then still there.
@@ -80,11 +75,6 @@ class AtomicCheckpointIO(CheckpointIO):
     ) -> dict[str, Any]:
         """Read a checkpoint without running any code.
 
-        Args:
-            path: A local file.
-            map_location: The device that the tensors go to.
-            weights_only: None or True; there is no other way here.
-
         Raises:
             CheckpointError: If ``weights_only`` is False, or the file is missing, is not a
                 checkpoint, or holds anything but tensors and plain containers.
@@ -94,7 +84,13 @@ class AtomicCheckpointIO(CheckpointIO):
                 f"{path}: weights_only=False would run code from the file; it is never done here"
             )
         checkpoint = load_checkpoint(path, map_location)
-        _check_version(checkpoint, path)
+        # Lightning migrates checkpoints by their version before it calls our hooks.
+        written_by = checkpoint.setdefault(VERSION_KEY, lightning.pytorch.__version__)
+        if not isinstance(written_by, str) or not _VERSION.fullmatch(written_by):
+            raise CheckpointError(
+                f"{path}: {VERSION_KEY} is {repr(written_by)[:60]}; expected a version 2 of "
+                "Lightning"
+            )
         return checkpoint
 
     def remove_checkpoint(self, path: str | Path) -> None:
@@ -111,13 +107,6 @@ class AtomicCheckpointIO(CheckpointIO):
 
 def load_checkpoint(path: str | Path, map_location: MapLocation = "cpu") -> dict[str, Any]:
     """Read a checkpoint as tensors and plain containers, without running any code.
-
-    Args:
-        path: A local file.
-        map_location: The device that the tensors go to.
-
-    Returns:
-        The checkpoint.
 
     Raises:
         CheckpointError: If the file is missing, is not a checkpoint, or holds anything else.
@@ -144,15 +133,6 @@ def load_checkpoint(path: str | Path, map_location: MapLocation = "cpu") -> dict
     if map_location is not None and torch.device(map_location).type != "cpu":
         return apply_to_collection(checkpoint, torch.Tensor, lambda t: t.to(map_location))
     return checkpoint
-
-
-def _check_version(checkpoint: dict[str, Any], path: str | Path) -> None:
-    """Check the version: Lightning migrates checkpoints by it before it calls our hooks."""
-    written_by = checkpoint.setdefault(VERSION_KEY, lightning.pytorch.__version__)
-    if not isinstance(written_by, str) or not _VERSION.fullmatch(written_by):
-        raise CheckpointError(
-            f"{path}: {VERSION_KEY} is {repr(written_by)[:60]}; expected a version 2 of Lightning"
-        )
 
 
 def _is_zip(path: Path) -> bool:
@@ -218,23 +198,21 @@ def _is_plain(value: Any) -> bool:
     if kind in _SCALARS:
         return kind is not int or value.bit_length() < 64
     if kind is dict or kind is OrderedDict:
-        return all(_is_key(key) and _is_plain(item) for key, item in value.items())
+        has_text_keys = all(
+            type(key) is str or (type(key) is int and key.bit_length() < 32) for key in value
+        )
+        return has_text_keys and all(map(_is_plain, value.values()))
     if kind is list or kind is tuple:
-        return all(_is_plain(item) for item in value)
+        return all(map(_is_plain, value))
     # Attributes that somebody hung on a tensor are saved with it.
     if kind not in (torch.Tensor, torch.nn.Parameter) or vars(value):
         return False
     return value.dtype in READ_DTYPES and value.layout is torch.strided and not value.is_quantized
 
 
-def _is_key(key: Any) -> bool:
-    return type(key) is str or (type(key) is int and key.bit_length() < 32)
-
-
 def _check_loads_safely(temporary: Path, target: Path) -> None:
     try:
-        # The bytes were compared already.
-        read_saved(temporary, with_data=False)
+        read_saved(temporary, with_data=False)  # the bytes were compared already
     except BROKEN as error:
         raise CheckpointError(
             f"{target}: not written, since it could not be resumed from: {_reason(error)}. Keep to "

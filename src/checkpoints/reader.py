@@ -31,11 +31,11 @@ from src.checkpoints.archive import (
     Storage,
     Storages,
     check_directory,
+    check_plain_tree,
     check_the_rest,
     members_of,
     read_member,
 )
-from src.checkpoints.plain_tree import check_plain_tree
 
 # What a damaged or a foreign file raises. `Refused` is an UnpicklingError too.
 BROKEN = (

@@ -43,31 +43,17 @@ BEGINNINGS = (HYDRA_DIR, LOCK, "config_tree.log", "tags.log")
 
 
 def newest_run(runs_dir: str | Path) -> Path | None:
-    """Find the newest run that has a checkpoint to go on from; their names begin with their times.
-
-    Args:
-        runs_dir: ``logs/<task_name>/runs``.
-    """
+    """Find the newest run that has a last checkpoint; their names begin with their times."""
     return max((path.parents[1] for path in Path(runs_dir).glob(f"*/{CHECKPOINT}")), default=None)
 
 
 def goes_on(ckpt_path: str | None) -> bool:
-    """Tell whether a run goes on in its own folder: for ``last``, and for the folder of a run.
-
-    Args:
-        ckpt_path: The config's ``ckpt_path``.
-    """
+    """Tell whether a run goes on in its own folder: for ``last``, and for the folder of a run."""
     return ckpt_path == LAST or (ckpt_path is not None and Path(ckpt_path, CHECKPOINT).is_file())
 
 
 def run_dir(ckpt_path: str | None, runs_dir: str, fresh: str) -> str:
-    """Return the folder of a run: that of the run that goes on, otherwise a new one.
-
-    Args:
-        ckpt_path: The config's ``ckpt_path``.
-        runs_dir: ``logs/<task_name>/runs``.
-        fresh: The name of a new one.
-    """
+    """Return the folder of a run: that of the run that goes on, otherwise a new one."""
     # Where there is none to go on with, run_folder says so: a resolver's error is no sentence.
     if ckpt_path is not None and ckpt_path != LAST and goes_on(ckpt_path):
         return os.path.abspath(ckpt_path)
@@ -77,10 +63,6 @@ def run_dir(ckpt_path: str | None, runs_dir: str, fresh: str) -> str:
 
 def task_dir(log_dir: str, task_name: str) -> str:
     """Return the folder of a task's runs, ``logs/<task_name>``, before Hydra makes any folder.
-
-    Args:
-        log_dir: The config's ``paths.log_dir``.
-        task_name: The config's ``task_name``.
 
     Raises:
         ConfigError: If one names no folder: the runs would lie at the root of the file system, or
@@ -95,10 +77,6 @@ def task_dir(log_dir: str, task_name: str) -> str:
 def run_name(experiment: str | None, task_name: str) -> str:
     """Return what the name of a run's folder says beside the time.
 
-    Args:
-        experiment: The config's ``experiment``.
-        task_name: The config's ``task_name``, for runs without an experiment.
-
     Example:
         >>> run_name("mine/quick", "train"), run_name(None, "train")
         ('mine_quick', 'train')
@@ -109,11 +87,7 @@ def run_name(experiment: str | None, task_name: str) -> str:
 def hydra_subdir(run: str) -> str | None:
     """Return the subfolder for Hydra's files: ``.hydra``, or ``.hydra_2`` ... for a resumed run.
 
-    Args:
-        run: The run's folder.
-
-    Returns:
-        Its name; None in all processes of a run but the first, which write no such files.
+    None in all processes of a run but the first, which write no such files.
     """
     if rank_of_process() != 0:
         return None
@@ -131,9 +105,6 @@ OmegaConf.register_new_resolver("hydra_subdir", hydra_subdir, use_cache=True, re
 @contextmanager
 def run_folder(cfg: DictConfig) -> Iterator[DictConfig]:
     """Lock the run's folder against other processes; restore the config of a run that goes on.
-
-    Args:
-        cfg: What Hydra composed from the command line alone.
 
     Yields:
         The config to run: that of the run that goes on, with what the command line changes on
@@ -227,11 +198,6 @@ def _resumed(folder: Path) -> DictConfig:
 def resumed_config(name: str, saved_dir: Path, said_now: list[str]) -> tuple[DictConfig, list[str]]:
     """Apply what the present command line changes to the config of an earlier run.
 
-    Args:
-        name: Of the config that is composed, for example "train".
-        saved_dir: The folder of the earlier run's ``config.yaml`` and ``overrides.yaml``.
-        said_now: The present command line's overrides.
-
     Returns:
         The config, and the overrides of both command lines.
 
@@ -324,11 +290,6 @@ def apply_changes(
     saved: Mapping[Any, Any], without: Mapping[Any, Any], with_it: Mapping[Any, Any]
 ) -> dict[Any, Any]:
     """Apply the changes that lead from ``without`` to ``with_it`` to ``saved``.
-
-    Args:
-        saved: The config that is to be changed.
-        without: The config composed now, without the changes.
-        with_it: The config composed now, with them.
 
     Example:
         >>> apply_changes({"a": 1, "b": 5, "c": 6}, {"a": 1, "b": 2, "c": 6}, {"a": 7, "b": 2})

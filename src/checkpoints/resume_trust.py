@@ -158,13 +158,7 @@ def _at(node: Any, name: Any) -> Any:
 
 
 def trust_of_user(own: Any, modules: Sequence[str], programs: Sequence[str] = ()) -> Trust:
-    """Collect what the user's own configs name or trust, and PyTorch's optimisers.
-
-    Args:
-        own: The config composed from the present command line alone.
-        modules: Its ``extras.trusted_modules``.
-        programs: Its ``extras.trusted_programs``.
-    """
+    """Collect what the user's own configs name or trust, and PyTorch's optimisers."""
     import torch  # here: --help does not wait for it
 
     found = {FORMER_TRAINER}

@@ -34,10 +34,6 @@ def check_resumed(checkpoint: dict[str, Any], module: LightningModule) -> None:
 
     Paths in it that do not lead to a file of this run's own folder are emptied.
 
-    Args:
-        checkpoint: What Lightning read; its callbacks' states are changed.
-        module: The module that goes on, with its trainer.
-
     Raises:
         CheckpointError: If a part is missing, or of another kind than the run's own.
     """
@@ -202,12 +198,6 @@ def check_optimizers(
 ) -> None:
     """Refuse states that are not of the run's own optimiser and scheduler.
 
-    Args:
-        checkpoint: ``optimizer_states`` and ``lr_schedulers`` are read.
-        optimizer: The run's own, new.
-        scheduler: The run's own, new, or None.
-        make: Makes another optimiser of the same kind.
-
     Raises:
         CheckpointError: As :func:`check_resumed`.
     """
@@ -290,7 +280,7 @@ def check_like(found: Any, own: Any, key: str, *, counts: bool = False) -> None:
 def _like_scalar(found: Any, own: Any, counts: bool) -> tuple[bool, str]:
     """Tell whether a value is of a scalar's kind, and what that kind is called."""
     if own is None:
-        return found is None or type(found) is bool or _is_scalar(found), "true or false"
+        return found is None or type(found) in (bool, str, *_NUMBERS), "true or false"
     if isinstance(own, bool):
         return found is None or type(found) is bool, "true or false"
     if isinstance(own, str):
@@ -298,14 +288,11 @@ def _like_scalar(found: Any, own: Any, counts: bool) -> tuple[bool, str]:
     if counts:
         is_count = type(found) is int and 0 <= found < MAX_COUNT
         return is_count, "a whole number, 0 or more"
-    return type(found) in _NUMBERS and _is_like(found, own), "a number"
-
-
-def _is_like(found: float | int, own: float | int) -> bool:
-    """Tell whether a number does not overflow, and is finite if the run's own is."""
-    if isinstance(found, int):
-        return abs(found) < MAX_COUNT
-    return math.isfinite(found) or (not math.isfinite(own) and not math.isnan(found))
+    if type(found) is int:
+        return abs(found) < MAX_COUNT, "a number"
+    # Infinite only if the run's own is.
+    is_like = type(found) is float and not math.isnan(found)
+    return is_like and (math.isfinite(found) or not math.isfinite(own)), "a number"
 
 
 def _check_keys(found: Any, own: Mapping[Any, Any], key: str) -> None:
@@ -328,10 +315,6 @@ def _check_tensor(found: Any, own: Tensor, key: str) -> None:
             f"{key} is {found.dtype} of shape {tuple(found.shape)}; expected {own.dtype} of shape "
             f"{tuple(own.shape)}"
         )
-
-
-def _is_scalar(value: Any) -> bool:
-    return value is None or type(value) in (bool, str, *_NUMBERS)
 
 
 def _kind(value: Any) -> str:

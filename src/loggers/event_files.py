@@ -81,12 +81,7 @@ class StageRuns:
         self._writers: dict[str, Any] = {}
 
     def log(self, metrics: Mapping[str, float], step: int | None) -> None:
-        """Write the metrics of stages, each to its own; others are left out.
-
-        Args:
-            metrics: Values by logged name.
-            step: The optimiser steps done before, or None.
-        """
+        """Write the metrics of stages, each to its own; others are left out."""
         values: dict[str, list[Summary.Value]] = {}
         for name, value in metrics.items():
             if (place := stage_tag(name)) is not None:

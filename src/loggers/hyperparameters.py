@@ -81,9 +81,6 @@ def plain_hyperparameters(cfg: DictConfig) -> dict[str, object]:
 def shown_hyperparameters(params: Mapping[str, object]) -> dict[str, bool | int | float | str]:
     """Return the hyperparameters that people vary, those that the command line sets among them.
 
-    Args:
-        params: All of them, as plain containers.
-
     Example:
         >>> shown_hyperparameters({"seed": 1, "loss": {"_target_": "a.b.MyLoss", "other": 2}})
         {'seed': 1, 'loss': 'MyLoss'}

@@ -37,9 +37,6 @@ def metric_parts(name: str) -> tuple[str, str, str]:
 def group_metrics(metrics: Mapping[str, int | float]) -> Groups:
     """Group metrics by head.
 
-    Args:
-        metrics: Values by logged name, such as ``"val/note_velocity_mae_jnd"``.
-
     Returns:
         For each head, and first for all of them, ``{"val mae_jnd": value}``. Other names stay as
         they are, among the metrics of all heads.

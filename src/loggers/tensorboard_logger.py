@@ -107,12 +107,7 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Write scalars.
-
-        Args:
-            metrics: Values by name: numbers and tensors of one element.
-            step: The optimiser steps done before, or None.
-        """
+        """Write scalars."""
         numbers = {name: float(value) for name, value in metrics.items()}
         values = [
             Summary.Value(tag=sorted_tag(tag), simple_value=value)
@@ -138,11 +133,7 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Write everything, and close the files.
-
-        Args:
-            status: How the run ended.
-        """
+        """Write everything, and close the files."""
         super().finalize(status)
         self._stage_runs().close()
 
@@ -157,11 +148,7 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
 
     @rank_zero_only
     def forget_from(self, step: int) -> None:
-        """Make TensorBoard drop what an earlier process logged from this step on.
-
-        Args:
-            step: The optimiser steps of the checkpoint that the run goes on from.
-        """
+        """Make TensorBoard drop what an earlier process logged from this step on."""
         self.experiment._get_file_writer().add_event(session_start(), step)
         self._stage_runs().forget_from(step)
 
@@ -169,12 +156,7 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
     def log_graph(
         self, model: nn.Module, input_array: Tensor | tuple[Tensor, ...] | None = None
     ) -> None:
-        """Log the graph of ``model.net``, once; Lightning calls this when a run starts.
-
-        Args:
-            model: The LightningModule; its ``net`` is a network of ``src.models.components``.
-            input_array: The inputs of the trace; None: the network's own example.
-        """
+        """Log the graph of ``model.net``, once; Lightning calls this when a run starts."""
         if not self._log_graph or self._graph_logged:
             return
         self._graph_logged = True
@@ -209,20 +191,13 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
 
     @rank_zero_only
     def group_scalars(self, metric_names: Sequence[str]) -> None:
-        """Lay out the Custom Scalars tab: a category for each head, its figures over all stages.
-
-        Args:
-            metric_names: Names of later scalars, such as ``"val/decay_mae"``.
-        """
+        """Lay out the Custom Scalars tab: a category for each head, its figures over all stages."""
         if layout := head_layout(metric_names):
             self.experiment.add_custom_scalars(layout)
 
 
 def head_layout(metric_names: Sequence[str]) -> dict[str, dict[str, list[Any]]]:
     r"""Group charts by head, in the form that ``SummaryWriter.add_custom_scalars`` takes.
-
-    Args:
-        metric_names: Logged names.
 
     Returns:
         The kind of chart and the patterns for its scalars, by head (first all of them) and figure.
@@ -260,13 +235,7 @@ class _TupleOutput(nn.Module):
 
 
 def trace_graph(writer: Any, network: nn.Module, inputs: Tensor | tuple[Tensor, ...]) -> None:
-    """Trace a network and write its graph; leave the network and the random states as they were.
-
-    Args:
-        writer: A ``torch.utils.tensorboard.SummaryWriter``.
-        network: Returns a tensor, a tuple or a dict of tensors.
-        inputs: The network's arguments.
-    """
+    """Trace a network and write its graph; leave the network and the random states as they were."""
     training = {module: module.training for module in network.modules()}
     # The tracer refuses a compiled network; Module.compile() keeps it in this attribute.
     compiled, network._compiled_call_impl = network._compiled_call_impl, None

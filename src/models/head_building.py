@@ -127,16 +127,7 @@ def make_heads(
     margin: Real,
     target_width: Real,
 ) -> list[ParameterHead]:
-    """Make the heads of a network, in the order of the parameters.
-
-    Args:
-        net: Its ``parameter_ranges`` say which outputs come in units.
-        parameters: Of the heads.
-        losses: By head.
-        weights: By head, all of them.
-        margin: Spread of sigmoid outputs.
-        target_width: Standard deviation of soft targets, in classes; 0: none.
-    """
+    """Make the heads of a network, in the order of the parameters."""
     in_units = net.parameter_ranges if isinstance(net, MultiheadNetwork) else {}
     return [
         ParameterHead(p, losses[p.name], weights[p.name], margin, p.name in in_units, target_width)

@@ -26,17 +26,11 @@ DIRECTIONS: dict[str, Direction] = {
 
 
 class LoggedFigure(NamedTuple):
-    """A figure that training logs.
+    """A figure that training logs."""
 
-    Attributes:
-        name: What it is logged under, without the stage.
-        kind: One of ``DIRECTIONS``.
-        head: The index of its head; None: of all heads together.
-    """
-
-    name: str
-    kind: str
-    head: int | None
+    name: str  # what it is logged under, without the stage
+    kind: str  # one of DIRECTIONS
+    head: int | None  # the index of its head; None: of all heads together
 
 
 def logged_figures(
@@ -122,12 +116,7 @@ class WideMean(WideMetric):
             self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, values: Float[Tensor, " N"], weights: Int[Tensor, " N"]) -> None:
-        """Add numbers, each with its count.
-
-        Args:
-            values: The numbers.
-            weights: How often each of them counts.
-        """
+        """Add numbers, each with its count."""
         wide = values.to(self.mean_value.dtype)
         # Not in place: a state that was reset under inference mode cannot be changed outside it.
         self.mean_value = self.mean_value + (wide * weights).sum()

@@ -214,12 +214,7 @@ class MultiheadLitModule(ResumableModule):
         return self._stages[stage].num_samples
 
     def forward(self, images: Tensor, auxiliary: Tensor | None = None) -> dict[str, Tensor]:
-        """Compute the network's outputs by head, not yet decoded.
-
-        Args:
-            images: float32 (B, C, H, W) in 0...1.
-            auxiliary: Standardised auxiliary features, float32 (B, A), or None.
-        """
+        """Compute the network's outputs by head, not yet decoded."""
         try:
             outputs = self.net(images) if auxiliary is None else self.net(images, auxiliary)
         except ValueError as error:

@@ -25,18 +25,12 @@ class StepResult(NamedTuple):
 
 
 class StepOutputs(NamedTuple):
-    """Loss, outputs and targets of a step before anything is decoded.
+    """Loss, outputs and targets of a step before anything is decoded."""
 
-    Attributes:
-        loss: Scalar, to go backward from.
-        outputs: By head, as the network gives them.
-        labels: By head, as the losses take them.
-        values: Normalised to 0...1 in the heads' order, (B, P); None where only labels are known.
-    """
-
-    loss: Tensor
-    outputs: dict[str, Tensor]
-    labels: dict[str, Tensor]
+    loss: Tensor  # scalar, to go backward from
+    outputs: dict[str, Tensor]  # by head, as the network gives them
+    labels: dict[str, Tensor]  # by head, as the losses take them
+    # normalised to 0...1 in the heads' order, (B, P); None where only labels are known
     values: Tensor | None
 
     @property

@@ -19,9 +19,6 @@ def refuse_subprocesses(trainer: Trainer) -> None:
     Each of these processes would begin the multirun again. SLURM starts the processes itself, so
     that any strategy works there.
 
-    Args:
-        trainer: The trainer that is about to fit.
-
     Raises:
         ConfigError: If it would start subprocesses in a job of a multirun.
     """

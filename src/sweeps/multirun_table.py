@@ -40,23 +40,14 @@ NUM_COLUMNS = 200  # of text, where there is no terminal
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a multirun.
+    """One job of a multirun."""
 
-    Attributes:
-        name: Its folder, usually its number.
-        overrides: Value by key.
-        metrics: Final values by logged name; empty before the end.
-        num_weights: Of its network; None before the end.
-        seconds: Its duration; None before the end.
-        status: "done", "failed", "pruned" or "not finished".
-    """
-
-    name: str
-    overrides: dict[str, str]
-    metrics: dict[str, float]
-    num_weights: int | None
-    seconds: float | None
-    status: str
+    name: str  # its folder, usually its number
+    overrides: dict[str, str]  # value by key
+    metrics: dict[str, float]  # final values by logged name; empty before the end
+    num_weights: int | None  # of its network; None before the end
+    seconds: float | None  # its duration; None before the end
+    status: str  # "done", "failed", "pruned" or "not finished"
 
 
 class MultirunTable(Callback):

@@ -26,10 +26,6 @@ STALE_S = 120  # seconds without one after which a worker counts as dead
 def share_of_epochs(max_epochs: int | None, share: float) -> int:
     """Resolve ``${share_of_epochs:${trainer.max_epochs},0.25}``, since pruners count in epochs.
 
-    Args:
-        max_epochs: Of a training.
-        share: 0 to 1.
-
     Returns:
         At least 1.
 

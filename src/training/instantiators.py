@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +34,6 @@ NEPTUNE_LOGGER = "lightning.pytorch.loggers.neptune.NeptuneLogger"
 def instantiate_callbacks(callbacks_cfg: DictConfig | ListConfig | None) -> list[Callback]:
     """Instantiate every callback of ``cfg.callbacks``.
 
-    Args:
-        callbacks_cfg: Callbacks by name; a null entry is left out. None: no callbacks.
-
     Returns:
         The callbacks, in the config's order.
 
@@ -51,9 +48,6 @@ def instantiate_callbacks(callbacks_cfg: DictConfig | ListConfig | None) -> list
 
 def instantiate_loggers(logger_cfg: DictConfig | ListConfig | None) -> list[Logger]:
     """Instantiate every logger of ``cfg.logger``.
-
-    Args:
-        logger_cfg: Loggers by name; a null entry is left out. None: no logger.
 
     Returns:
         The loggers, in the config's order.
@@ -70,14 +64,11 @@ def instantiate_loggers(logger_cfg: DictConfig | ListConfig | None) -> list[Logg
 
 
 def instantiate_trainer(
-    trainer_cfg: DictConfig, callbacks: Sequence[Callback] = (), loggers: Sequence[Logger] = ()
+    trainer_cfg: Mapping[str, Any],
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
 ) -> Trainer:
     """Instantiate the trainer; it saves checkpoints only if one of the callbacks does.
-
-    Args:
-        trainer_cfg: ``cfg.trainer``.
-        callbacks: Its callbacks.
-        loggers: Its loggers.
 
     Raises:
         ConfigError: If Lightning refuses it, for instance because this machine has no such device.
@@ -100,7 +91,7 @@ def instantiate_trainer(
     return trainer
 
 
-def _instantiate(cfg: DictConfig, key: str, **objects: Any) -> Any:
+def _instantiate(cfg: Mapping[str, Any], key: str, **objects: Any) -> Any:
     return called(partial(hydra.utils.instantiate, cfg, **objects), key)
 
 
@@ -127,10 +118,6 @@ def _entries(cfg: object, group: str) -> list[tuple[str, DictConfig]]:
 
 def check_installed(name: str, target: str) -> None:
     """Refuse a logger whose package is not installed.
-
-    Args:
-        name: The entry's name in ``logger``.
-        target: Its ``_target_``.
 
     Raises:
         ConfigError: The package is missing; the message says how to install it.

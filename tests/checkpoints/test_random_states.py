@@ -4,7 +4,7 @@ import random
 import numpy as np
 import torch
 
-from src.checkpoints.random_states import random_states, restore_random_states
+from src.checkpoints.resumable import random_states, restore_random_states
 
 
 def _draw() -> tuple[float, float, float, float]:

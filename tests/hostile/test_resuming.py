@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from omegaconf import open_dict
 
 from src.checkpoints.checkpoint_io import AtomicCheckpointIO, load_checkpoint
-from src.checkpoints.random_states import checked_random_states, random_states
+from src.checkpoints.resumable import checked_random_states, random_states
 from src.checkpoints.resumed_state import check_like, checked_files, checked_state, lies_in
 from src.train import train
 from src.utils.errors import CheckpointError, ConfigError

@@ -56,12 +56,7 @@ class ExportedModel(nn.Module):
 
 
 def description(metadata: Metadata, model: MultiheadLitModule) -> dict[str, str]:
-    """Describe a model to the users of its file, as texts by name; nested ones are JSON.
-
-    Args:
-        metadata: of the data set that the model was trained on.
-        model: its parameters are described in the order of the columns.
-    """
+    """Describe a model to the users of its file, as texts by name; nested ones are JSON."""
     parameters: list[dict[str, object]] = [
         {"name": name, "unit": p.unit, **p.to_json()}
         for name, p in model.parameters_by_head.items()

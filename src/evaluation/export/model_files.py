@@ -83,14 +83,6 @@ def write_programs(
 ) -> float:
     """Write a model as ONNX and, beside it, as a `torch.export` program (.pt2).
 
-    Args:
-        model: Loaded, on the CPU.
-        metadata: Of the data set that it was trained on.
-        about: Texts that the files carry.
-        path: The ONNX file.
-        opset: The version of ONNX's operators.
-        tolerance: The largest difference that passes, as a share of each parameter's range.
-
     Returns:
         How far onnxruntime and PyTorch are apart at most, as a share of a parameter's range.
 
@@ -146,12 +138,7 @@ def _write_programs(
 
 
 def write_checksums(files: list[Path], path: Path) -> Path:
-    """Write the files' SHA-256 for ``sha256sum -c``.
-
-    Args:
-        files: Beside `path`.
-        path: Where to.
-    """
+    """Write the files' SHA-256 for ``sha256sum -c``."""
     lines = []
     for file in files:
         with file.open("rb") as content:
@@ -163,12 +150,7 @@ def write_checksums(files: list[Path], path: Path) -> Path:
 def example_batch(
     metadata: Metadata, count: int
 ) -> tuple[UInt8[Tensor, "B C H W"], Float32[Tensor, "B 2"]]:
-    """Images that decay with time and frequency, as sounds do, and their levels; seeded.
-
-    Args:
-        metadata: Decides the shape of an image.
-        count: B.
-    """
+    """Images that decay with time and frequency, as sounds do, and their levels; seeded."""
     rng = np.random.default_rng(0)
     channels, height, width = metadata.image_shape
     slope = rng.uniform(0, 1, (count, channels, 2, 1, 1))

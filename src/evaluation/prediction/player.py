@@ -35,9 +35,6 @@ def find_player() -> tuple[str, ...]:
 def play_file(path: Path) -> None:
     """Play a sound file to its end.
 
-    Args:
-        path: of any format that the player reads.
-
     Raises:
         VIMHError: if there is no player, or it fails; with what it says.
     """

@@ -57,29 +57,20 @@ class Read(NamedTuple):
 
 @dataclass(frozen=True)
 class Prediction:
-    """The values that a model predicts from one image.
+    """The values that a model predicts from one image."""
 
-    Attributes:
-        source: the file, or the record of a data set.
-        image: the bytes the network saw.
-        values: by parameter, in its unit.
-        start_s: where in the file the window begins, s; None for a record.
-        true: the values of a record's labels; None for a file.
-        notes: how the sound was changed before, a sentence each.
-        audio: the window; None for a record.
-        level_range_db: of the bytes 0 and 255; None where they are not known.
-        probabilities: by parameter that is learnt as classes, of each: by the class's name, or of
-            steps in their order.
-    """
-
-    source: str
-    image: UInt8[np.ndarray, "C H W"]
-    values: dict[str, float]
-    start_s: float | None = None
-    true: dict[str, float] | None = None
-    notes: tuple[str, ...] = ()
+    source: str  # the file, or the record of a data set
+    image: UInt8[np.ndarray, "C H W"]  # the bytes the network saw
+    values: dict[str, float]  # by parameter, in its unit
+    start_s: float | None = None  # where in the file the window begins, s; None for a record
+    true: dict[str, float] | None = None  # the values of a record's labels; None for a file
+    notes: tuple[str, ...] = ()  # how the sound was changed before, a sentence each
+    # the window; None for a record
     audio: Float32[np.ndarray, "*S T"] | None = field(default=None, repr=False)
+    # by parameter that is learnt as classes, of each: by the class's name, or of steps in their
+    # order
     probabilities: Mapping[str, Shares] = field(default_factory=dict)
+    # of the bytes 0 and 255; None where they are not known
     level_range_db: tuple[float, float] | None = None
 
     def to_json(self) -> dict[str, object]:
@@ -267,12 +258,7 @@ class Predictor:
     def predict_images(
         self, images: UInt8[np.ndarray, "B C H W"], scale_factors: Float32[np.ndarray, "B 2"]
     ) -> list[Read]:
-        """Predict the values of each stored image.
-
-        Args:
-            images: stored pixels.
-            scale_factors: spec_min and spec_max in dB.
-        """
+        """Predict the values of each stored image."""
         preparation, parameters = self.model.required_preparation, self.model.parameters_by_head
         rows: list[Read] = []
         with torch.inference_mode():

@@ -16,17 +16,11 @@ SOUNDS = (*SUFFIXES, RAW)
 
 @dataclass(frozen=True)
 class Windows:
-    """A sound cut into pieces of equal length.
+    """A sound cut into pieces of equal length."""
 
-    Attributes:
-        audio: the pieces.
-        start_s: where in the file each begins, s.
-        notes: how the sound was changed, a sentence each.
-    """
-
-    audio: Float32[np.ndarray, "N *S T"]
-    start_s: tuple[float, ...]
-    notes: tuple[str, ...]
+    audio: Float32[np.ndarray, "N *S T"]  # the pieces
+    start_s: tuple[float, ...]  # where in the file each begins, s
+    notes: tuple[str, ...]  # how the sound was changed, a sentence each
 
 
 def sound_files(folder: Path, suffixes: tuple[str, ...] = SOUNDS) -> list[Path]:

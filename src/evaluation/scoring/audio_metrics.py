@@ -194,21 +194,13 @@ def spectral_transport_hz(target: Heard, predicted: Heard) -> Float64[np.ndarray
 
 @dataclass(frozen=True)
 class AudioMetric:
-    """A distance and its description.
+    """A distance and its description."""
 
-    Attributes:
-        name: its key in `metrics.json`.
-        label: for people.
-        unit: of the value.
-        higher_is_better: whether a larger value is nearer.
-        function: what computes it.
-    """
-
-    name: str
-    label: str
-    unit: str
-    higher_is_better: bool
-    function: Callable[[Heard, Heard], Float64[np.ndarray, "B"]]
+    name: str  # its key in `metrics.json`
+    label: str  # for people
+    unit: str  # of the value
+    higher_is_better: bool  # whether a larger value is nearer
+    function: Callable[[Heard, Heard], Float64[np.ndarray, "B"]]  # what computes it
 
 
 AUDIO_METRICS = (
@@ -225,11 +217,6 @@ def audio_distances(
     sample_rate_hz: int,
 ) -> dict[str, dict[str, Float64[np.ndarray, "B"]]]:
     """Compute every metric of :data:`AUDIO_METRICS` for each sound.
-
-    Args:
-        target: true sounds.
-        predicted: sounds of the same length, by what predicted them.
-        sample_rate_hz: of all, at least 2000.
 
     Returns:
         For each key of `predicted` the distances by the metric's name.

@@ -28,11 +28,6 @@ def baseline_predictions(
 ) -> dict[str, Float[np.ndarray, "N P"]]:
     """Predict samples with every baseline.
 
-    Args:
-        model: Prepares the samples; has the heads.
-        trained_on: The data whose training split they learn from.
-        tried: The samples to predict.
-
     Returns:
         By name; none where there is nothing to learn from.
     """

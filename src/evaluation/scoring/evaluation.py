@@ -36,23 +36,15 @@ NETWORK = "network"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The predictions of a network and the baselines on a split, measured.
+    """The predictions of a network and the baselines on a split, measured."""
 
-    Attributes:
-        metadata: Of the data set.
-        parameters: Of the heads, in their order.
-        found: The samples and the network's predictions.
-        predicted: By method the predictions (N, P); the network is the first.
-        measured: By method the figures.
-        distances: By method and metric the distance of each resynthesised sound; empty where there
-            are no sounds.
-    """
-
-    metadata: Metadata
-    parameters: list[Parameter]
-    found: SplitPredictions
+    metadata: Metadata  # of the data set
+    parameters: list[Parameter]  # of the heads, in their order
+    found: SplitPredictions  # the samples and the network's predictions
+    # by method the predictions (N, P); the network is the first
     predicted: dict[str, Float64[np.ndarray, "N P"]]
-    measured: dict[str, Measured]
+    measured: dict[str, Measured]  # by method the figures
+    # by method and metric the distance of each resynthesised sound; empty where there are no sounds
     distances: dict[str, dict[str, Float64[np.ndarray, "S"]]]
 
     @property
@@ -133,9 +125,6 @@ def evaluate_split(
 
 def refuse_collisions(figures: Sequence[Figure]) -> None:
     """Refuse figures of one name: one would overwrite the other.
-
-    Args:
-        figures: All that are measured.
 
     Raises:
         ConfigError: If two groups have a figure of the same name; names both.

@@ -24,23 +24,14 @@ Columns = dict[str, Float64[np.ndarray, "N"]]
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure and how it is shown.
+    """One figure and how it is shown."""
 
-    Attributes:
-        name: its key in `metrics.json`.
-        group: the parameter it is of, :data:`ALL` of them, or the :data:`SOUND`.
-        label: for people.
-        unit: of a number; empty: none.
-        kind: a number, one in %, a share in 0…1, or a cosine.
-        better: which way is better; None: neither, or another figure says the same.
-    """
-
-    name: str
-    group: str
-    label: str
-    unit: str
-    kind: Kind
-    better: Better | None
+    name: str  # its key in `metrics.json`
+    group: str  # the parameter it is of, :data:`ALL` of them, or the :data:`SOUND`
+    label: str  # for people
+    unit: str  # of a number; empty: none
+    kind: Kind  # a number, one in %, a share in 0…1, or a cosine
+    better: Better | None  # which way is better; None: neither, or another figure says the same
 
 
 def figures_of(parameter: Parameter) -> list[Figure]:
@@ -160,14 +151,10 @@ def sample_columns(
 
 @dataclass(frozen=True)
 class Measured:
-    """The figures of one method by name.
+    """The figures of one method by name."""
 
-    Attributes:
-        values: on the samples as they are.
-        replicates: on each resample; the same resamples for all methods.
-    """
-
-    values: dict[str, float]
+    values: dict[str, float]  # on the samples as they are
+    # on each resample; the same resamples for all methods
     replicates: dict[str, Float64[np.ndarray, "R"]]
 
     def estimate(self, name: str) -> Estimate:

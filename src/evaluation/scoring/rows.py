@@ -82,10 +82,6 @@ def baseline_rows(built: Built, stage: str, count: int) -> list[Row]:
 def remarks(network: Row, others: Sequence[Row]) -> list[str]:
     """Compare a result with the baselines, in sentences.
 
-    Args:
-        network: The network's figures.
-        others: The baselines'.
-
     Returns:
         A sentence for each baseline that is no worse in the share of samples that are right in
         all heads (in the error where neither has any right), and one where the auxiliary features

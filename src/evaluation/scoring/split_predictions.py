@@ -19,17 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SplitArrays:
-    """The samples of a split, the values' columns in the heads' order.
+    """The samples of a split, the values' columns in the heads' order."""
 
-    Attributes:
-        inputs: Pixels as the network sees them, one row a sample, float32.
-        true: True values in the parameters' units.
-        auxiliary: Standardised auxiliary features, or None.
-    """
-
-    inputs: Float[np.ndarray, "N D"]
-    true: Float64[np.ndarray, "N P"]
-    auxiliary: Float[np.ndarray, "N A"] | None = None
+    inputs: Float[np.ndarray, "N D"]  # pixels as the network sees them, one row a sample, float32
+    true: Float64[np.ndarray, "N P"]  # true values in the parameters' units
+    auxiliary: Float[np.ndarray, "N A"] | None = None  # standardised auxiliary features, or None
 
     def __len__(self) -> int:
         return len(self.true)
@@ -37,15 +31,10 @@ class SplitArrays:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitPredictions(SplitArrays):
-    """Samples and what a network predicts of them.
+    """Samples and what a network predicts of them."""
 
-    Attributes:
-        images: Stored pixels.
-        predicted: Predicted values in the parameters' units.
-    """
-
-    images: UInt8[np.ndarray, "N C H W"]
-    predicted: Float64[np.ndarray, "N P"]
+    images: UInt8[np.ndarray, "N C H W"]  # stored pixels
+    predicted: Float64[np.ndarray, "N P"]  # predicted values in the parameters' units
 
 
 Arrays = TypeVar("Arrays", bound=SplitArrays)

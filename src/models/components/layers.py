@@ -10,10 +10,6 @@ from torch import Tensor, nn
 def size_pair(name: str, size: int | Sequence[int] | None) -> tuple[int, int]:
     """Return a size as (height, width); one number means a square.
 
-    Args:
-        name: The argument's name, for the message.
-        size: One number or two.
-
     Raises:
         ValueError: The size is neither.
 
@@ -34,10 +30,6 @@ def size_pair(name: str, size: int | Sequence[int] | None) -> tuple[int, int]:
 
 def pooled_pair(pooled_size: int | Sequence[int], image_size: tuple[int, int]) -> tuple[int, int]:
     """Return the most of a feature map that is kept, as (height, width).
-
-    Args:
-        pooled_size: One number or two.
-        image_size: Height and width of the images.
 
     Raises:
         ValueError: Both are larger than the image, so that they would decide nothing.

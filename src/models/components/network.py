@@ -33,11 +33,7 @@ class MultiheadNetwork(nn.Module, ABC):
 
     @classmethod
     def image_arguments(cls, image_shape: tuple[int, int, int]) -> dict[str, Any]:
-        """Return the constructor arguments that the images decide.
-
-        Args:
-            image_shape: (C, H, W) as the network will see it.
-        """
+        """Return the constructor arguments that the images decide."""
         channels, height, width = image_shape
         return {"input_channels": channels, "input_size": (height, width)}
 
@@ -59,9 +55,6 @@ class MultiheadNetwork(nn.Module, ABC):
     def example_inputs(self, batch_size: int = 1) -> tuple[Tensor, ...]:
         """Make zeros of the shapes it was built for, to trace it or to see what its layers give.
 
-        Args:
-            batch_size: B.
-
         Returns:
             ``(images (B, C, H, W),)`` or ``(images, auxiliary (B, A))``, on the network's device.
         """
@@ -80,10 +73,6 @@ class MultiheadNetwork(nn.Module, ABC):
         auxiliary: Float[Tensor, "B A"] | None = None,
     ) -> dict[str, Float[Tensor, "B _"]] | Float[Tensor, "B _"]:
         """Compute every head's output.
-
-        Args:
-            images: Images in 0...1, of the shape that the network was built for.
-            auxiliary: Standardised auxiliary features, where the network was built for them.
 
         Returns:
             Outputs (B, K) by head name, or one tensor (B, K) when built with `output_size`.

@@ -204,11 +204,7 @@ class VisionTransformer(MultiheadNetwork):
 
     @classmethod
     def image_arguments(cls, image_shape: tuple[int, int, int]) -> dict[str, Any]:
-        """Return the constructor arguments that the images decide.
-
-        Args:
-            image_shape: (C, H, W) as the network will see it.
-        """
+        """Return the constructor arguments that the images decide."""
         channels, height, width = image_shape
         return {"n_channels": channels, "image_size": (height, width)}
 

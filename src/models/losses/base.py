@@ -209,11 +209,6 @@ def check_target(outputs: Tensor, target: Tensor, loss: nn.Module) -> None:
 def target_column(outputs: Tensor, target: Tensor, loss: nn.Module) -> Tensor:
     """Return targets (B,) or (B, 1) as (B,).
 
-    Args:
-        outputs: One number a sample, (B,).
-        target: The targets.
-        loss: What they are for; named in the message.
-
     Raises:
         ValueError: If the targets have another shape; see :func:`check_target`.
     """

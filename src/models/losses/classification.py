@@ -57,10 +57,6 @@ def soft_target_loss(
     The Kullback-Leibler divergence of the prediction from the target (Kullback & Leibler 1951, "On
     information and sufficiency"), averaged over the batch.
 
-    Args:
-        logits: One logit a class.
-        target: Distributions over the classes, each summing to 1.
-
     Example:
         >>> soft_target_loss(torch.zeros(1, 2), torch.tensor([[0.5, 0.5]]))
         tensor(0.)

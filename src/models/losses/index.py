@@ -102,9 +102,6 @@ class IndexLoss(ValueLoss):
     ) -> None:
         """Change the weights of the parameters.
 
-        Args:
-            parameter_weights: As the constructor takes them; a tensor (P,) is a list.
-
         Raises:
             ValueError: As the constructor.
 

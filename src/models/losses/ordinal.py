@@ -200,10 +200,6 @@ def emd_loss(logits: Float[Tensor, "B K"], target: Float[Tensor, "B K"]) -> Floa
     Squared earth mover's distance between distributions over ordered classes (Hou, Yu & Samaras
     2016, "Squared earth mover's distance-based loss for training deep neural networks").
 
-    Args:
-        logits: One logit a class.
-        target: Distributions q over the classes.
-
     Example:
         >>> emd_loss(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))  # (½ − 1)² + (1 − 1)²
         tensor(0.2500)

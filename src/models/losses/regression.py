@@ -54,11 +54,6 @@ def direct_gradient_loss(
 ) -> Float[Tensor, ""]:
     """``½ · s · mean((ŷ − y)²)``, whose gradient at output i is ``s · (ŷ_i − y_i) / B``.
 
-    Args:
-        predicted: ŷ.
-        target: y, in the same unit.
-        scale_factor: s.
-
     Example:
         >>> import torch
         >>> predicted = torch.tensor([0.5, 1.0], requires_grad=True)
