@@ -20,11 +20,11 @@ from src.cli import entry_point, start  # noqa: E402
 from src.command_line import RIGHT, is_check, prepare  # noqa: E402
 from src.config_check import TrainConfig, check_config  # noqa: E402
 from src.loggers.hyperparameters import log_hyperparameters  # noqa: E402
-from src.sweeps.multirun import refuse_subprocesses  # noqa: E402
 from src.training.instantiators import (  # noqa: E402
     instantiate_callbacks,
     instantiate_loggers,
     instantiate_trainer,
+    refuse_subprocesses,
 )
 from src.utils import extras, get_metric_value, task_wrapper  # noqa: E402
 from src.utils.seeding import seed_everything  # noqa: E402

@@ -11,8 +11,12 @@ import torch
 
 from src.build import build
 from src.checkpoint import load_model, read_checkpoint
-from src.evaluation.export.exported_model import ExportedModel, description
-from src.evaluation.export.model_files import example_batch, write_model_files
+from src.evaluation.export.model_files import (
+    ExportedModel,
+    description,
+    example_batch,
+    write_model_files,
+)
 from src.evaluation.prediction.predictor import Predictor
 from src.export import export
 from src.utils.errors import CheckpointError, ConfigError

@@ -16,7 +16,7 @@ from src.checkpoint import load_model, read_checkpoint
 from src.command_line import add_or_override
 from src.config_check import TrainConfig, check_config
 from src.eval import evaluate
-from src.evaluation.export.exported_model import ExportedModel
+from src.evaluation.export.model_files import ExportedModel
 from src.evaluation.prediction.predictor import Predictor
 from src.models.multihead_module import MultiheadLitModule
 from src.monitor import resolve_monitor

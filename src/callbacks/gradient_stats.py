@@ -130,19 +130,13 @@ class GradientStats(Callback):
         histogram_every_n_logs: PositiveCount = 10,
     ) -> None:
         super().__init__()
-        given = {
-            "log_every_n_steps": log_every_n_steps,
-            "layer_depth": layer_depth,
-            "snr_min_steps": snr_min_steps,
-            "histogram_every_n_logs": histogram_every_n_logs,
-        }
-        check_arguments(GradientStats, given, "callbacks.gradient_stats")
         self.log_every_n_steps = log_every_n_steps
         self.layer_depth = layer_depth
         self.snr_min_steps = snr_min_steps
         self.few = few
         self.histogram = histogram and not few
         self.histogram_every_n_logs = histogram_every_n_logs
+        check_arguments(GradientStats, vars(self), "callbacks.gradient_stats")
         self.latest: dict[str, float] = {}
         self._interval = 0
         self._layers = _Layers()
@@ -162,12 +156,8 @@ class GradientStats(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the parameters and their layers."""
-        interval = self.log_every_n_steps
-        self._interval = (
-            trainer.log_every_n_steps  # type: ignore[attr-defined]
-            if interval is None
-            else interval
-        )
+        own: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        self._interval = self.log_every_n_steps or own
         self._window = None
         self._epoch_means = []
         # The gradients are the same in every process; the first process logs them.
@@ -232,7 +222,9 @@ class GradientStats(Callback):
             values = torch.cat([values, sampled_values(present)])
         host = values.cpu().numpy()  # the one transfer
         norms, host = np.split(host, [len(present)])
-        stats = _norm_stats(_spread(norms.tolist(), gradients), self._layers)
+        found = iter(norms.tolist())
+        by_parameter = [None if gradient is None else next(found) for gradient in gradients]
+        stats = _norm_stats(by_parameter, self._layers)
         if with_snr:
             num = len(gradients)
             squares, norms_of_sums, host = np.split(host, [num, 2 * num])
@@ -314,13 +306,8 @@ def _find_layers(module: LightningModule, depth: int) -> _Layers:
     return layers
 
 
-def _spread(norms: Sequence[float], gradients: Sequence[Tensor | None]) -> list[float | None]:
-    """Return a norm for each parameter, None where there is no gradient."""
-    found = iter(norms)
-    return [None if gradient is None else next(found) for gradient in gradients]
-
-
 def _norm_stats(norms: Sequence[float | None], layers: _Layers) -> dict[str, float]:
+    """Return the figures of the parameters' norms, which are None where there is no gradient."""
     present = [norm for norm in norms if norm is not None]
     mean, std = _mean_and_std(present)
     stats = {

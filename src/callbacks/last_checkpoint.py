@@ -61,11 +61,10 @@ class LastCheckpoint(Callback):
         min_interval_s: Seconds = 2.0,
     ) -> None:
         super().__init__()
-        given = {"every_n_train_steps": every_n_train_steps, "min_interval_s": min_interval_s}
-        check_arguments(LastCheckpoint, given, "callbacks.last_checkpoint", complete=False)
-        self.path = Path(dirpath) / FILE_NAME
         self.every_n_train_steps = every_n_train_steps
         self.min_interval_s = min_interval_s
+        check_arguments(LastCheckpoint, vars(self), "callbacks.last_checkpoint", complete=False)
+        self.path = Path(dirpath) / FILE_NAME
         self._saved_at = 0.0  # on the monotonic clock
         self._due = False  # an epoch was validated, or ended in a run without validation
         self._random_states: dict[str, Any] | None = None  # of a step that the next hook saves

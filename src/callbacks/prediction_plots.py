@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -30,12 +30,8 @@ from src.vimh.parameters import Parameter
 log = RankedLogger(__name__, rank_zero_only=True)
 
 
-class _Places(NamedTuple):
-    pictures: str
-    sounds: str
-
-
-_PLACES = {"val": _Places("predictions", "sounds"), "test": _Places("final", "final_sounds")}
+# Where the pictures and the sounds of a split stand in TensorBoard.
+_PLACES = {"val": ("predictions", "sounds"), "test": ("final", "final_sounds")}
 
 
 class PredictionPlots(Callback):
@@ -67,18 +63,12 @@ class PredictionPlots(Callback):
         worst: Annotated[int, Interval(ge=0, le=1024)] = 8,
         sounds: Annotated[int, Interval(ge=0, le=1024)] = 3,
     ) -> None:
-        given = {
-            "every_n_epochs": every_n_epochs,
-            "samples": samples,
-            "worst": worst,
-            "sounds": sounds,
-        }
-        check_arguments(PredictionPlots, given, "callbacks.prediction_plots")
         self.every_n_epochs = every_n_epochs
         self.at_end = at_end
         self.samples = samples
         self.worst = worst
         self.sounds = sounds
+        check_arguments(PredictionPlots, vars(self), "callbacks.prediction_plots")
         self._validations = 0
         self._targets_logged = False
 
@@ -132,10 +122,10 @@ class PredictionPlots(Callback):
         if found is None:
             return
         parameters = list(module.parameters_by_head.values())
-        places = _PLACES[split]
+        pictures, sounds = _PLACES[split]
         for tag, picture in self._pictures(datamodule.metadata, parameters, found):
             for writer in writers:
-                writer.add_figure(f"{places.pictures}/{tag}", picture, step)
+                writer.add_figure(f"{pictures}/{tag}", picture, step)
         synthesizer = self._synthesizer(datamodule, may_refuse=split == "test")
         if synthesizer is None:
             return
@@ -148,7 +138,7 @@ class PredictionPlots(Callback):
             for number, sound in enumerate(np.nan_to_num(resynthesise(synthesizer, few))):
                 for writer in writers:
                     writer.add_audio(
-                        f"{places.sounds}/{number}_{name}",
+                        f"{sounds}/{number}_{name}",
                         torch.from_numpy(sound)[None],
                         step,
                         sample_rate=synthesizer.sample_rate_hz,
@@ -168,11 +158,7 @@ class PredictionPlots(Callback):
             yield "worst", worst
 
     def _synthesizer(self, datamodule: VIMHDataModule, may_refuse: bool) -> Synthesizer | None:
-        """Return the data set's synthesiser; None without sounds, or where a refusal is a notice.
-
-        Raises:
-            VIMHError: As :func:`~src.synth.resynthesis.synthesizer_of`.
-        """
+        """Return the data set's synthesiser; None without sounds, or where it only says a refusal."""
         if not self.sounds:
             return None
         try:

@@ -1,1 +1,1 @@
-"""Multiruns and sweeps: the storage of a study, the table of the jobs, and what cannot work."""
+"""Multiruns and sweeps: the storage of a study, and the table of the jobs."""

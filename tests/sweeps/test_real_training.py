@@ -12,8 +12,8 @@ from lightning.pytorch import Trainer
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import TrialState
 
-from src.sweeps.multirun import refuse_subprocesses
 from src.sweeps.storage import open_storage
+from src.training.instantiators import refuse_subprocesses
 from src.utils.errors import ConfigError
 
 SEARCHES = ["avix_optuna", "mnist_optuna"]

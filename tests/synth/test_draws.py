@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jaxtyping import Float32, Float64
 
-from src.evaluation.prediction.levels import level_range_db
+from src.evaluation.prediction.sounds import level_range_db
 from src.synth.errors import RecipeError
 from src.synth.generate import dataset_name, generate_dataset
 from src.synth.philox import uniforms

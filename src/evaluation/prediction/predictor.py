@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64, UInt8
 
-from src.evaluation.prediction.levels import level_range_db
-from src.evaluation.prediction.sounds import SOUNDS, sound_files, windows
+from src.evaluation.prediction.sounds import SOUNDS, level_range_db, sound_files, windows
 from src.models.multihead_module import MultiheadLitModule
 from src.recordings.images import SUFFIXES as PICTURES
 from src.recordings.images import read_image

@@ -17,31 +17,22 @@ from src.models.losses.classification import (
     CrossEntropyHead,
     SoftTargetLoss,
     WeightedCrossEntropyLoss,
-    soft_target_loss,
-    weighted_cross_entropy,
 )
-from src.models.losses.distances import distance, inward_clamp
-from src.models.losses.histogram import HLGaussLoss, best_window, gaussian_histogram, hl_gauss_loss
-from src.models.losses.index import IndexLoss, index_loss
-from src.models.losses.jnd import JNDLoss, jnd_loss
+from src.models.losses.histogram import HLGaussLoss
+from src.models.losses.index import IndexLoss
+from src.models.losses.jnd import JNDLoss
 from src.models.losses.ordinal import (
     CORNLoss,
     EMDLoss,
     OrdinalRegressionLoss,
     QuantizedRegressionLoss,
-    corn_index,
-    corn_loss,
-    emd_loss,
-    ordinal_regression_loss,
 )
 from src.models.losses.regression import (
     DirectParameterGradientLoss,
     DirectRegressionLoss,
     NormalizedRegressionLoss,
-    direct_gradient_loss,
-    normalized_regression_loss,
 )
-from src.models.losses.uncertainty import BetaNLLLoss, beta_nll_loss
+from src.models.losses.uncertainty import BetaNLLLoss
 from src.vimh.parameters import Parameter
 
 
@@ -90,22 +81,6 @@ __all__ = [
     "SoftTargetLoss",
     "ValueLoss",
     "WeightedCrossEntropyLoss",
-    "best_window",
-    "beta_nll_loss",
-    "corn_index",
-    "corn_loss",
     "derive_loss_weights",
-    "direct_gradient_loss",
-    "distance",
-    "emd_loss",
-    "gaussian_histogram",
     "head_loss",
-    "hl_gauss_loss",
-    "index_loss",
-    "inward_clamp",
-    "jnd_loss",
-    "normalized_regression_loss",
-    "ordinal_regression_loss",
-    "soft_target_loss",
-    "weighted_cross_entropy",
 ]

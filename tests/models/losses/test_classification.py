@@ -6,13 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from src.models.losses import (
-    CrossEntropyHead,
-    SoftTargetLoss,
-    WeightedCrossEntropyLoss,
-    soft_target_loss,
-    weighted_cross_entropy,
-)
+from src.models.losses import CrossEntropyHead, SoftTargetLoss, WeightedCrossEntropyLoss
+from src.models.losses.classification import soft_target_loss, weighted_cross_entropy
 from src.vimh.parameters import Parameter
 
 LOGITS = np.array([[0.3, -1.2, 2.0, 0.0], [1.0, 1.0, -3.0, 0.5]])

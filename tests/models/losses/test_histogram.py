@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from src.models.losses import HLGaussLoss, best_window, gaussian_histogram
+from src.models.losses import HLGaussLoss
+from src.models.losses.histogram import best_window, gaussian_histogram
 from src.vimh.parameters import Parameter
 
 

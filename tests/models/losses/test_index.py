@@ -5,7 +5,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from src.models.losses import IndexLoss, head_loss, index_loss
+from src.models.losses import IndexLoss, head_loss
+from src.models.losses.index import index_loss
 from src.vimh.parameters import Parameter
 
 RNG = np.random.default_rng(0)

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from src.models.losses import JNDLoss, jnd_loss
+from src.models.losses import JNDLoss
+from src.models.losses.jnd import jnd_loss
 from src.vimh.parameters import Parameter
 
 

@@ -5,15 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from src.models.losses import (
-    CORNLoss,
-    EMDLoss,
-    OrdinalRegressionLoss,
-    QuantizedRegressionLoss,
-    corn_index,
-    corn_loss,
-    emd_loss,
-)
+from src.models.losses import CORNLoss, EMDLoss, OrdinalRegressionLoss, QuantizedRegressionLoss
+from src.models.losses.ordinal import corn_index, corn_loss, emd_loss
 from src.vimh.parameters import Parameter
 
 RNG = np.random.default_rng(7)

@@ -11,9 +11,8 @@ from src.models.losses import (
     DirectRegressionLoss,
     HeadLoss,
     NormalizedRegressionLoss,
-    distance,
-    inward_clamp,
 )
+from src.models.losses.distances import distance, inward_clamp
 from src.vimh.parameters import Parameter
 
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from src.models.losses import BetaNLLLoss, beta_nll_loss
+from src.models.losses import BetaNLLLoss
+from src.models.losses.uncertainty import beta_nll_loss
 from src.vimh.parameters import Parameter
 
 
