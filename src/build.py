@@ -20,13 +20,11 @@ from torch import Tensor
 
 from src.data.vimh_datamodule import VIMHDataModule
 from src.inputs.preparation import Preparation
-from src.model_settings import ModelSettings
+from src.model_settings import NETWORKS, ModelSettings
 from src.models.components import MultiheadNetwork
-from src.models.head_building import loss_weights, make_heads
 from src.models.losses import HeadLoss, head_loss
 from src.models.multihead_module import MultiheadLitModule
-from src.models.parameter_head import ParameterHead
-from src.models.tables import NETWORKS
+from src.models.parameter_head import ParameterHead, loss_weights, make_heads
 from src.schema.arguments import unknown_key
 from src.schema.specs import TARGET, Spec
 from src.utils.errors import ConfigError
@@ -63,11 +61,8 @@ def build(cfg: DictConfig) -> Built:
     """Build data module, network, heads and module from a composed config.
 
     Generate the data set first where it is missing and the config says how (one process, under a
-    file lock; the others wait).
-
-    Args:
-        cfg: The composed config; ``data``, ``model`` and ``loss`` are read. Where
-            ``model.criterion`` gives the loss, it takes the place of ``loss``.
+    file lock; the others wait). Where ``model.criterion`` gives the loss, it takes the place of
+    ``loss`` in the config.
 
     Raises:
         ConfigError: If the config does not fit the data set; names the key to change.
@@ -120,14 +115,10 @@ def build_from(
     preparation: Preparation,
     weights: Mapping[str, Tensor] | None = None,
 ) -> MultiheadLitModule:
-    """Build the module that checked settings describe.
+    """Build the module that checked settings describe, a user's or out of a checkpoint.
 
-    Args:
-        settings: From a user's config, or out of a checkpoint.
-        metadata: The description of the data set.
-        preparation: Makes the network's input of its bytes.
-        weights: What will be loaded into the module: a network of other shapes is refused before
-            it takes memory.
+    A network of other shapes than the ``weights`` that will be loaded is refused before it takes
+    memory.
     """
     parameters = list(metadata.parameters.values())
     if not parameters:
@@ -208,12 +199,8 @@ def build_network(
 ) -> MultiheadNetwork:
     """Build the network, with its input sized by the data and its heads by their losses.
 
-    Args:
-        network: Its class and sizes; what the data set decides is left out or agrees with it.
-        parameters: The parameters in the heads' order.
-        losses: The loss of each head.
-        preparation: Decides the image's shape and the number of auxiliary features.
-        weights: See :func:`build_from`.
+    What the data set decides is left out in the config or agrees with it. For ``weights`` see
+    :func:`build_from`.
     """
     assert issubclass(network.cls, MultiheadNetwork)
     biases = {p.name: losses[p.name].initial_bias(p) for p in parameters}
@@ -243,11 +230,7 @@ def build_network(
 def _check_size(
     network: Spec, derived: Mapping[str, Any], weights: Mapping[str, Tensor] | None
 ) -> None:
-    """Count the weights before any is made: on the meta device a layer has a shape and no memory.
-
-    Raises:
-        ConfigError: If there are too many, or others than those that will be loaded.
-    """
+    """Count the weights before any is made: on the meta device layers have shapes, no memory."""
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         state = network.make(**derived).state_dict()
     count = sum(tensor.numel() for tensor in state.values())
@@ -304,11 +287,8 @@ def build_evaluation_data(
 ) -> VIMHDataModule:
     """Build the data module for a checkpoint: of its own data set, or as the command line says.
 
-    Args:
-        cfg: The composed config; ``data`` and ``paths.vimh_dir`` are read.
-        trained_with: The checkpoint's settings of the data. They are taken where ``cfg.data`` has
-            null; none of them is a class, a file or a source.
-        model: The loaded module; the data have to have its heads.
+    The checkpoint's settings of the data are taken where ``cfg.data`` has null; none of them is a
+    class, a file or a source.
 
     Raises:
         ConfigError: If the data set is not there or is not of the model's kind.
@@ -329,11 +309,7 @@ def build_evaluation_data(
 def training_data(
     cfg: DictConfig, trained_with: Mapping[str, Any], model: MultiheadLitModule
 ) -> VIMHDataModule | None:
-    """Build the data module of a checkpoint's training data, split as it was then.
-
-    Returns:
-        The data module; None where the set is not on this machine.
-    """
+    """Build the data module of a checkpoint's training data, split as then; None without them."""
     directory = own_data_dir(cfg, model)
     if not directory.is_dir():
         return None

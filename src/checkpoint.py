@@ -1,7 +1,7 @@
 """Checkpoints as files from elsewhere: read without running any code, then built from.
 
 A checkpoint says what the network and the losses are. What it says is plain data, checked once as
-a whole. The classes are looked up in the tables of :mod:`src.models.tables`, or imported from the
+a whole. The classes are looked up in the tables of :mod:`src.model_settings`, or imported from the
 modules that the user trusts (:mod:`src.utils.trust`), and built from the values that were checked.
 Trainer, callbacks, loggers and optimiser come from our own configs, and no path in a checkpoint is
 followed.
@@ -24,6 +24,9 @@ from src.data.vimh_datamodule import VIMHDataModule
 from src.inputs.preparation import Preparation
 from src.inputs.preparation_settings import PreparationSettings
 from src.model_settings import (
+    LOSSES,
+    MODULES,
+    NETWORKS,
     OF_MODULE,
     ModelSettings,
     head_settings,
@@ -33,7 +36,6 @@ from src.model_settings import (
     network_spec,
 )
 from src.models.multihead_module import MultiheadLitModule
-from src.models.tables import LOSSES, MODULES, NETWORKS
 from src.schema.arguments import check_arguments, shown, signature_of, unknown_key
 from src.schema.plain import check_plain, plain_values
 from src.schema.specs import HYDRA_KEYS, TARGET, listed
@@ -69,10 +71,7 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint with ``weights_only=True``: plain data and tensors, no code.
-
-    Args:
-        path: A checkpoint, or a .safetensors file that :func:`write_safetensors` made of one.
+    """Read a checkpoint, or a file of :func:`write_safetensors`: plain data and tensors, no code.
 
     Raises:
         CheckpointError: If there is no such file, or it is damaged or no checkpoint at all.
@@ -124,11 +123,7 @@ def check_content(raw: Any, path: Path) -> Checkpoint:
 def _checked_config(
     config: dict[str, Any],
 ) -> tuple[dict[str, Any], PreparationSettings, ModelSettings]:
-    """Read the data's settings and the model's from the config in a file, which is plain data.
-
-    Raises:
-        ConfigError: If a key is not known, or a value is not of its type or out of its bounds.
-    """
+    """Read the data's settings and the model's from the config in a file, which is plain data."""
     for key in config:
         if key not in GROUPS:
             raise ConfigError(unknown_key(key, key, GROUPS))
@@ -233,10 +228,7 @@ def _checked_tensors(state: Any, path: Path) -> dict[str, Tensor]:
 def write_safetensors(checkpoint: Checkpoint, path: Path, about: Mapping[str, str]) -> Path:
     """Write what loading needs as safetensors: no optimiser's state, and no paths of ours.
 
-    Args:
-        checkpoint: Read.
-        path: Where to; ends in .safetensors.
-        about: More texts by name for the file's own metadata.
+    ``about`` has more texts by name for the file's own metadata.
     """
     from safetensors.torch import save_file
 

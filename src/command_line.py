@@ -123,10 +123,9 @@ def _user_path(argument: str, is_multirun: bool) -> str:
 
 
 def by_position(arguments: Sequence[str], keys: Collection[str]) -> tuple[list[str], list[str]]:
-    """Split the arguments into Hydra's and those that are given by position.
+    """Split the arguments into Hydra's options and overrides, and the others, which name files.
 
-    Returns:
-        Options and overrides; and the others, which name files.
+    ``keys`` are the first parts of the keys that the config has.
 
     Example:
         >>> by_position(["model.ckpt", "./a=1.wav", "split=test", "-c", "job"], {"split"})
@@ -157,13 +156,10 @@ def _is_hydras(argument: str, keys: Collection[str]) -> bool:
 
 
 def matches(pattern: str) -> list[str]:
-    """Find the files that a name or a pattern matches; an existing name matches itself.
+    """Find the files that a name or a pattern matches, by name.
 
-    Args:
-        pattern: A path, perhaps with ``*``, ``?`` or ``[a-z]``; a ``~`` is the home directory.
-
-    Returns:
-        The files by name; the pattern itself where nothing fits.
+    A pattern may have ``*``, ``?`` or ``[a-z]``, and a ``~`` at its beginning. An existing name
+    matches itself, and so does a pattern that nothing fits.
 
     Example:
         >>> matches("src/trai?.py"), matches("src/none*.py")

@@ -53,13 +53,10 @@ class Ending(Callback):
     It has where the loss is NaN or infinite at the end of an epoch. Nothing brings the weights
     back, so that every further epoch is wasted. A loss that overflows in the middle of an epoch and
     comes back, as in mixed precision, does not count.
-
-    Attributes:
-        message: What was seen of a divergence; None: nothing.
     """
 
     def __init__(self) -> None:
-        self.message: str | None = None
+        self.message: str | None = None  # what was seen of a divergence
         self._loss: torch.Tensor | None = None
         # Of processes that are spawned nothing comes back to this one but what they share.
         self._note = torch.zeros(MAX_NOTE_BYTES, dtype=torch.uint8).share_memory_()

@@ -24,8 +24,7 @@ from src.utils.words import shown_path  # noqa: E402
 def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     """Measure a checkpoint on the validation or test split of its data set, or of another.
 
-    Returns:
-        All metrics by name, and all instantiated objects.
+    Returns all metrics by name, and all objects.
     """
     # Here, so that --help, --cfg job and a config with a mistake do not wait for Lightning.
     from src.build import Built, build_evaluation_data, training_data

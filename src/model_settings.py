@@ -1,10 +1,19 @@
-"""What a config says of the model, checked before anything is built."""
+"""What a config says of the model, checked before anything is built.
+
+A checkpoint's config names classes too. A path that is not in the tables here, of this project's
+modules, networks and losses, is imported only if the user trusts its module:
+:mod:`src.utils.trust`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import hydra
@@ -14,7 +23,9 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from src.command_line import FORMER
+from src.models import components, losses
 from src.models.components import MultiheadNetwork
+from src.models.losses import CrossEntropyHead, HeadLoss
 from src.models.multihead_module import SCHEDULER_MONITOR, MultiheadLitModule
 from src.schema.arguments import check_arguments, shown, signature_of, unknown_key
 from src.schema.bounds import Real
@@ -34,6 +45,33 @@ OF_MODULE = ("scheduler_monitor", "compile")
 # configs/model/optimizer has it where PyTorch does; another `_target_` may not.
 FUSED = "fused"
 FORMER_KEYS = tuple(key.removeprefix("model.") for key in FORMER)
+
+
+def _classes(room: ModuleType, base: type, more: Iterable[type] = ()) -> Mapping[str, type]:
+    """Collect the room's concrete classes of a base.
+
+    A class stands under its own file's path, and under the room's if the room exports it.
+    """
+    table: dict[str, type] = {}
+    for info in pkgutil.iter_modules(room.__path__):
+        module = importlib.import_module(f"{room.__name__}.{info.name}")
+        for name, cls in inspect.getmembers(module, inspect.isclass):
+            is_own = issubclass(cls, base) and cls.__module__ == module.__name__
+            # The adapter takes a loss and a parameter, which no config can say.
+            if not is_own or inspect.isabstract(cls) or cls is CrossEntropyHead:
+                continue
+            table[f"{module.__name__}.{name}"] = cls
+            if name in room.__all__:
+                table[f"{room.__name__}.{name}"] = cls
+    table |= {
+        f"{path}.{cls.__name__}": cls for cls in more for path in ("torch.nn", cls.__module__)
+    }
+    return MappingProxyType(table)
+
+
+NETWORKS = _classes(components, MultiheadNetwork)
+LOSSES = _classes(losses, HeadLoss, more=[nn.CrossEntropyLoss])
+MODULES: Mapping[str, type] = MappingProxyType({MODULE: MultiheadLitModule})
 
 
 @dataclass(frozen=True)
@@ -119,11 +157,7 @@ def head_settings(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def module_spec(model: Mapping[str, Any], look_up: Lookup = imported) -> Spec:
-    """Read the module's class and its own settings, those that a subclass adds among them.
-
-    Args:
-        model: The whole of ``model``; without ``_target_`` the class is ours.
-        look_up: From the target to the class.
+    """Read the module's class, ours without a target, and its settings, a subclass's among them.
 
     Raises:
         ConfigError: If the class is no module, or a key is unknown or does not fit.
@@ -216,14 +250,7 @@ def build_partial(cfg: DictConfig, key: str) -> Any:
 
     ``model.optimizer._target_=torch.optim.RMSprop`` keeps the other keys of the config. ``fused``
     says how an optimiser works and not what it does, so it is left out where the optimiser has no
-    such argument. Any other key that does not fit is a mistake.
-
-    Args:
-        cfg: The composed config.
-        key: ``optimizer`` or ``scheduler``, under ``model``.
-
-    Returns:
-        A partial, or None where the config has null.
+    such argument. Any other key that does not fit is a mistake. Null gives None.
 
     Raises:
         ConfigError: If there is no such class, or an argument is unknown or does not fit.

@@ -123,7 +123,7 @@ def plan_without_validation(
 
     Args:
         cfg: The composed config.
-        trainer: The trainer; its callbacks and ``limit_val_batches`` are changed.
+        trainer: Its callbacks and ``limit_val_batches`` are changed.
         datamodule: The data that it will train on.
         former: The checkpoint that the training goes on from.
 

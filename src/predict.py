@@ -63,10 +63,7 @@ if TYPE_CHECKING:
 
 @task_wrapper
 def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Predict the parameters of sounds, and write what they sound like.
-
-    Returns:
-        No metrics, and all objects, ``predictions`` among them.
+    """Predict the parameters of sounds, and write what they sound like; return all objects.
 
     Raises:
         ConfigError: If the input is of no known kind or does not fit the model.
@@ -141,11 +138,7 @@ def input_paths(given: str | Sequence[str]) -> list[Path]:
 def predict_input(
     predictor: Predictor, paths: Sequence[Path], split: str, limit: int | None
 ) -> tuple[list[Prediction], dict[str, str]]:
-    """Predict files, folders or a data set.
-
-    Returns:
-        The predictions, and of several files those that gave none, with the reasons.
-    """
+    """Predict files, folders or a data set; name those of several files that gave no prediction."""
     if len(paths) == 1 and is_dataset(paths[0]):
         return list(predictor.predict_dataset(open_dataset(paths[0]), split, limit)), {}
     if len(paths) == 1 and not paths[0].is_dir():

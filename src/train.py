@@ -32,11 +32,7 @@ from src.utils.seeding import seed_everything  # noqa: E402
 
 @task_wrapper
 def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Train, and test the best checkpoint.
-
-    Returns:
-        All metrics by name, and all instantiated objects.
-    """
+    """Train, and test the best checkpoint; return all metrics by name, and all objects."""
     # Here, so that --help, --cfg job and a config with a mistake do not wait for Lightning.
     from src.build import build
     from src.callbacks.last_checkpoint import saved_last
@@ -100,11 +96,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train.yaml")
 @entry_point
 def main(cfg: DictConfig) -> float | None:
-    """The command line.
-
-    Returns:
-        The metric that a sweep optimises, or None.
-    """
+    """Run the command with the config that Hydra composed; return what a sweep optimises."""
     if is_check():
         check_config(cfg, TrainConfig)
         print(RIGHT)

@@ -115,9 +115,6 @@ class GradientStats(Callback):
 
     Raises:
         ConfigError: If an argument is out of range.
-
-    Attributes:
-        latest: The latest logged figures, by name without the prefix.
     """
 
     def __init__(
@@ -137,7 +134,7 @@ class GradientStats(Callback):
         self.histogram = histogram and not few
         self.histogram_every_n_logs = histogram_every_n_logs
         check_arguments(GradientStats, vars(self), "callbacks.gradient_stats")
-        self.latest: dict[str, float] = {}
+        self.latest: dict[str, float] = {}  # the latest logged figures, without the prefix
         self._interval = 0
         self._layers = _Layers()
         self._window: _Window | None = None
@@ -269,10 +266,7 @@ def gradient_snr(
     V is at least 1e-6 of the mean of |gᵢ|², the resolution of float32 sums, so the ratio is at most
     about 1e6.
 
-    Args:
-        sum_of_squares: Σᵢ|gᵢ|².
-        square_of_sum: |Σᵢgᵢ|².
-        num_steps: n, at least 2.
+    The sums are Σᵢ|gᵢ|² and |Σᵢgᵢ|², and n is at least 2.
 
     Returns:
         ``(SNR, max(0, |ḡ|² − V/n), V)``; all 0 where every gradient is 0.

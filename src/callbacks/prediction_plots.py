@@ -158,7 +158,7 @@ class PredictionPlots(Callback):
             yield "worst", worst
 
     def _synthesizer(self, datamodule: VIMHDataModule, may_refuse: bool) -> Synthesizer | None:
-        """Return the data set's synthesiser; None without sounds, or where it only says a refusal."""
+        """Return the data set's synthesiser; None without sounds, or for a refusal that may be."""
         if not self.sounds:
             return None
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import hydra
 import optuna
@@ -17,48 +17,28 @@ from src.sweeps.storage import PRUNED_AT, open_storage
 from src.utils.errors import ConfigError
 from src.utils.pylogger import RankedLogger
 
-if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
-
 log = RankedLogger(__name__, rank_zero_only=True)
 
 SWEEPER = "hydra_plugins.avix_optuna_sweeper.sweeper.AvixOptunaSweeper"
 
 
-class RunningTrial:
-    """The trial that this process runs, reached by the storage.
+def running_trial(
+    storage: str, study_name: str, number: int, pruner: dict[str, Any] | None
+) -> optuna.Trial:
+    """Reach the trial that this process runs, whose number is the job's, by the study's storage.
 
     Args:
         storage: Of the study; a journal file or a URL.
         study_name: The study.
-        number: The trial's, which is the job's.
+        number: The trial's.
         pruner: ``_target_`` and arguments of the pruner; None: nothing is pruned.
     """
-
-    def __init__(
-        self, storage: str, study_name: str, number: int, pruner: dict[str, Any] | None
-    ) -> None:
-        self._storage: BaseStorage = open_storage(storage)
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._study = optuna.load_study(
-            study_name=study_name,
-            storage=self._storage,
-            pruner=hydra.utils.instantiate(pruner) if pruner else optuna.pruners.NopPruner(),
-        )
-        study_id = self._storage.get_study_id_from_name(study_name)
-        self._id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
-
-    def report(self, value: float, step: int) -> None:
-        """Store a finite value at an epoch, from 0."""
-        self._storage.set_trial_intermediate_value(self._id, step, value)
-
-    def should_prune(self) -> bool:
-        """Whether the pruner gives the trial up after the reported values."""
-        return bool(self._study.pruner.prune(self._study, self._storage.get_trial(self._id)))
-
-    def set_pruned(self, step: int) -> None:
-        """Mark the trial as pruned at an epoch, for a sweeper that sees another exception."""
-        self._storage.set_trial_user_attr(self._id, PRUNED_AT, step)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    opened = open_storage(storage)
+    judge = hydra.utils.instantiate(pruner) if pruner else optuna.pruners.NopPruner()
+    study = optuna.load_study(study_name=study_name, storage=opened, pruner=judge)
+    study_id = opened.get_study_id_from_name(study_name)
+    return optuna.Trial(study, opened.get_trial_id_from_study_id_trial_number(study_id, number))
 
 
 class TrialPruning(Callback):
@@ -78,12 +58,12 @@ class TrialPruning(Callback):
     def __init__(self, monitor: Text | None) -> None:
         self.monitor = monitor
         self._arguments = _arguments_of_trial()
-        self._trial: RunningTrial | None = None
+        self._trial: optuna.Trial | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the trial."""
         if self._arguments is not None and stage == "fit" and trainer.is_global_zero:
-            self._trial = RunningTrial(**self._arguments)
+            self._trial = running_trial(**self._arguments)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the metric and ask the pruner.
@@ -108,8 +88,8 @@ class TrialPruning(Callback):
             if math.isfinite(value):
                 self._trial.report(value, epoch)
                 prune = self._trial.should_prune()
-            if prune:
-                self._trial.set_pruned(epoch)
+            if prune:  # for a sweeper that sees another exception
+                self._trial.set_user_attr(PRUNED_AT, epoch)
         if trainer.strategy.broadcast(prune):
             log.info("Pruned after epoch %d.", epoch)
             raise optuna.TrialPruned(f"pruned after epoch {epoch}")
@@ -120,7 +100,7 @@ class TrialPruning(Callback):
 
 
 def _arguments_of_trial() -> dict[str, Any] | None:
-    """Return the arguments of this job's :class:`RunningTrial`; None for a job without a trial."""
+    """Return the arguments of this job's :func:`running_trial`; None for a job without a trial."""
     if not HydraConfig.initialized():
         return None
     job = HydraConfig.get()

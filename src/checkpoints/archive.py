@@ -164,9 +164,7 @@ def check_plain_tree(root: Any, most: int) -> None:
 
     A list of two lists of two lists ... is small in a file; whoever walks it visits 2^depth parts.
 
-    Args:
-        root: What was read.
-        most: The most visits; each part of an honest file takes a byte or more.
+    Each part of an honest file takes a byte or more, so that its size is the most visits.
 
     Raises:
         Refused: Names the part by its first two keys.

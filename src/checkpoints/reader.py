@@ -61,14 +61,9 @@ DTYPES = {
 
 
 def read_saved(path: Path, *, with_data: bool = True) -> Any:
-    """Read a file of ``torch.save``.
+    """Read a zip file of ``torch.save``: tensors on the CPU, and plain containers and values.
 
-    Args:
-        path: A zip file.
-        with_data: Whether the tensors' bytes are read too; without, they are on "meta".
-
-    Returns:
-        Tensors on the CPU, and dicts, lists, tuples, texts, numbers, true, false and None.
+    Without data the tensors' bytes are not read, and they are on "meta".
 
     Raises:
         Refused: If it holds anything else, or more than a file of its size may.

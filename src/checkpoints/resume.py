@@ -159,10 +159,8 @@ def _locked(folder: Path) -> Iterator[None]:
 def remove_if_nothing_began(folder: Path, log_file: str) -> None:
     """Remove the folder of a run that ended before it made or trained anything.
 
-    Args:
-        folder: The run's; one with any other file than Hydra's and the log's is kept, and one that
-            another process works in.
-        log_file: The name of the run's log file.
+    One with any other file than Hydra's and the log's is kept, and one that another process works
+    in.
     """
     if not (folder / HYDRA_DIR).is_dir():
         return
@@ -271,9 +269,7 @@ def _overrides_in(hydra_dir: Path) -> list[str]:
 def merge_overrides(said: list[str], now: list[str]) -> list[str]:
     """Join an earlier command line's overrides and new ones, which replace those of their keys.
 
-    Args:
-        said: The earlier ones.
-        now: The new ones. ``ckpt_path`` is left out: it says where to go on, not how.
+    A new ``ckpt_path`` is left out: it says where to go on, not how.
 
     Example:
         >>> merge_overrides(["experiment=a", "+trainer.x=1"], ["++trainer.x=2", "ckpt_path=last"])

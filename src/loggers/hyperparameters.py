@@ -29,11 +29,8 @@ SHOWN_KEYS = (
 def log_hyperparameters(objects: Mapping[str, Any], metric_names: Sequence[str] = ()) -> None:
     """Log the config and the number of the network's parameters with every logger of the trainer.
 
-    Args:
-        objects: ``cfg`` (the composed config), ``model`` (the LightningModule) and ``trainer``.
-        metric_names: Names of all later metrics. TensorBoard needs them from the start: its HParams
-            tab shows those of the test beside the hyperparameters, its Custom Scalars tab groups
-            all of them by head.
+    TensorBoard needs the names of all later metrics from the start: its HParams tab shows those of
+    the test beside the hyperparameters, its Custom Scalars tab groups all of them by head.
 
     Raises:
         ConfigError: If ``objects`` lacks one of the three.
@@ -91,14 +88,12 @@ def shown_hyperparameters(params: Mapping[str, object]) -> dict[str, bool | int 
         said = [word.partition("=")[0].lstrip("+").replace(".", "/") for word in overrides]
     found = flat(params)
     return {
-        key.removesuffix("/_target_"): _short(key, found[key])
+        key.removesuffix("/_target_"): str(found[key]).rpartition(".")[2]
+        if key.endswith("_target_")
+        else found[key]
         for key in dict.fromkeys((*SHOWN_KEYS, *said))
         if key in found
     }
-
-
-def _short(key: str, value: bool | int | float | str) -> bool | int | float | str:
-    return str(value).rpartition(".")[2] if key.endswith("_target_") else value
 
 
 def flat(params: Mapping[str, object], prefix: str = "") -> dict[str, bool | int | float | str]:

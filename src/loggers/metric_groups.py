@@ -20,9 +20,8 @@ Groups = dict[str, dict[str, int | float]]
 def metric_parts(name: str) -> tuple[str, str, str]:
     """Return the stage, the head and the metric of a logged name.
 
-    Returns:
-        The stage, "" where there is none; the head, "all" for all of them; the metric, which is
-        the whole name where it is not one of a model's.
+    The stage is "" where there is none, and the head "all" for all of them; a name that is not one
+    of a model's is a metric as it is.
 
     Example:
         >>> metric_parts("val/level_mae_jnd"), metric_parts("lr-AdamW")
@@ -35,11 +34,9 @@ def metric_parts(name: str) -> tuple[str, str, str]:
 
 
 def group_metrics(metrics: Mapping[str, int | float]) -> Groups:
-    """Group metrics by head.
+    """Group metrics by head, those of all heads first.
 
-    Returns:
-        For each head, and first for all of them, ``{"val mae_jnd": value}``. Other names stay as
-        they are, among the metrics of all heads.
+    Names that are not a model's stay as they are, among the metrics of all heads.
 
     Example:
         >>> group_metrics({"val/level_mae_jnd": 0.4, "val/mae_jnd": 0.5, "lr": 0.1})
@@ -53,12 +50,9 @@ def group_metrics(metrics: Mapping[str, int | float]) -> Groups:
 
 
 def format_groups(groups: Groups, value_format: str = ".4g", max_heads: int = 8) -> dict[str, str]:
-    """Write one line of text for each group, training first.
+    """Write one line of text for each group of :func:`group_metrics`, training first.
 
-    Args:
-        groups: From :func:`group_metrics`.
-        value_format: The format of a value.
-        max_heads: The most heads with a line; a last line counts the others.
+    At most so many heads have a line; a last line counts the others.
 
     Example:
         >>> format_groups({"all": {"val loss": 0.25, "train loss": 0.5}})

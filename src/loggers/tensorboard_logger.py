@@ -174,12 +174,8 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
         """Log hyperparameters and name the metrics that the HParams tab shows beside them.
 
         ``log_hyperparams(params, metrics)`` would write a value for each metric before there is
-        any. This method writes the names only; the values follow when they are logged.
-
-        Args:
-            params: Plain containers, at any depth; all of them go to ``hparams.yaml``.
-            metric_names: Names of later scalars, such as ``"test/loss"``.
-            shown: Those that the tab shows; None: all of ``params``.
+        any. This method writes the names only; the values follow when they are logged. The tab
+        shows all hyperparameters, or those in ``shown``; all of them go to ``hparams.yaml``.
         """
         self.hparams = {**self.hparams, **params}
         self._hyperparameters_saved = False
@@ -198,9 +194,6 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
 
 def head_layout(metric_names: Sequence[str]) -> dict[str, dict[str, list[Any]]]:
     r"""Group charts by head, in the form that ``SummaryWriter.add_custom_scalars`` takes.
-
-    Returns:
-        The kind of chart and the patterns for its scalars, by head (first all of them) and figure.
 
     Example:
         >>> head_layout(["train/decay_mae", "val/decay_mae", "val/jnd", "val/jnd_best"])

@@ -38,9 +38,7 @@ def logged_figures(
 ) -> tuple[LoggedFigure, ...]:
     """List the figures of heads, in the order in which they are logged.
 
-    Args:
-        parameters: The heads' parameters.
-        with_accuracy: Whether ordered heads have an accuracy: all of them, or one by one.
+    ``with_accuracy`` says whether ordered heads have an accuracy: all of them, or one by one.
 
     Raises:
         ConfigError: If two of them have one name: one would overwrite the other.
@@ -207,12 +205,10 @@ class ParameterMetrics(WideMetric):
         return {figure.name: DIRECTIONS[figure.kind] for figure in self.figures}
 
     def update(self, predicted: Float[Tensor, "B P"], true: Float[Tensor, "B P"]) -> None:
-        """Add a batch.
+        """Add a batch of values in the parameters' units.
 
-        Args:
-            predicted: Predicted values, in the parameters' units.
-            true: True values; in float64 an error of exactly one step is judged as defined, in
-                float32 to the last digits of the value.
+        Of true values in float64 an error of exactly one step is judged as defined, in float32 to
+        the last digits of the value.
         """
         both = torch.stack((predicted, true)).to(self.sums.dtype)
         codec = self._codec.on(both.device)

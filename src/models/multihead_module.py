@@ -17,9 +17,8 @@ from src.inputs.preparation import Preparation
 from src.inputs.targets import TargetMaker, widened
 from src.models.components.heads import HeadsMode
 from src.models.components.network import MultiheadNetwork
-from src.models.head_building import HeadArguments, check_fit
 from src.models.metrics import DIRECTIONS, Direction, ParameterMetrics
-from src.models.parameter_head import ParameterHead
+from src.models.parameter_head import HeadArguments, ParameterHead, check_fit
 from src.models.stage_metrics import StageMetrics, StepOutputs, StepResult
 from src.schema.bounds import Margin, NonNegative, Text
 from src.utils.errors import ConfigError
@@ -192,14 +191,13 @@ class MultiheadLitModule(ResumableModule):
         return self.preparation
 
     @property
-    def all_heads_have_steps(self) -> bool:
-        """Whether the error in JND steps says something of every head."""
-        return all(head.parameter.has_jnd for head in self.heads.values())
-
-    @property
     def default_monitor(self) -> str:
-        """The metric that chooses the best epoch unless the config names one."""
-        return "val/mae_jnd" if self.all_heads_have_steps else "val/loss"
+        """The metric that chooses the best epoch unless the config names one.
+
+        The error in JND steps, where it says something of every head.
+        """
+        all_have_steps = all(head.parameter.has_jnd for head in self.heads.values())
+        return "val/mae_jnd" if all_have_steps else "val/loss"
 
     def judge_as(self, parameters: Mapping[str, Parameter]) -> None:
         """Judge errors by whether the labels of other data of these heads are exact values."""
@@ -214,7 +212,10 @@ class MultiheadLitModule(ResumableModule):
         return self._stages[stage].num_samples
 
     def forward(self, images: Tensor, auxiliary: Tensor | None = None) -> dict[str, Tensor]:
-        """Compute the network's outputs by head, not yet decoded."""
+        """Compute the outputs by head, not yet decoded, of float32 images (B, C, H, W) in 0...1.
+
+        Auxiliary features are standardised, (B, A).
+        """
         try:
             outputs = self.net(images) if auxiliary is None else self.net(images, auxiliary)
         except ValueError as error:
@@ -243,11 +244,10 @@ class MultiheadLitModule(ResumableModule):
     def model_step(self, batch: Sequence[Any]) -> StepResult:
         """Compute outputs, loss and values of one batch.
 
-        Args:
-            batch: A :class:`~src.inputs.batch.Batch`; or plain ``(images, labels)`` or ``(images,
-                labels, auxiliary)``, whose values are the class centres, or the same with
-                ``values``. ``labels`` is a dict by head, or a tensor where there is one head;
-                ``values`` (B, P) is normalised to 0...1 in the heads' order.
+        It is a :class:`~src.inputs.batch.Batch`; or plain ``(images, labels)`` or ``(images,
+        labels, auxiliary)``, whose values are the class centres, or the same with ``values``.
+        ``labels`` is a dict by head, or a tensor where there is one head; ``values`` (B, P) is
+        normalised to 0...1 in the heads' order.
         """
         return self._decoded(self._step_outputs(batch))
 

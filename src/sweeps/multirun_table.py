@@ -83,13 +83,7 @@ class MultirunTable(Callback):
 
 
 def read_jobs(folder: Path) -> list[Job]:
-    """Read the jobs of a multirun.
-
-    Args:
-        folder: ``logs/<task>/multiruns/<time>`` or ``logs/<task>/sweeps/<study>``.
-
-    Returns:
-        The jobs, by their numbers.
+    """Read the jobs of a multirun or study, in the order of their numbers.
 
     Raises:
         ConfigError: If there are none.
@@ -124,8 +118,7 @@ def job_table(jobs: Sequence[Job], metrics: Sequence[str]) -> Table:
 def seed_table(jobs: Sequence[Job], metrics: Sequence[str]) -> Table | None:
     """Write means and standard deviations over the successful jobs that differ in their seed only.
 
-    Returns:
-        The table, or None where the jobs do not differ in their seeds.
+    None where the jobs do not differ in their seeds.
     """
     keys = differing_keys(jobs)
     if SEED not in keys:
@@ -151,9 +144,7 @@ def differing_keys(jobs: Sequence[Job]) -> list[str]:
 def print_tables(folder: Path, metrics: Sequence[str] | None = None) -> None:
     """Print the table of the jobs, and the table over seeds where there is more than one.
 
-    Args:
-        folder: The multirun.
-        metrics: The metrics to show; None: the usual ones that were logged.
+    Without names of metrics, the usual ones that were logged are shown.
 
     Raises:
         ConfigError: If there are no jobs, or none logged one of the metrics.

@@ -24,10 +24,7 @@ STALE_S = 120  # seconds without one after which a worker counts as dead
 
 
 def share_of_epochs(max_epochs: int | None, share: float) -> int:
-    """Resolve ``${share_of_epochs:${trainer.max_epochs},0.25}``, since pruners count in epochs.
-
-    Returns:
-        At least 1.
+    """Resolve ``${share_of_epochs:${trainer.max_epochs},0.25}``: pruners count in epochs, from 1.
 
     Raises:
         ConfigError: If ``max_epochs`` is no number of epochs.
@@ -51,9 +48,8 @@ OmegaConf.register_new_resolver("share_of_epochs", share_of_epochs, replace=True
 def open_storage(storage: str) -> BaseStorage:
     """Open the storage of a study.
 
-    Args:
-        storage: The path of a journal file, which need not exist, or the URL of a database that
-            SQLAlchemy knows, such as ``sqlite:///sweeps.db`` or ``postgresql://...``.
+    It is the path of a journal file, which need not exist, or the URL of a database that SQLAlchemy
+    knows, such as ``sqlite:///sweeps.db`` or ``postgresql://...``.
 
     Raises:
         ConfigError: If Optuna cannot open the URL.

@@ -34,10 +34,7 @@ NEPTUNE_LOGGER = "lightning.pytorch.loggers.neptune.NeptuneLogger"
 
 
 def instantiate_callbacks(callbacks_cfg: DictConfig | ListConfig | None) -> list[Callback]:
-    """Instantiate every callback of ``cfg.callbacks``.
-
-    Returns:
-        The callbacks, in the config's order.
+    """Instantiate the callbacks of ``cfg.callbacks`` in its order; a null entry is left out.
 
     Raises:
         ConfigError: If an entry is not a config with a ``_target_``, or its class refuses it.
@@ -49,10 +46,7 @@ def instantiate_callbacks(callbacks_cfg: DictConfig | ListConfig | None) -> list
 
 
 def instantiate_loggers(logger_cfg: DictConfig | ListConfig | None) -> list[Logger]:
-    """Instantiate every logger of ``cfg.logger``.
-
-    Returns:
-        The loggers, in the config's order.
+    """Instantiate the loggers of ``cfg.logger`` in its order; a null entry is left out.
 
     Raises:
         ConfigError: If an entry is not a config with a ``_target_``, its package is missing, or

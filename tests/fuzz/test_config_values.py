@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from src.model_settings import network_spec
-from src.models.tables import NETWORKS
+from src.model_settings import NETWORKS, network_spec
 from src.schema.plain import check_plain, plain_values
 from src.schema.specs import listed
 from src.synth.recipe import Recipe

@@ -12,7 +12,7 @@ import omegaconf
 import pytest
 import torch
 
-from src.models.tables import LOSSES, NETWORKS
+from src.model_settings import LOSSES, NETWORKS
 from src.utils.errors import CheckpointError, ConfigError
 from src.vimh.errors import VIMHError
 from tests.hostile.attacks import CANARY, SECRET

@@ -5,7 +5,7 @@ import inspect
 import pytest
 from torch import nn
 
-from src.models.tables import LOSSES, NETWORKS
+from src.model_settings import LOSSES, NETWORKS
 from src.schema.arguments import signature_of
 
 OURS = sorted({*NETWORKS.values(), *LOSSES.values()} - {nn.CrossEntropyLoss}, key=str)

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from torch.utils.data import DataLoader
 
 from src.callbacks import pruning
-from src.callbacks.pruning import RunningTrial, TrialPruning
+from src.callbacks.pruning import TrialPruning
 from src.sweeps.storage import PRUNED_AT, open_storage
 from src.utils.errors import ConfigError
 
@@ -77,13 +77,13 @@ def fit(callback: TrialPruning, losses: list[float]) -> None:
 
 def test_values_are_reported_by_epoch_and_a_weak_trial_ends(study, callback, monkeypatch) -> None:
     reported = []
-    report = RunningTrial.report
+    report = optuna.Trial.report
 
-    def recorded(self: RunningTrial, value: float, step: int) -> None:
+    def recorded(self: optuna.Trial, value: float, step: int) -> None:
         reported.append(step)
         report(self, value, step)
 
-    monkeypatch.setattr(RunningTrial, "report", recorded)
+    monkeypatch.setattr(optuna.Trial, "report", recorded)
     with pytest.raises(optuna.TrialPruned):
         fit(callback, [2.0, 1.9, 1.8, 1.7])
     assert reported == [0, 1]  # and none by the sanity check

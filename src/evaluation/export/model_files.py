@@ -95,8 +95,7 @@ def write_programs(
 ) -> float:
     """Write a model as ONNX and, beside it, as a `torch.export` program (.pt2).
 
-    Returns:
-        How far onnxruntime and PyTorch are apart at most, as a share of a parameter's range.
+    Returns how far onnxruntime and PyTorch are apart at most, as a share of a parameter's range.
 
     Raises:
         ConfigError: If the ONNX file computes something else.
@@ -211,12 +210,7 @@ class ExportedModel(nn.Module):
     def forward(
         self, images: UInt8[Tensor, "B C H W"], scale_factors: Float32[Tensor, "B 2"]
     ) -> Float32[Tensor, "B P"]:
-        """Values in the parameters' units.
-
-        Args:
-            images: stored pixels, 0…255.
-            scale_factors: the dB that 0 and 255 stand for.
-        """
+        """Values in units of stored pixels; the scale factors are what 0 and 255 stand for, dB."""
         prepared, auxiliary = self.preparation(images, scale_factors)
         outputs = self.net(prepared) if auxiliary is None else self.net(prepared, auxiliary)
         values = []

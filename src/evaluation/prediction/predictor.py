@@ -216,12 +216,7 @@ class Predictor:
     def predict_dataset(
         self, dataset: OpenedDataset, split: str, limit: int | None
     ) -> Iterator[Prediction]:
-        """Predict the first records of a data set's train or test file.
-
-        Args:
-            dataset: opened.
-            split: "train" or "test".
-            limit: the most records; None: all.
+        """Predict the first records of a data set's train or test file, all without a limit.
 
         Raises:
             ConfigError: if its images are not what the model reads, or its scale factors not the
@@ -257,7 +252,7 @@ class Predictor:
     def predict_images(
         self, images: UInt8[np.ndarray, "B C H W"], scale_factors: Float32[np.ndarray, "B 2"]
     ) -> list[Read]:
-        """Predict the values of each stored image."""
+        """Predict the values of each stored image; scale factors are spec_min and spec_max, dB."""
         preparation, parameters = self.model.required_preparation, self.model.parameters_by_head
         rows: list[Read] = []
         with torch.inference_mode():

@@ -145,8 +145,7 @@ def level_range_db(synthesizer: Synthesizer, image_maker: ImageMaker) -> tuple[f
     A sound's level is the highest value of its spectrogram in dB. Sounds are drawn at random and
     at the ends of the ranges, with a fixed seed. Noise that the recipe adds is not counted.
 
-    Returns:
-        Both levels; None where the sounds are too long to render so many.
+    Returns both levels, dB; None where the sounds are too long to render so many.
     """
     if synthesizer.num_samples > MAX_SAMPLES:
         return None

@@ -29,18 +29,14 @@ _BLOCK_SAMPLES = 2**18  # of sound compared at a time, so that memory does not g
 
 @dataclass(frozen=True)
 class Heard:
-    """Some sounds, and what distances need of them, computed once.
-
-    Attributes:
-        sounds: all of one length.
-        sample_rate_hz: samples a second, at least 2000.
+    """Some sounds of one length, and what distances need of them, computed once.
 
     Raises:
         VIMHError: for a lower sample rate.
     """
 
     sounds: Float32[np.ndarray, "B T"]
-    sample_rate_hz: int
+    sample_rate_hz: int  # at least 2000
 
     def __post_init__(self) -> None:
         if self.sample_rate_hz < MIN_RATE_HZ:
@@ -216,10 +212,7 @@ def audio_distances(
     predicted: Mapping[str, Float32[np.ndarray, "B T"]],
     sample_rate_hz: int,
 ) -> dict[str, dict[str, Float64[np.ndarray, "B"]]]:
-    """Compute every metric of :data:`AUDIO_METRICS` for each sound.
-
-    Returns:
-        For each key of `predicted` the distances by the metric's name.
+    """Compute every metric of :data:`AUDIO_METRICS` for each sound, by method and metric.
 
     Raises:
         VIMHError: for a lower sample rate.

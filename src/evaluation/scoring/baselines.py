@@ -26,11 +26,7 @@ MAX_TRAINING_SAMPLES = 20_000  # brute-force neighbours in 1024 dimensions: a se
 def baseline_predictions(
     model: MultiheadLitModule, trained_on: VIMHDataModule, tried: SplitArrays
 ) -> dict[str, Float[np.ndarray, "N P"]]:
-    """Predict samples with every baseline.
-
-    Returns:
-        By name; none where there is nothing to learn from.
-    """
+    """Predict samples with every baseline, by name; none where there is nothing to learn from."""
     if trained_on.get_dataset_info()["split_sizes"]["train"] == 0:
         return {}
     parameters = list(model.parameters_by_head.values())
@@ -49,12 +45,9 @@ def baselines(
     """Yield the name and the predictions (N_test, P) of every baseline that applies.
 
     Those marked "(aux)" see the auxiliary features alone, the nearest neighbour the image alone.
-
-    Args:
-        train: What the baselines learn from; of more than 20,000 samples the first are used.
-        test: What they are tried on.
-        categorical: Whether each parameter is: then its most frequent class stands for the mean,
-            also among neighbours, and least squares fit an indicator of each class.
+    Of more than 20,000 training samples the first are used. Of a categorical parameter the most
+    frequent class stands for the mean, also among neighbours, and least squares fit an indicator of
+    each class.
     """
     train = first(train, MAX_TRAINING_SAMPLES)
     name = "most frequent class" if all(categorical) else "always the mean"
@@ -73,9 +66,7 @@ def votes(
 ) -> tuple[Float[np.ndarray, "M E"], Callable[[np.ndarray], np.ndarray]]:
     """Give each class a column of its own, 1 where it is the sample's: a mean of classes is none.
 
-    Args:
-        values: Of the training samples.
-        categorical: Whether each parameter is; the columns of others stay as they are.
+    The columns of other parameters stay as they are.
 
     Returns:
         The columns, and what takes predictions (N, E) of them to (N, P): the class with the most.
@@ -98,7 +89,6 @@ def votes(
     ends = np.cumsum([part.shape[1] for part in parts])[:-1]
 
     def elect(predicted: Float[np.ndarray, "N E"]) -> Float[np.ndarray, "N P"]:
-        """Return values again."""
         split = zip(np.split(predicted, ends, axis=1), classes, strict=True)
         found = [part[:, 0] if own is None else own[part.argmax(axis=1)] for part, own in split]
         return np.column_stack(found)

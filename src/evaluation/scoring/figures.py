@@ -162,10 +162,7 @@ class Measured:
         return Estimate(self.values[name], *interval(self.replicates[name]))
 
     def beats(self, other: "Measured", figure: Figure) -> bool:
-        """Whether a figure is better beyond chance.
-
-        That is: the whole 95 % interval of the paired difference is on the better side.
-        """
+        """Whether the whole 95 % interval of a figure's paired difference is on the better side."""
         difference = self.replicates[figure.name] - other.replicates[figure.name]
         low, high = interval(difference)
         return high < 0 if figure.better == "lower" else low > 0
@@ -179,12 +176,8 @@ def measure(
 ) -> dict[str, Measured]:
     """Return the figures of each method, from what is known of each sample.
 
-    Args:
-        columns: By method what :func:`sample_columns` gives, or distances of sounds; all methods
-            of the same samples.
-        parameters: The heads.
-        resamples: Of the bootstrap.
-        seed: Of the bootstrap.
+    That is what :func:`sample_columns` gives, or distances of sounds; all methods of the same
+    samples. Resamples and seed are those of the bootstrap.
     """
     names = [(method, name) for method, own in columns.items() for name in own]
     matrix = np.column_stack([columns[method][name] for method, name in names])

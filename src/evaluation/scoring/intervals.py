@@ -25,10 +25,7 @@ def bootstrap_means(
     B. Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7 (1979).
     For a column of zeros and ones these are binomial shares.
 
-    Args:
-        columns: what is averaged, a row a sample.
-        resamples: how often N samples are drawn.
-        seed: of the draws; the same seed and N give the same draws.
+    The same seed and N give the same draws.
 
     Example:
         >>> bootstrap_means(np.ones((5, 1)), 3, seed=0).tolist()

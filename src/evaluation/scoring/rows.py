@@ -38,13 +38,8 @@ def row_of(
 ) -> Row:
     """The metrics of predictions (N, P) in parameter units, by the metric that training uses.
 
-    Args:
-        method: What predicted.
-        predicted: By it.
-        true: The true values.
-        parameters: The heads'.
-        learnt_as_classes: Of the network's heads. Where some are, only they have an accuracy, as
-            the network's figures do: the mean over the heads is then of the same ones.
+    Where some of the network's heads are learnt as classes, only they have an accuracy, as the
+    network's figures do: the mean over the heads is then of the same ones.
     """
     with_accuracy = list(learnt_as_classes) if any(learnt_as_classes) else True
     # Not over the ranks of a distributed run: only the first one writes a report.
@@ -65,10 +60,7 @@ def network_row(values: Mapping[str, float], stage: str) -> Row:
 def baseline_rows(built: Built, stage: str, count: int) -> list[Row]:
     """Return the baselines on "val" or "test", by the metrics that the network is measured with.
 
-    Args:
-        built: The data module and the module.
-        stage: "val" or "test".
-        count: On so many of the first samples: those that the network was measured on.
+    They are tried on so many of the first samples: those that the network was measured on.
     """
     parameters = list(built.model.parameters_by_head.values())
     # Every rank of a distributed run measures each n-th sample, so together they have the first.

@@ -49,16 +49,13 @@ def first(samples: Arrays, count: int) -> Arrays:
 def predict_split(
     model: MultiheadLitModule, datamodule: VIMHDataModule, split: str, limit: int | None = None
 ) -> SplitPredictions | None:
-    """Predict the samples of a split in its own order, without transforms.
+    """Predict the samples of a split in its own order, without transforms; None where it is empty.
 
     Args:
         model: On any device, in eval mode.
         datamodule: Has the model's heads, in their order.
         split: "train", "val" or "test".
         limit: The most samples, chosen by the data's seed; None: all.
-
-    Returns:
-        The predictions; None where the split is empty.
     """
     batches = list(_batches(model, datamodule, split, limit, predict=True))
     return SplitPredictions(**_joined(batches)) if batches else None
@@ -67,14 +64,7 @@ def predict_split(
 def split_arrays(
     model: MultiheadLitModule, datamodule: VIMHDataModule, split: str, limit: int | None = None
 ) -> SplitArrays:
-    """Read the samples of a split as :func:`predict_split` does, without a prediction.
-
-    Args:
-        model: Its preparation is applied.
-        datamodule: Of the split, which is not empty.
-        split: "train", "val" or "test".
-        limit: The most samples, chosen by the data's seed; None: all.
-    """
+    """Read the samples of a split, which is not empty, as :func:`predict_split` does."""
     return SplitArrays(**_joined(list(_batches(model, datamodule, split, limit, predict=False))))
 
 

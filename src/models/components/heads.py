@@ -145,15 +145,10 @@ class HeadLayers(nn.Module):
         features: Float[Tensor, "B F"],
         auxiliary: Float[Tensor, "B A"] | None = None,
     ) -> dict[str, Float[Tensor, "B _"]] | Float[Tensor, "B _"]:
-        """Compute every head's output.
+        """Compute every head's output, (B, K) by name, or one tensor when built with `output_size`.
 
-        Args:
-            features: Image features.
-            auxiliary: Standardised auxiliary features, needed exactly when the layers were built
-                with `auxiliary_input_size` > 0.
-
-        Returns:
-            Outputs (B, K) by head name, or one tensor (B, K) when built with `output_size`.
+        Standardised auxiliary features are needed exactly when the layers were built with
+        `auxiliary_input_size` > 0.
 
         Raises:
             ValueError: Auxiliary features are missing, not expected or of another number.

@@ -55,12 +55,8 @@ def average_pool_to(
     Kernels are fixed when the network is built, because adaptive pooling to a size that does not
     divide the map's neither runs on MPS nor exports to ONNX.
 
-    Args:
-        size: Height and width of the feature map.
-        pooled_size: The largest height and width wanted.
-
     Returns:
-        The layer and the size that it gives.
+        The layer and the height and width that it gives.
 
     Example:
         >>> average_pool_to((8, 8), (8, 2))

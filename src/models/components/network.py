@@ -55,8 +55,7 @@ class MultiheadNetwork(nn.Module, ABC):
     def example_inputs(self, batch_size: int = 1) -> tuple[Tensor, ...]:
         """Make zeros of the shapes it was built for, to trace it or to see what its layers give.
 
-        Returns:
-            ``(images (B, C, H, W),)`` or ``(images, auxiliary (B, A))``, on the network's device.
+        ``(images (B, C, H, W),)`` or ``(images, auxiliary (B, A))``, on the network's device.
         """
         device = next(self.parameters()).device
         images = torch.zeros(batch_size, *self.image_shape, device=device)
@@ -72,10 +71,9 @@ class MultiheadNetwork(nn.Module, ABC):
         images: Float[Tensor, "B C H W"],
         auxiliary: Float[Tensor, "B A"] | None = None,
     ) -> dict[str, Float[Tensor, "B _"]] | Float[Tensor, "B _"]:
-        """Compute every head's output.
+        """Compute every head's output, (B, K) by name, or one tensor when built with `output_size`.
 
-        Returns:
-            Outputs (B, K) by head name, or one tensor (B, K) when built with `output_size`.
+        Images are in 0...1, auxiliary features standardised.
 
         Raises:
             ValueError: The images or the auxiliary features are not of the expected shape.

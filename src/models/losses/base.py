@@ -18,27 +18,19 @@ from src.vimh.parameters import Parameter
 
 
 class HeadLoss(nn.Module, ABC):
-    """The loss of one head: what the network puts out for it, what that costs, what it means.
+    """The loss of one head: what the network puts out for it, what that costs, what it means."""
 
-    Attributes:
-        target: What the labels have to be: class indices int64 (B,), distributions float (B, K),
-            or values float (B,) normalised to 0...1 by the parameter's min...max.
-        activation: What the network applies to the head's output. Sigmoid outputs may come spread
-            over 0 and 1 (``head_margin``); both ``forward`` and ``decode`` take them so.
-        output_mode: "classification" for class logits, "regression" for numbers.
-        accepts_soft_targets: Whether distributions (B, K) do instead of ``target``.
-        gives_scalar: Whether ``forward`` reduces over the batch, as training needs it.
-        needs_order: Whether the loss makes no sense for categorical parameters.
-        needs_step: Whether it counts in JND steps.
-    """
-
+    # What the labels have to be: class indices int64 (B,), distributions float (B, K), or values
+    # float (B,) normalised to 0...1 by the parameter's min...max.
     target: TargetKind
+    # What the network applies to the head's output. Sigmoid outputs may come spread over 0 and 1
+    # (``head_margin``); both ``forward`` and ``decode`` take them so.
     activation: Activation
-    output_mode: OutputMode
-    accepts_soft_targets: bool = False
-    gives_scalar: bool = True
-    needs_order: ClassVar[bool] = True
-    needs_step: ClassVar[bool] = False
+    output_mode: OutputMode  # "classification" for class logits, "regression" for numbers
+    accepts_soft_targets: bool = False  # whether distributions (B, K) do instead of ``target``
+    gives_scalar: bool = True  # whether ``forward`` reduces over the batch, as training needs it
+    needs_order: ClassVar[bool] = True  # whether it makes no sense for categorical parameters
+    needs_step: ClassVar[bool] = False  # whether it counts in JND steps
 
     # nn.Module's own takes any argument; a config's key that no loss reads is a mistake.
     def __init__(self) -> None:
@@ -107,16 +99,12 @@ class HeadLoss(nn.Module, ABC):
 
 
 class ValueLoss(HeadLoss):
-    """Base of losses on one number a head that stands for the value normalised to 0...1.
-
-    Attributes:
-        codec: What 0 and 1 stand for, where that is not the parameter's min and max.
-    """
+    """Base of losses on one number a head that stands for the value normalised to 0...1."""
 
     target: TargetKind = "value"
     activation: Activation = "sigmoid"
     output_mode: OutputMode = "regression"
-    codec: Codec | None = None
+    codec: Codec | None = None  # what 0 and 1 stand for, where not the parameter's min and max
 
     def outputs(self, parameter: Parameter) -> int:
         """Return 1."""

@@ -100,11 +100,7 @@ def weighted_cross_entropy(
     from the right one: the cost-sensitive term of Galdran et al. (2020, "Cost-sensitive
     regularization for diabetic retinopathy grading from eye fundus images").
 
-    Args:
-        logits: One logit a class.
-        target: Class indices.
-        distance_power: How fast the cost grows with the distance.
-        base_weight: The cost of being wrong at all.
+    Targets t are class indices; ``base`` is the cost of being wrong at all.
 
     Example:
         >>> weighted_cross_entropy(torch.zeros(1, 2), torch.tensor([0]), 2, 1)  # log 2 + 2 · ½

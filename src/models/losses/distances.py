@@ -38,11 +38,7 @@ def distance(
     ``l1``: |e|. ``l2``, also written ``mse``: e². ``huber``: ½e² for |e| ≤ δ, else δ(|e| − ½δ)
     (Huber 1964, "Robust estimation of a location parameter").
 
-    Args:
-        predicted: Predicted numbers.
-        target: True numbers, in the same unit.
-        loss_type: One of ``DISTANCES``.
-        huber_delta: δ, in the unit of the numbers.
+    Both and δ are in one unit.
 
     Raises:
         ValueError: If ``loss_type`` is none of them.

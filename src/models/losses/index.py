@@ -25,15 +25,10 @@ def index_loss(
     huber_delta: Real = 0.1,
     reduction: str = "mean",
 ) -> Float[Tensor, "*batch"]:
-    """``reduce_B Σ_p w_p · d(ŷ_p, y_p)``.
+    """``reduce_B Σ_p w_p · d(ŷ_p, y_p)`` of normalised parameter vectors, (B, P).
 
-    Args:
-        predicted: Normalised parameter vectors ŷ, (B, P).
-        target: Normalised parameter vectors y, (B, P).
-        parameter_weights: w; None: all 1.
-        loss_type: d, see :func:`~src.models.losses.distances.distance`.
-        huber_delta: Where Huber's loss becomes linear, as a share of the range.
-        reduction: mean or sum, over the batch; none: a loss for each sample, (B,).
+    d is a :func:`~src.models.losses.distances.distance`, all w are 1 unless they are given, and the
+    reduction over the batch is mean, sum, or none: a loss for each sample, (B,).
 
     Raises:
         ValueError: If ``loss_type`` or ``reduction`` is unknown, or there is one dimension only.

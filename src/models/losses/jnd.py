@@ -38,12 +38,8 @@ def jnd_loss(
     Nearly free while the error is inside the tolerance, ``½(|e| − τ)²`` outside: a smooth form of
     the ε-insensitive loss (Vapnik 1995, "The nature of statistical learning theory"), squared.
 
-    Args:
-        predicted: ŷ.
-        target: y, in the same unit.
-        step: One JND, in the same unit.
-        tolerance: τ, in JND.
-        beta: β, the sharpness of the corner at τ, in 1/JND.
+    ŷ, y and the step, which is one JND, are in the same unit; the tolerance τ is in JND, and β, the
+    sharpness of the corner at τ, in 1/JND.
 
     Example:
         >>> loss = jnd_loss(torch.tensor([3.0]), torch.tensor([1.0]), step=0.5, tolerance=1.0)

@@ -55,13 +55,9 @@ def ordinal_regression_loss(
     The expectation of a softmax as the prediction follows Rothe, Timofte & Van Gool (2018, "Deep
     expectation of real and apparent age from a single image without facial landmarks").
 
-    Args:
-        logits: One logit a class.
-        target: Class indices t.
-        step: Width of a class, in the parameter's unit.
-        regression_loss: d, in classes; see :func:`~src.models.losses.distances.distance`.
-        alpha: Weight of the cross-entropy, which keeps the distribution narrow.
-        huber_delta: Where Huber's loss becomes linear, in classes.
+    The step is the width of a class in the parameter's unit, t a class index, and d a
+    :func:`~src.models.losses.distances.distance` in classes. The cross-entropy keeps the
+    distribution narrow.
 
     Example:
         >>> ordinal_regression_loss(torch.zeros(1, 3), torch.tensor([0]), step=0.5, alpha=0)
@@ -239,9 +235,7 @@ def corn_loss(logits: Float[Tensor, "B T"], target: Int[Tensor, " B"]) -> Float[
     pairs is divided by their number (Shi, Cao & Raschka 2021, "Deep neural networks for
     rank-consistent ordinal regression based on conditional probabilities").
 
-    Args:
-        logits: K − 1 logits for K classes.
-        target: Class indices y in 0...K−1.
+    There are K − 1 logits for K classes, and y is a class index in 0...K−1.
 
     Example:
         >>> corn_loss(torch.zeros(2, 2), torch.tensor([0, 2]))  # 3 pairs, log 2 each

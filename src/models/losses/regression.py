@@ -120,12 +120,10 @@ class DirectParameterGradientLoss(ValueLoss):
         return super().arguments_from(parameter) | spacing_of(parameter)
 
     def forward(self, outputs: Float[Tensor, "B *k"], target: Tensor) -> Float[Tensor, ""]:
-        """Compute the loss of one number a sample.
+        """Compute the loss of one number a sample, (B, 1) or (B,), in 0...1.
 
-        Args:
-            outputs: (B, 1) or (B,), in 0...1.
-            target: Values in 0...1, or class indices where ``param_range`` has ``num_classes``;
-                (B,) or (B, 1). Or distributions over the classes, (B, K).
+        Targets are values in 0...1, or class indices where ``param_range`` has ``num_classes``,
+        (B,) or (B, 1); or distributions over the classes, (B, K).
 
         Raises:
             ValueError: If the outputs have more than one column, which are class logits, or the
@@ -213,16 +211,9 @@ def normalized_regression_loss(
 ) -> Float[Tensor, ""]:
     """``(max − min) · mean d(ŷ, clip((y − min) / (max − min), 0, 1))``.
 
-    Where the spacing is log, y, min and max are their natural logarithms.
-
-    Args:
-        predicted: ŷ, in 0...1.
-        target: y, in parameter units.
-        param_range: (min, max), in parameter units.
-        loss_type: d, see :func:`~src.models.losses.distances.distance`.
-        huber_delta: Where Huber's loss becomes linear, as a share of the range.
-        return_perceptual_units: Whether to multiply by the range.
-        spacing: How 0...1 lies between min and max.
+    ŷ is in 0...1, y, min and max are in parameter units; where the spacing is log, they are their
+    natural logarithms. d is a :func:`~src.models.losses.distances.distance`, with δ as a share of
+    the range. Without ``return_perceptual_units`` the factor max − min is left out.
 
     Example:
         >>> import torch

@@ -35,11 +35,7 @@ def beta_nll_loss(
     gradient of the squared error (Seitzer et al. 2022, "On the pitfalls of heteroscedastic
     uncertainty estimation with probabilistic neural networks").
 
-    Args:
-        mean: μ.
-        log_variance: log σ², in the square of the same unit.
-        target: y.
-        beta: β in 0...1.
+    μ and y are in the same unit, σ² is in its square, and β in 0...1.
 
     Example:
         >>> zero = torch.zeros(1)
