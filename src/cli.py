@@ -72,12 +72,8 @@ def start(
 ) -> None:
     """Run a command; what Hydra refuses before it calls our function is one sentence, too.
 
-    Args:
-        main: The function that ``hydra.main`` made.
-        name: What the sentence begins with.
-        usage_code: The exit code of a wrong command line; that of a folder that Hydra cannot make
-            is 1.
-        advice: What the sentence of a wrong command line ends with.
+    The sentence begins with a name. That of a wrong command line ends with an advice, and has an
+    exit code of its own; that of a folder that Hydra cannot make is 1.
     """
     # Hydra prints a stack trace for what goes wrong before our function is called. With this it
     # raises instead; who has set it already wants to see the trace.

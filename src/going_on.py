@@ -247,26 +247,18 @@ def _check_moments(
     twin = model.optimizer(params=[weight])
     twin.step(lambda: 0.0)  # some need a closure
     needed = {name for name, value in twin.state[weight].items() if value is not None}
-    for state in _moments(checkpoint):
+    # The whole of it is checked where it is loaded: src.checkpoints.resumed_state.
+    states = checkpoint["optimizer_states"]
+    first = states[0] if isinstance(states, list) and states else None
+    kept = first.get("state") if isinstance(first, dict) else None
+    for state in kept.values() if isinstance(kept, dict) else ():
         # Where there is nothing yet, the optimiser makes what it needs.
-        if state and (missing := sorted(needed - state.keys())):
+        if isinstance(state, dict) and state and (missing := sorted(needed - state.keys())):
             names = ", ".join(f"model.optimizer.{name}" for name in changed)
             raise ConfigError(
                 f"ckpt_path={path}: {names} would need {', '.join(missing)} of each weight, which "
                 "the optimiser has not kept: leave it as it was, or start anew with ckpt_path=null"
             )
-
-
-def _moments(checkpoint: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Yield the optimiser's state of each weight that has one.
-
-    The whole of it is checked where it is loaded (:mod:`src.checkpoints.resumed_state`).
-    """
-    states = checkpoint["optimizer_states"]
-    first = states[0] if isinstance(states, list) and states else None
-    kept = first.get("state") if isinstance(first, dict) else None
-    found = kept.values() if isinstance(kept, dict) else ()
-    return [state for state in found if isinstance(state, dict)]
 
 
 def _check_length(

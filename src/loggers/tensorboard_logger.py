@@ -25,9 +25,9 @@ from src.loggers.event_files import (
 )
 from src.loggers.hyperparameters import flat
 from src.loggers.metric_groups import OVERALL, metric_parts
+from src.schema.bounds import Count, PositiveCount
 from src.utils.pylogger import rank_zero_only
 
-Count = Annotated[int, Interval(ge=0, le=2**31 - 1)]
 Folder = Annotated[str, Len(1, 4096)] | Path
 
 
@@ -36,7 +36,7 @@ class WriterOptions(TypedDict, total=False):
 
     comment: str
     purge_step: Count | None
-    max_queue: Annotated[int, Interval(ge=1, le=2**31 - 1)]
+    max_queue: PositiveCount
     flush_secs: Annotated[int, Interval(ge=1, le=86_400)]
     filename_suffix: str
 

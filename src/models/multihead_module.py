@@ -218,8 +218,8 @@ class MultiheadLitModule(ResumableModule):
         """
         try:
             outputs = self.net(images) if auxiliary is None else self.net(images, auxiliary)
-        except ValueError as error:
-            if not _is_batch_of_one(error):
+        except ValueError as error:  # torch's BatchNorm had nothing to normalise over
+            if "more than 1 value per channel" not in str(error):
                 raise
             raise ConfigError(
                 f"{type(self.net).__name__} normalises over the batch (BatchNorm) and cannot train "
@@ -388,8 +388,3 @@ class MultiheadLitModule(ResumableModule):
                 prog_bar=shown,
             )
         return values
-
-
-def _is_batch_of_one(error: ValueError) -> bool:
-    """Return whether torch's BatchNorm refused a batch that has nothing to normalise over."""
-    return "more than 1 value per channel" in str(error)

@@ -71,11 +71,6 @@ class StageMetrics(nn.Module):
         self._pending: list[StepOutputs] = []
 
     @property
-    def names(self) -> list[str]:
-        """What :meth:`compute` gives."""
-        return list(self.directions)
-
-    @property
     def directions(self) -> dict[str, Direction]:
         """What :meth:`compute` gives, and which way each of them is better."""
         return {"loss": "min", **self.heads.directions}
