@@ -91,7 +91,8 @@ def build_model(
 def with_all_losses(settings: ModelSettings, cfg: DictConfig, metadata: Metadata) -> ModelSettings:
     """Choose cross-entropy for categorical heads where ``loss`` needs the order that others have.
 
-    Where no head has an order, nothing is chosen, and building refuses ``loss``.
+    The config says so then (``model.losses.categorical``), so that it is seen. Where no head has an
+    order, nothing is chosen, and building refuses ``loss``.
     """
     heads = metadata.parameters.values()
     others = [p.name for p in heads if p.is_categorical and settings.loss_of(p) is settings.loss]

@@ -57,6 +57,7 @@ METADATA_KEYS = (
 # Lightning's own words for a checkpoint; they mean none that this project writes.
 WORDS = ("best", "hpc", "registry")
 SETTINGS = ("optimizer", "scheduler")
+Difference = tuple[str, Any, Any]  # a key and its two values
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class Former:
     """What a checkpoint says of the settings that may change."""
 
     path: Path  # where it lies
-    optimizer: Mapping[str, Any]  # the keys of model.optimizer
-    scheduler: Mapping[str, Any]  # the keys of model.scheduler; empty where there was none
+    optimizer: Mapping[str, object]  # the keys of model.optimizer
+    scheduler: Mapping[str, object]  # the keys of model.scheduler; empty where there was none
     own_folder: bool  # whether the run goes on where it was
     epochs: int  # the epochs that are trained
     is_finished: bool = False  # whether nothing is left to train; only the test is done
@@ -129,7 +130,7 @@ def _file(ckpt_path: str) -> Path:
     return path
 
 
-def _description(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def _description(checkpoint: Mapping[str, object], path: Path) -> dict[str, Any]:
     """Read the checkpoint's description of its data and model."""
     check_plain(checkpoint.get("avix"), f"{path}: avix")
     described = plain_values(checkpoint.get("avix"))
@@ -147,7 +148,7 @@ def _description(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]:
     return described
 
 
-def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
     """Yield each key that has to be the same and is not, with both values."""
     for key in METADATA_KEYS:
         before, after = then["metadata"].get(key), now["metadata"].get(key)
@@ -175,12 +176,12 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tu
         yield from _nested(f"model.{name}.{TARGET}", before, after)
 
 
-def _is_exact(metadata: Mapping[str, Any]) -> bool:
+def _is_exact(metadata: Mapping[str, object]) -> bool:
     encoding = metadata.get("label_encoding")
     return isinstance(encoding, dict) and encoding.get("values") is not None
 
 
-def _nested(key: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
+def _nested(key: str, before: object, after: object) -> Iterator[Difference]:
     if isinstance(before, dict) and isinstance(after, dict):
         for name in sorted(before.keys() | after.keys()):
             yield from _nested(f"{key}.{name}", before.get(name), after.get(name))
@@ -188,7 +189,7 @@ def _nested(key: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]
         yield key, before, after
 
 
-def _losses(then: Any, now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+def _losses(then: object, now: Mapping[str, Any]) -> Iterator[Difference]:
     """Yield the differences of the losses of single heads and kinds; null is a missing one."""
     then = then if isinstance(then, dict) else {}
     for name in sorted(then.keys() | now.keys(), key=str):
@@ -196,7 +197,7 @@ def _losses(then: Any, now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]
         yield from _nested(key, before, None) if after is None else _node(key, before, after)
 
 
-def _node(key: str, before: Any, after: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+def _node(key: str, before: object, after: Mapping[str, Any]) -> Iterator[Difference]:
     """Yield the differences of two nodes of a class; a missing argument has its default."""
     before = before if isinstance(before, dict) else {}
     if before.get(TARGET) != after[TARGET]:
@@ -207,8 +208,8 @@ def _node(key: str, before: Any, after: Mapping[str, Any]) -> Iterator[tuple[str
 
 
 def changed_arguments(
-    before: Mapping[str, Any], after: Mapping[str, Any]
-) -> Iterator[tuple[str, Any, Any]]:
+    before: Mapping[str, object], after: Mapping[str, Any]
+) -> Iterator[Difference]:
     """Return the arguments that differ between two nodes of one class, with both values."""
     parameters = inspect.signature(hydra.utils.get_object(after[TARGET])).parameters
     for name in sorted((before.keys() | after.keys()) - {TARGET, *HYDRA_KEYS}):
@@ -220,7 +221,7 @@ def changed_arguments(
             yield name, old, new
 
 
-def _check_states(checkpoint: Mapping[str, Any], path: Path) -> None:
+def _check_states(checkpoint: Mapping[str, object], path: Path) -> None:
     for key in ("optimizer_states", "lr_schedulers", "loops"):
         if key not in checkpoint:
             raise CheckpointError(
@@ -231,7 +232,7 @@ def _check_states(checkpoint: Mapping[str, Any], path: Path) -> None:
 
 
 def _check_moments(
-    checkpoint: Mapping[str, Any],
+    checkpoint: Mapping[str, object],
     then: Mapping[str, Any],
     model: MultiheadLitModule,
     path: Path,
@@ -262,13 +263,13 @@ def _check_moments(
 
 
 def _check_length(
-    cfg: DictConfig, checkpoint: Mapping[str, Any], path: Path, own_folder: bool
+    cfg: DictConfig, checkpoint: Mapping[str, object], path: Path, own_folder: bool
 ) -> tuple[int, bool]:
     """Return the trained epochs, and whether they are all; refuse a new run with none left.
 
     A run that goes on in its own folder may have ended before its test: then only that is done.
     """
-    epochs: Any = checkpoint
+    epochs: object = checkpoint
     for name in ("loops", "fit_loop", "epoch_progress", "current", "processed"):
         epochs = epochs.get(name) if isinstance(epochs, dict) else None
     steps = checkpoint.get("global_step")

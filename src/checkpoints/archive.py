@@ -159,7 +159,7 @@ class Storages:
         return content
 
 
-def check_plain_tree(root: Any, most: int) -> None:
+def check_plain_tree(root: object, most: int) -> None:
     """Refuse data that is not plain, holds itself, is too deep, or takes too many visits.
 
     A list of two lists of two lists ... is small in a file; whoever walks it visits 2^depth parts.
@@ -171,7 +171,7 @@ def check_plain_tree(root: Any, most: int) -> None:
     """
     visits: dict[int, int] = {}  # of a container and all in it
     depths: dict[int, int] = {}
-    waiting: list[tuple[Any, str, bool]] = [(root, "", False)]
+    waiting: list[tuple[object, str, bool]] = [(root, "", False)]
     open_now: set[int] = set()
     while waiting:
         node, where, is_done = waiting.pop()
@@ -200,7 +200,7 @@ def check_plain_tree(root: Any, most: int) -> None:
             )
 
 
-def _parts(node: Any) -> list[tuple[Any, Any]]:
+def _parts(node: Any) -> list[tuple[object, object]]:
     """Return a container's parts with the names that a message may show."""
     if isinstance(node, dict):
         more = vars(node).items() if type(node) is OrderedDict else ()
@@ -208,7 +208,7 @@ def _parts(node: Any) -> list[tuple[Any, Any]]:
     return [("", part) for part in node]
 
 
-def _below(where: str, name: Any) -> str:
+def _below(where: str, name: object) -> str:
     if "." in where or type(name) is not str or not name:
         return where
     return f"{where}.{name[:40]}" if where else name[:40]

@@ -39,7 +39,7 @@ class AtomicCheckpointIO(CheckpointIO):
     """
 
     def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+        self, checkpoint: dict[str, object], path: str | Path, storage_options: object | None = None
     ) -> None:
         """Write a checkpoint.
 
@@ -72,7 +72,7 @@ class AtomicCheckpointIO(CheckpointIO):
         path: str | Path,
         map_location: MapLocation = "cpu",
         weights_only: bool | None = None,
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """Read a checkpoint without running any code.
 
         Raises:
@@ -105,7 +105,7 @@ class AtomicCheckpointIO(CheckpointIO):
             raise CheckpointError(f"{target} cannot be removed: {error.strerror}") from error
 
 
-def load_checkpoint(path: str | Path, map_location: MapLocation = "cpu") -> dict[str, Any]:
+def load_checkpoint(path: str | Path, map_location: MapLocation = "cpu") -> dict[str, object]:
     """Read a checkpoint as tensors and plain containers, without running any code.
 
     Raises:
@@ -165,7 +165,7 @@ class _SummingFile:
         self._file.flush()
 
 
-def _write(checkpoint: dict[str, Any], path: Path) -> tuple[int, int]:
+def _write(checkpoint: dict[str, object], path: Path) -> tuple[int, int]:
     """Write a checkpoint; return the checksum and the number of the written bytes."""
     with path.open("wb") as file:
         summing = _SummingFile(file)

@@ -229,7 +229,7 @@ def resumed_config(name: str, saved_dir: Path, said_now: list[str]) -> tuple[Dic
     return OmegaConf.create(changed), both
 
 
-def _plain_list(node: Any) -> Any:
+def _plain_list(node: object) -> object:
     return OmegaConf.to_container(node) if isinstance(node, ListConfig) else node or []
 
 

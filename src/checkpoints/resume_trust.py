@@ -13,7 +13,6 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 from hydra.core.global_hydra import GlobalHydra
@@ -42,7 +41,7 @@ _PROGRAM_LINE = re.compile(rf"^\s*(?:{'|'.join(PROGRAM_KEYS)}):\s*['\"]?([^'\"#\
 _TARGET_LINE = re.compile(r"^\s*_target_:\s*['\"]?([\w.]+)", re.MULTILINE)
 
 
-def load_yaml(path: Path) -> Any:
+def load_yaml(path: Path) -> object:
     """Read a config's file of a run's folder as plain containers, its interpolations as texts.
 
     Raises:
@@ -94,7 +93,7 @@ def check_overrides(lines: list[str], where: Path) -> None:
             )
 
 
-def check_config(config: Any, own: Any, trust: Trust, where: Path) -> None:
+def check_config(config: object, own: object, trust: Trust, where: Path) -> None:
     """Refuse a saved config that names classes or resolvers of its own.
 
     Args:
@@ -127,16 +126,16 @@ def check_config(config: Any, own: Any, trust: Trust, where: Path) -> None:
             )
 
 
-def _leaves(config: Any, own: Any) -> Iterator[tuple[str, Any, Any, Any]]:
+def _leaves(config: object, own: object) -> Iterator[tuple[str, object, object, object]]:
     """Yield (whole key, last name, value, value at the same place of the other) of every leaf."""
-    waiting: list[tuple[str, Any, Any, Any, int]] = [("", "", config, own, 0)]
+    waiting: list[tuple[str, object, object, object, int]] = [("", "", config, own, 0)]
     seen = 0
     while waiting:
         key, name, node, other, depth = waiting.pop()
         seen += 1
         if seen > MAX_NODES or depth > MAX_DEPTH:
             raise ConfigError(f"{key}: the config has more than {MAX_NODES} parts, or is too deep")
-        parts: Iterator[tuple[Any, Any]] | None = None
+        parts: Iterator[tuple[object, object]] | None = None
         if isinstance(node, dict):
             parts = iter(node.items())
         elif isinstance(node, list):
@@ -149,7 +148,7 @@ def _leaves(config: Any, own: Any) -> Iterator[tuple[str, Any, Any, Any]]:
             waiting.append((f"{key}.{inner}" if key else str(inner), inner, part, there, depth + 1))
 
 
-def _at(node: Any, name: Any) -> Any:
+def _at(node: object, name: object) -> object:
     if isinstance(node, dict):
         return node.get(name)
     if isinstance(node, list) and isinstance(name, int) and name < len(node):
@@ -157,7 +156,7 @@ def _at(node: Any, name: Any) -> Any:
     return None
 
 
-def trust_of_user(own: Any, modules: Sequence[str], programs: Sequence[str] = ()) -> Trust:
+def trust_of_user(own: object, modules: Sequence[str], programs: Sequence[str] = ()) -> Trust:
     """Collect what the user's own configs name or trust, and PyTorch's optimisers."""
     import torch  # here: --help does not wait for it
 

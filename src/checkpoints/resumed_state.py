@@ -29,7 +29,7 @@ _PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 _NUMBERS = (int, float)
 
 
-def check_resumed(checkpoint: dict[str, Any], module: LightningModule) -> None:
+def check_resumed(checkpoint: dict[str, object], module: LightningModule) -> None:
     """Refuse a checkpoint that does not fit the run, before its parts are handed out.
 
     Paths in it that do not lead to a file of this run's own folder are emptied.
@@ -68,7 +68,7 @@ def _check_training(checkpoint: dict[str, Any], trainer: Any) -> None:
         )
 
 
-def _check_weights(state: Any, module: LightningModule) -> None:
+def _check_weights(state: object, module: LightningModule) -> None:
     own = module.state_dict()
     if not isinstance(state, Mapping):
         raise CheckpointError(f"state_dict is {_kind(state)}; expected tensors by name")
@@ -82,7 +82,7 @@ def _check_weights(state: Any, module: LightningModule) -> None:
         check_like(tensor, own[name], key)
 
 
-def _check_loops(loops: Any, trainer: Trainer) -> None:
+def _check_loops(loops: object, trainer: Trainer) -> None:
     if not isinstance(loops, dict) or "fit_loop" not in loops:
         raise CheckpointError("loops is no mapping with a fit_loop")
     for name in loops:
@@ -103,7 +103,7 @@ def _check_loops(loops: Any, trainer: Trainer) -> None:
             raise CheckpointError(f"loops.{name}.{missing[0]} is missing")
 
 
-def _check_places(value: Any, key: str) -> None:
+def _check_places(value: object, key: str) -> None:
     """Check the loaders' places in an epoch and the number of steps: whole numbers by name."""
     if isinstance(value, dict):
         for name, part in value.items():
@@ -115,7 +115,7 @@ def _check_places(value: Any, key: str) -> None:
         raise CheckpointError(f"{key} is {_kind(value)}; expected a whole number of at least 0")
 
 
-def _check_callbacks(checkpoint: dict[str, Any], trainer: Any) -> None:
+def _check_callbacks(checkpoint: dict[str, object], trainer: Any) -> None:
     states = checkpoint.get("callbacks")
     if states is None:
         return
@@ -130,7 +130,7 @@ def _check_callbacks(checkpoint: dict[str, Any], trainer: Any) -> None:
             states[callback.state_key] = checked_state(callback, state)
 
 
-def checked_state(callback: Callback, state: dict[str, Any]) -> dict[str, Any]:
+def checked_state(callback: Callback, state: dict[str, object]) -> dict[str, object]:
     """Check a callback's state and return it; unknown classes check theirs when they load it.
 
     Raises:
@@ -221,7 +221,7 @@ def check_optimizers(
 
 
 def _check_moments(
-    found: Any, optimizer: torch.optim.Optimizer, make: Callable[..., torch.optim.Optimizer]
+    found: object, optimizer: torch.optim.Optimizer, make: Callable[..., torch.optim.Optimizer]
 ) -> None:
     """Check the optimiser's state of each weight against that of one after a step on zeros."""
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
@@ -240,7 +240,7 @@ def _check_moments(
         check_like(state, own[index], key)
 
 
-def check_like(found: Any, own: Any, key: str, *, counts: bool = False) -> None:
+def check_like(found: Any, own: object, key: str, *, counts: bool = False) -> None:
     """Refuse a value that is not of the kind of another one.
 
     Args:
@@ -295,7 +295,7 @@ def _like_scalar(found: Any, own: Any, counts: bool) -> tuple[bool, str]:
     return is_like and (math.isfinite(found) or not math.isfinite(own)), "a number"
 
 
-def _check_keys(found: Any, own: Mapping[Any, Any], key: str) -> None:
+def _check_keys(found: object, own: Mapping[object, object], key: str) -> None:
     """Check that the keys are the run's own; another scheduler may have left ``initial_lr``."""
     if not isinstance(found, Mapping):
         raise CheckpointError(f"{key} is {_kind(found)}; expected a mapping")
@@ -307,7 +307,7 @@ def _check_keys(found: Any, own: Mapping[Any, Any], key: str) -> None:
             raise CheckpointError(f"{key}.{str(name)[:60]} is unknown; the run's own has it not")
 
 
-def _check_tensor(found: Any, own: Tensor, key: str) -> None:
+def _check_tensor(found: object, own: Tensor, key: str) -> None:
     if not isinstance(found, Tensor):
         raise CheckpointError(f"{key} is {_kind(found)}; expected a tensor")
     if found.shape != own.shape or found.is_floating_point() != own.is_floating_point():
