@@ -61,7 +61,7 @@ class Checkpoint:
 
     path: Path  # where it lies
     settings: ModelSettings  # the network, the losses and the weights of the heads
-    # the checked settings of the data, those of :data:`CHECKPOINT_DATA_KEYS`
+    # The checked settings of the data, those of :data:`CHECKPOINT_DATA_KEYS`
     data: Mapping[str, Any]
     preparation: PreparationSettings  # what its network sees of the data
     metadata: Metadata  # the description of the data set it was trained on

@@ -96,12 +96,8 @@ def check_values(
 ) -> None:
     """Check a resolved config; see :func:`check_config`.
 
-    Args:
-        values: Plain containers.
-        schema: The command's own keys.
-        groups: Of ``data``, ``model``, ``callbacks``, ``logger`` and ``trainer`` those that are
-            looked into; None: all. No check of one looks at another.
-        devices: As of :func:`check_config`.
+    Of ``data``, ``model``, ``callbacks``, ``logger`` and ``trainer`` those in ``groups`` are looked
+    into; None: all. No check of one looks at another.
     """
     section(schema, values)
     _check_checkpoint(values, schema)

@@ -51,14 +51,8 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     metrics = dict(trainer.callback_metrics)
     model.to(trainer.strategy.root_device)
     report = report_evaluation(cfg, Built(datamodule, model), metrics, loggers, trained_on)
-    objects = {
-        "cfg": cfg,
-        "datamodule": datamodule,
-        "model": model,
-        "trainer": trainer,
-        "report": report,
-    }
-    return metrics, objects
+    objects = {"cfg": cfg, "datamodule": datamodule, "model": model}
+    return metrics, {**objects, "trainer": trainer, "report": report}
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="eval.yaml")

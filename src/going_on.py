@@ -164,11 +164,8 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Di
     for key in DATA_KEYS:
         yield from _nested(f"data.{key}", old["data"].get(key), new["data"].get(key))
     yield from _node("model.net", old["model"].get("net"), new["model"]["net"])
-    yield from _nested(
-        "model.head_margin",
-        old["model"].get("head_margin") or 0.0,
-        new["model"].get("head_margin") or 0.0,
-    )
+    margins = (part["model"].get("head_margin") or 0.0 for part in (old, new))
+    yield from _nested("model.head_margin", *margins)
     yield from _node("loss", old["loss"], new["loss"])
     yield from _losses(old["model"].get("losses"), new["model"].get("losses") or {})
     for name in SETTINGS:

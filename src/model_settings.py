@@ -83,14 +83,14 @@ class ModelSettings:
     loss: Spec  # the loss's class and arguments, of heads that have no other
     target_width: float  # of soft targets, in classes
     config: Mapping[str, Any]  # data, model and loss in plain containers, for the checkpoint
-    # the losses of some heads, by name or kind; see :meth:`loss_of`
+    # The losses of some heads, by name or kind; see :meth:`loss_of`
     losses: Mapping[str, Spec] = field(default_factory=dict)
-    # the factor of each head's loss by its name; None: derived
+    # The factor of each head's loss by its name; None: derived
     loss_weights: Mapping[str, Real | None] | None = None
     head_margin: Real = 0.0  # the spread of sigmoid outputs
     # "classification", "regression" or "mixed"; None: as the losses say
     output_mode: str | None = None
-    # makes the optimiser; None for a model that only predicts
+    # Makes the optimiser; None for a model that only predicts
     optimizer: Callable[..., Any] | None = None
     scheduler: Callable[..., Any] | None = None  # makes the learning-rate scheduler
     for_one_head: bool = False  # whether the loss is model.criterion, which admits a single head
@@ -206,17 +206,16 @@ def loss_specs(node: Any, look_up: Lookup = imported) -> dict[str, Spec]:
     """
     if not isinstance(node, Mapping | None):
         raise ConfigError(f"model.losses is {shown(node)}; expected a loss by head or kind")
+    found: dict[str, Spec] = {}
     for name, own in (node or {}).items():
         if isinstance(own, str):
             raise ConfigError(
                 f"model.losses.{name} is {shown(own)}; expected a mapping: "
                 f"loss@model.losses.{name}=NAME chooses one of configs/loss"
             )
-    return {
-        str(name): loss_spec(own, look_up, f"model.losses.{name}")
-        for name, own in (node or {}).items()
-        if own is not None
-    }
+        if own is not None:
+            found[str(name)] = loss_spec(own, look_up, f"model.losses.{name}")
+    return found
 
 
 def _check_monitor(metric: str, scheduler: Callable[..., Any] | None) -> None:

@@ -56,14 +56,8 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     trainer: Any = instantiate_trainer(cfg.trainer, [*callbacks, *ours], loggers)
     refuse_subprocesses(trainer)
     report_start(cfg, built, trainer)
-    objects = {
-        "cfg": cfg,
-        "datamodule": built.datamodule,
-        "model": built.model,
-        "callbacks": callbacks,
-        "logger": loggers,
-        "trainer": trainer,
-    }
+    objects: dict[str, Any] = {"cfg": cfg, "datamodule": built.datamodule, "model": built.model}
+    objects |= {"callbacks": callbacks, "logger": loggers, "trainer": trainer}
     if loggers:
         log_hyperparameters(objects, built.model.logged_names)
 

@@ -115,13 +115,7 @@ class Storage:
 
 
 class Storages:
-    """The storages of an archive, each read once.
-
-    Args:
-        archive: Open.
-        members: Its members.
-        with_data: Whether bytes are read.
-    """
+    """The storages of an open archive, each read once; without data they are on "meta"."""
 
     def __init__(
         self, archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], with_data: bool

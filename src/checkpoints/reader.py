@@ -109,10 +109,7 @@ _GLOBALS: dict[tuple[str, str], _Global] = {
 class _Reader:
     """The pickle's machine: a stack, marks on it, and a memo.
 
-    Args:
-        data: The pickle.
-        storages: Of the same archive.
-        max_tensor_bytes: What all tensors together may take if each were copied.
+    All tensors together may take ``max_tensor_bytes`` if each were copied.
     """
 
     def __init__(self, data: bytes, storages: Storages, max_tensor_bytes: int) -> None:

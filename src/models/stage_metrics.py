@@ -30,7 +30,7 @@ class StepOutputs(NamedTuple):
     loss: Tensor  # scalar, to go backward from
     outputs: dict[str, Tensor]  # by head, as the network gives them
     labels: dict[str, Tensor]  # by head, as the losses take them
-    # normalised to 0...1 in the heads' order, (B, P); None where only labels are known
+    # Normalised to 0...1 in the heads' order, (B, P); None where only labels are known
     values: Tensor | None
 
     @property

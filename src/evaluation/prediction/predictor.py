@@ -64,12 +64,12 @@ class Prediction:
     start_s: float | None = None  # where in the file the window begins, s; None for a record
     true: dict[str, float] | None = None  # the values of a record's labels; None for a file
     notes: tuple[str, ...] = ()  # how the sound was changed before, a sentence each
-    # the window; None for a record
+    # The window; None for a record
     audio: Float32[np.ndarray, "*S T"] | None = field(default=None, repr=False)
-    # by parameter that is learnt as classes, of each: by the class's name, or of steps in their
+    # By parameter that is learnt as classes, of each: by the class's name, or of steps in their
     # order
     probabilities: Mapping[str, Shares] = field(default_factory=dict)
-    # of the bytes 0 and 255; None where they are not known
+    # Of the bytes 0 and 255; None where they are not known
     level_range_db: tuple[float, float] | None = None
 
     def to_json(self) -> dict[str, object]:

@@ -41,10 +41,10 @@ class Evaluation:
     metadata: Metadata  # of the data set
     parameters: list[Parameter]  # of the heads, in their order
     found: SplitPredictions  # the samples and the network's predictions
-    # by method the predictions (N, P); the network is the first
+    # By method the predictions (N, P); the network is the first
     predicted: dict[str, Float64[np.ndarray, "N P"]]
     measured: dict[str, Measured]  # by method the figures
-    # by method and metric the distance of each resynthesised sound; empty where there are no sounds
+    # By method and metric the distance of each resynthesised sound; empty where there are no sounds
     distances: dict[str, dict[str, Float64[np.ndarray, "S"]]]
 
     @property

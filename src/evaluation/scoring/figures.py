@@ -154,7 +154,7 @@ class Measured:
     """The figures of one method by name."""
 
     values: dict[str, float]  # on the samples as they are
-    # on each resample; the same resamples for all methods
+    # On each resample; the same resamples for all methods
     replicates: dict[str, Float64[np.ndarray, "R"]]
 
     def estimate(self, name: str) -> Estimate:

@@ -153,16 +153,15 @@ class ConvNeXtV2(MultiheadNetwork):
             ChannelNorm(dims[0], eps=1e-6),
         )
         rates = iter(stochastic_depth_rates(drop_path_rate, sum(depths)))
-        self.stages = nn.ModuleList()
+        stages: list[nn.Module] = []
         for i, (depth, dim) in enumerate(zip(depths, dims, strict=True)):
             halving: list[nn.Module] = []
             if i > 0:
-                halving = [
-                    ChannelNorm(dims[i - 1], eps=1e-6),
-                    nn.Conv2d(dims[i - 1], dim, kernel_size=2, stride=2),
-                ]
+                halving.append(ChannelNorm(dims[i - 1], eps=1e-6))
+                halving.append(nn.Conv2d(dims[i - 1], dim, kernel_size=2, stride=2))
             blocks = [ConvNeXtBlock(dim, next(rates)) for _ in range(depth)]
-            self.stages.append(nn.Sequential(*halving, *blocks))
+            stages.append(nn.Sequential(*halving, *blocks))
+        self.stages = nn.Sequential(*stages)
         pool, pooled = average_pool_to(
             (height // smallest, width // smallest), pooled_pair(pooled_size, (height, width))
         )
@@ -176,10 +175,7 @@ class ConvNeXtV2(MultiheadNetwork):
 
     def features(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F"]:
         """Compute the pooled and normalised output of the last stage."""
-        x = self.stem(images)
-        for stage in self.stages:
-            x = stage(x)
-        return self.pool(x)
+        return self.pool(self.stages(self.stem(images)))
 
 
 def _stages(

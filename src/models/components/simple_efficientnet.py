@@ -1,6 +1,5 @@
 """A small EfficientNet: inverted residual blocks with squeeze-and-excitation."""
 
-from collections.abc import Sequence
 from typing import Literal, Unpack
 
 from jaxtyping import Float
@@ -132,7 +131,7 @@ class SimpleEfficientNet(MultiheadNetwork):
             *_conv(input_channels, stem_channels, kernel=3, stride=stem_stride), nn.SiLU()
         )
         rates = iter(stochastic_depth_rates(drop_path_rate, sum(depths)))
-        self.stages = nn.ModuleList()
+        stages = []
         previous = stem_channels
         for i, (width_out, depth) in enumerate(zip(channels, depths, strict=True)):
             blocks = []
@@ -141,11 +140,12 @@ class SimpleEfficientNet(MultiheadNetwork):
                 block_expansion = 1 if i == 0 else expansion
                 blocks.append(MBConv(previous, width_out, stride, block_expansion, next(rates)))
                 previous = width_out
-            self.stages.append(nn.Sequential(*blocks))
-        strides = [stem_stride] + [2] * (len(channels) - 1)
+            stages.append(nn.Sequential(*blocks))
+        self.stages = nn.Sequential(*stages)
+        # Padding rounds up, and ceilings of ceilings are that of the whole.
+        stride = stem_stride * 2 ** (len(channels) - 1)
         pool, pooled = average_pool_to(
-            (_strided(height, strides), _strided(width, strides)),
-            pooled_pair(pooled_size, (height, width)),
+            (-(-height // stride), -(-width // stride)), pooled_pair(pooled_size, (height, width))
         )
         self.pool = nn.Sequential(
             *_conv(previous, head_channels, kernel=1),
@@ -159,32 +159,15 @@ class SimpleEfficientNet(MultiheadNetwork):
 
     def features(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F"]:
         """Compute the pooled output of the last convolution."""
-        x = self.stem(images)
-        for stage in self.stages:
-            x = stage(x)
-        return self.pool(x)
+        return self.pool(self.stages(self.stem(images)))
 
 
 def _conv(
     in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1
 ) -> list[nn.Module]:
     """Make a convolution that keeps the size (divided by the stride), with BatchNorm."""
+    padding = kernel // 2
     return [
-        nn.Conv2d(
-            in_channels,
-            out_channels,
-            kernel,
-            stride=stride,
-            padding=kernel // 2,
-            groups=groups,
-            bias=False,
-        ),
+        nn.Conv2d(in_channels, out_channels, kernel, stride, padding, groups=groups, bias=False),
         nn.BatchNorm2d(out_channels),
     ]
-
-
-def _strided(size: int, strides: Sequence[int]) -> int:
-    """Return the size that is left after convolutions with padding, one for each stride."""
-    for stride in strides:
-        size = -(-size // stride)
-    return size
