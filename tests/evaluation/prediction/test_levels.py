@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from src.evaluation.prediction import levels
+from src.evaluation.prediction import sounds
 from src.synth.recipe import Recipe
 from src.synth.samples import SampleMaker
 from tests.synth.conftest import MakeRecipe, make_recipe  # noqa: F401 - a fixture
@@ -12,7 +12,7 @@ from tests.synth.conftest import MakeRecipe, make_recipe  # noqa: F401 - a fixtu
 @pytest.mark.parametrize("name", ["simple", "simple_3p", "resonator", "moog_basic"])
 def test_the_range_holds_the_levels_of_a_data_set(name: str, make_recipe: MakeRecipe) -> None:  # noqa: F811
     maker = SampleMaker(Recipe.from_mapping(make_recipe(name, "dataset.size=300")))
-    found = levels.level_range_db(maker.synthesizer, maker.image_maker)
+    found = sounds.level_range_db(maker.synthesizer, maker.image_maker)
     assert found is not None
     own = maker(np.arange(300)).scale_factors[:, 1]
     low, high = found
@@ -23,5 +23,5 @@ def test_the_range_holds_the_levels_of_a_data_set(name: str, make_recipe: MakeRe
 
 def test_very_long_sounds_are_not_rendered(make_recipe: MakeRecipe, monkeypatch) -> None:  # noqa: F811
     maker = SampleMaker(Recipe.from_mapping(make_recipe("simple", "dataset.size=10")))
-    monkeypatch.setattr(levels, "MAX_SAMPLES", 7999)
-    assert levels.level_range_db(maker.synthesizer, maker.image_maker) is None
+    monkeypatch.setattr(sounds, "MAX_SAMPLES", 7999)
+    assert sounds.level_range_db(maker.synthesizer, maker.image_maker) is None
