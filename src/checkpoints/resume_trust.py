@@ -114,7 +114,8 @@ def check_config(config: object, own: object, trust: Trust, where: Path) -> None
                 f"{where}: {key} is {shown(value, 200)}, which neither your configs nor your "
                 f"command line name or trust; {AGAIN}"
             )
-        if name in PROGRAM_KEYS and value is not None and value not in trust.programs:
+        is_program = name in PROGRAM_KEYS and value is not None
+        if is_program and _in_config(config, value) not in trust.programs:
             raise ConfigError(
                 f"{where}: {key} is {shown(value, 200)}, a program that neither your configs nor "
                 f"your command line name; {AGAIN}"
@@ -174,4 +175,16 @@ def trust_of_user(own: object, modules: Sequence[str], programs: Sequence[str] =
     for module in (torch.optim, torch.optim.lr_scheduler):
         classes = inspect.getmembers(module, inspect.isclass)
         found |= {f"{module.__name__}.{name}" for name, cls in classes if issubclass(cls, bases)}
-    return Trust(tuple(modules), frozenset(found), (*programs, *named))
+    paths = [path for path in (_in_config(own, text) for text in named) if path is not None]
+    return Trust(tuple(modules), frozenset(found), (*programs, *paths))
+
+
+def _in_config(config: Any, path: object) -> str | None:
+    """Return a program's path with its interpolations as a config has them; None: there is none.
+
+    A run's folder may say what `paths.root_dir` is, so the text of an interpolation says nothing.
+    """
+    try:
+        return f"{OmegaConf.create({**config, 'program_': path}).program_}"
+    except OmegaConfBaseException:
+        return None

@@ -216,3 +216,36 @@ def test_a_folder_trusts_no_module(plant: Plant, in_config: bool) -> None:
 @pytest.mark.parametrize("value", ["[a b]", "[1]", "[../x]", "a", "[.]"])
 def test_what_is_trusted_is_a_list_of_modules(plant: Plant, value: str) -> None:
     assert "extras.trusted_modules is" in refusal(plant(), f"extras.trusted_modules={value}")
+
+
+@pytest.mark.parametrize("key", ["dsp", "plugin"])
+def test_a_planted_program_is_refused_by_name(key: str, plant: Plant) -> None:
+    def change(config: dict) -> None:
+        config["data"]["source"]["recipe"]["synth"][key] = "/tmp/evil"
+
+    folder = plant(change)
+    assert f"synth.{key} is '/tmp/evil', a program that neither" in refusal(folder)
+    named = f"+data.source.recipe.synth.{key}=/tmp/evil"
+    assert resumed_config("train", folder, ["ckpt_path=last", named])
+    trusted = "extras.trusted_programs=[/tmp/evil]"
+    assert resumed_config("train", folder, ["ckpt_path=last", trusted])
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["extras"]["trusted_programs"] = ["/tmp/evil"]
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    assert "a program that neither" in refusal(folder)
+
+
+def test_a_program_that_a_planted_folder_leads_elsewhere_is_refused(plant: Plant) -> None:
+    ours, evil = "${paths.root_dir}/my.dsp", "/tmp/evil"
+
+    def change(config: dict) -> None:
+        config["data"]["source"]["recipe"]["synth"]["dsp"] = ours
+
+    now = f"+data.source.recipe.synth.dsp='{ours}'"
+    folder = plant(change)
+    assert resumed_config("train", folder, ["ckpt_path=last", now])
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["paths"]["root_dir"] = evil
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    own = "extras.trusted_programs=['${paths.root_dir}/my.dsp']"
+    assert "a program that neither" in refusal(folder, own)
