@@ -179,11 +179,12 @@ def trust_of_user(own: object, modules: Sequence[str], programs: Sequence[str] =
     return Trust(tuple(modules), frozenset(found), (*programs, *paths))
 
 
-def _in_config(config: Any, path: object) -> str | None:
+def _in_config(config: object, path: object) -> str | None:
     """Return a program's path with its interpolations as a config has them; None: there is none.
 
     A run's folder may say what `paths.root_dir` is, so the text of an interpolation says nothing.
     """
+    assert isinstance(config, dict)
     try:
         return f"{OmegaConf.create({**config, 'program_': path}).program_}"
     except OmegaConfBaseException:
