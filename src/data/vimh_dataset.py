@@ -20,8 +20,7 @@ from src.inputs.targets import Target, TargetMaker, target_kind
 from src.utils.errors import ConfigError
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import MAX_BYTE, ParameterSpace
-from src.vimh.pickles import PICKLE_SUFFIX
-from src.vimh.records import Check, Records
+from src.vimh.records import Check, Records, data_file
 
 CHUNK = 4096  # samples read at once for statistics
 FIT_SEED = 42
@@ -76,7 +75,8 @@ class VIMHDataset(Dataset[Sample]):
         self.transform = transform
         self.target_transform = target_transform
         self.metadata = Metadata.load(self.data_path)
-        self.records = Records.open(self._file(), self.metadata, check=validate)
+        path = data_file(self.data_path, "train" if train else "test")
+        self.records = Records.open(path, self.metadata, check=validate)
         self.target_width = float(target_width)
         self.targets = self._wanted(target_kinds or {})
         self._make_targets = TargetMaker(self.targets)
@@ -99,12 +99,6 @@ class VIMHDataset(Dataset[Sample]):
             Target(p, target_kind(p, asked.get(name, "index"), width), width)
             for name, p in self.parameters.items()
         ]
-
-    def _file(self) -> Path:
-        """Return the binary file; the pickled one if there is no other."""
-        path = self.data_path / ("train" if self.train else "test")
-        pickled = path.with_name(path.name + PICKLE_SUFFIX)
-        return pickled if pickled.is_file() and not path.is_file() else path
 
     def __len__(self) -> int:
         return len(self.records)

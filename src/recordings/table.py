@@ -3,12 +3,13 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from src.vimh.errors import VIMHError
-from src.vimh.plain import is_regular_file, shown
+from src.vimh.plain import shown
 
 FILE = "file"  # the column that names the sound or image
 MAX_BYTES = 2**28
@@ -82,7 +83,7 @@ def read_table(path: Path) -> Table:
 
 
 def _text(path: Path) -> str:
-    if not is_regular_file(path):
+    if not os.path.isfile(path):
         raise VIMHError(f"{path}: there is no such table of labels")
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)

@@ -9,6 +9,7 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from src.inputs.channels import (
+    appended_labels,
     normalise_by_envelopes,
     spectral_envelope,
     stretch,
@@ -18,7 +19,7 @@ from src.synth.front_end import FrontEnd
 from src.synth.settings import front_end_of
 from src.vimh.errors import VIMHError
 from src.vimh.layout import NO_SCALE_FACTORS
-from src.vimh.metadata import Metadata, default_channel_labels, derived_channel_labels
+from src.vimh.metadata import Metadata, default_channel_labels
 
 STEREO_LABELS = ("Left", "Right")
 WHITE = 255.0  # the largest byte: the level of spec_max
@@ -72,12 +73,10 @@ class ImageMaker:
         """One label a channel."""
         if self.stereo:
             return STEREO_LABELS
-        return derived_channel_labels(
-            default_channel_labels(self.base_channels),
-            temporal_envelope=self.temporal_envelope,
-            spectral_envelope=self.spectral_envelope,
-            normalize=self.normalize,
-        )
+        base = default_channel_labels(self.base_channels)
+        derived = ["temporal_envelope"] * self.temporal_envelope
+        derived += ["spectral_envelope"] * self.spectral_envelope
+        return appended_labels(base, derived, normalize_spectrogram=self.normalize)
 
     @cached_property
     def image_shape(self) -> tuple[int, int, int]:

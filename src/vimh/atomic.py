@@ -47,9 +47,9 @@ def whole_file(target: Path) -> Iterator[Path]:
     temporary = target.with_name(f".{target.name}.tmp")
     try:
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         temporary.replace(target)
-        sync_directory(target.parent)
+        sync(target.parent)
     finally:
         _remove_leftover(temporary)
 
@@ -89,7 +89,7 @@ class AtomicDirectory:
         Raises:
             VIMHError: `target` has appeared in the meantime and may not be replaced.
         """
-        sync_directory(self.path)
+        sync(self.path)
         if self._replace and self._target.exists():
             if not _exchange(self.path, self._target):
                 self._replace_in_two_steps()
@@ -102,7 +102,7 @@ class AtomicDirectory:
                     raise
                 self._check_free()  # it appeared just now
                 raise
-        sync_directory(self._target.parent)
+        sync(self._target.parent)
         self.discard()
 
     def discard(self) -> None:
@@ -148,12 +148,8 @@ def clean_stale(parent: Path) -> None:
             os.close(lock)
 
 
-def sync_directory(path: Path) -> None:
-    """Flush a directory's entries to the disk, so that a rename in it lasts."""
-    _sync(path)
-
-
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Flush a file, or a directory's entries, to the disk: so a rename in it lasts."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

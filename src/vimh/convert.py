@@ -1,16 +1,13 @@
 """Write the binary variant of a data set that has only pickles, or an older version."""
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from src.vimh.metadata import Metadata
-from src.vimh.pickles import MAX_PICKLE_BYTES, PICKLE_SUFFIX
-from src.vimh.records import Records
+from src.vimh.metadata import SPLITS, Metadata
+from src.vimh.pickles import MAX_PICKLE_BYTES
+from src.vimh.records import Records, data_file
 from src.vimh.writer import DatasetWriter
-
-_CHUNK_BYTES = 16 * 2**20
 
 
 def to_binary(
@@ -43,13 +40,9 @@ def to_binary(
         groups="groups" in metadata.row_kinds,
     )
     with writer:
-        splits: tuple[Literal["train"], Literal["test"]] = ("train", "test")
-        for split in splits:
-            path = dataset_dir / split
-            if not path.is_file():
-                path = dataset_dir / f"{split}{PICKLE_SUFFIX}"
+        for split in SPLITS:
+            path = data_file(dataset_dir, split)
             records = Records.open(path, metadata, max_pickle_bytes=max_pickle_bytes)
-            step = max(1, _CHUNK_BYTES // records.layout.record_size)
-            for first in range(0, len(records), step):
-                indices = np.arange(first, min(first + step, len(records)))
+            for part in records.layout.chunks(len(records)):
+                indices = np.arange(part.start, part.stop)
                 writer.write(split, *records.gather(indices), **records.rows_at(indices))

@@ -16,11 +16,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def cannot_write(target: Path, error: OSError) -> str:
-    """Write one sentence that names the path, the reason and the free space.
-
-    Args:
-        target: The file or folder; it need not exist.
-        error: The system's error.
+    """Write one sentence that names the path, which need not exist, the reason and the free space.
 
     Example:
         >>> print(cannot_write(Path("/data/set"), OSError(errno.ENOSPC, "No space left")))
@@ -37,9 +33,6 @@ def cannot_write(target: Path, error: OSError) -> str:
 
 def in_words(error: Exception) -> str:
     """Describe the error that ended a command; that of a disk with :func:`cannot_write`.
-
-    Args:
-        error: The error.
 
     Example:
         >>> print(in_words(ValueError("no such key")))

@@ -1,7 +1,6 @@
 """The whole check of a data set's files: every record, every exact value, every checksum."""
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,13 +13,11 @@ from src.vimh.metadata import METADATA_FILE, Metadata
 from src.vimh.plain import file_digest, shown
 from src.vimh.value_files import RowFile, RowKind, check_exact
 
-_CHUNK_BYTES = 16 * 2**20
-
 
 def check_all_records(
     path: Path,
     descriptor: int,
-    size: int,
+    num_records: int,
     layout: RecordLayout,
     metadata: Metadata,
     beside: Mapping[RowKind, RowFile],
@@ -30,22 +27,18 @@ def check_all_records(
     Raises:
         VIMHError: The first that is wrong is named.
     """
-    step = max(1, _CHUNK_BYTES // layout.record_size)
     columns = layout.label_columns(metadata.parameter_ids)
     digest = hashlib.sha256()
-    for first in range(0, size // layout.record_size, step):
-        start = first * layout.record_size
-        chunk = os.pread(descriptor, min(step * layout.record_size, size - start), start)
-        digest.update(chunk)
-        rows = np.frombuffer(chunk, dtype=np.uint8).reshape(-1, layout.record_size)
-        check_headers(path, layout, rows, first)
-        scale_factors = None
-        if layout.has_scale_factors:
-            scale_factors = rows[:, 6:14].copy().view("<f4")
-        check_values(path, metadata.parameters, rows[:, columns], scale_factors, first)
-        check_values_beside(beside, layout, metadata, rows[:, columns], first)
-    check_digest(path, digest.hexdigest(), metadata)
-    check_digests_beside(beside, metadata)
+    for part in layout.chunks(num_records):
+        rows = layout.read(descriptor, part)
+        digest.update(rows.reshape(-1).data)
+        check_headers(path, layout, rows, part.start)
+        scale_factors = rows[:, 6:14].copy().view("<f4") if layout.has_scale_factors else None
+        check_values(path, metadata.parameters, rows[:, columns], scale_factors, part.start)
+        check_values_beside(beside, layout, metadata, rows[:, columns], part.start)
+    check_digest(path, metadata, digest.hexdigest())
+    for file in beside.values():
+        check_digest(file.path, metadata)
 
 
 def check_values_beside(
@@ -67,19 +60,13 @@ def check_values_beside(
         check_exact(file.path, metadata.parameters, values, labels, samples)
 
 
-def check_digests_beside(beside: Mapping[RowKind, RowFile], metadata: Metadata) -> None:
-    """Check the checksums of the files beside the records."""
-    for file in beside.values():
-        check_digest(file.path, file_digest(file.path), metadata)
-
-
-def check_digest(path: Path, found: str, metadata: Metadata) -> None:
-    """Compare a file's SHA-256 with that of the metadata, if it has one.
+def check_digest(path: Path, metadata: Metadata, found: str | None = None) -> None:
+    """Compare a file's SHA-256, which may be known already, with the metadata's, if there is one.
 
     Raises:
         VIMHError: They differ.
     """
-    expected = metadata.checksums.get(path.name)
+    expected, found = metadata.checksums.get(path.name), found or file_digest(path)
     if expected is not None and expected != found:
         raise VIMHError(
             f"{path}: key 'checksums' of {METADATA_FILE} says SHA-256 {shown(expected)}, the "

@@ -5,8 +5,8 @@ for before it agrees with the metadata and with the size of the file.
 """
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -146,6 +146,23 @@ class RecordLayout:
         records["pixels"] = images
         return records
 
+    def chunks(self, num_records: int) -> Iterator[range]:
+        """Yield so many records in order, about 16 MB of them at a time."""
+        step = max(1, _CHUNK_BYTES // self.record_size)
+        for first in range(0, num_records, step):
+            yield range(first, min(first + step, num_records))
+
+    def read(self, descriptor: int, records: range) -> UInt8[np.ndarray, "n bytes"]:
+        """Read consecutive records of an open file as rows of bytes."""
+        size = self.record_size
+        chunk = os.pread(descriptor, len(records) * size, records.start * size)
+        return np.frombuffer(chunk, dtype=np.uint8).reshape(-1, size)
+
+    def read_header(self, descriptor: int, index: int) -> UInt8[np.ndarray, "bytes"]:
+        """Read what one record of an open file has before its pixels."""
+        header = os.pread(descriptor, self.header_size, index * self.record_size)
+        return np.frombuffer(header, dtype=np.uint8)
+
     def label_columns(self, head_ids: Sequence[int]) -> list[int]:
         """Bytes of a record that hold the values of `head_ids`."""
         first = self.num_parameters_offset + 2
@@ -164,9 +181,9 @@ def check_ids(ids: Sequence[int], metadata: Metadata, where: str | Path) -> None
     Raises:
         VIMHError: An id occurs twice, has no entry in the metadata, or a head is missing.
     """
-    names = [parameter_label(i, metadata.parameter_names) for i in ids]
     if len(set(ids)) != len(ids):
         raise VIMHError(f"{where}: sample 0 holds a parameter id twice: {list(ids)}")
+    names = [parameter_label(i, metadata.parameter_names) for i in ids]
     known = {*metadata.parameter_names, *metadata.parameters}
     for parameter_id, name in zip(ids, names, strict=True):
         if name not in known:
@@ -206,11 +223,8 @@ def find_layout(path: Path, descriptor: int, size: int, metadata: Metadata) -> R
     check_ids(layout.ids, metadata, path)
     _check_whole_records(path, layout, size)
     check_record_size(path, layout)
-    num_records = size // layout.record_size
-    for index in sampled_indices(num_records):
-        header = os.pread(descriptor, layout.header_size, index * layout.record_size)
-        rows = np.frombuffer(header, dtype=np.uint8)[None]
-        check_headers(path, layout, rows, index)
+    for index in sampled_indices(size // layout.record_size):
+        check_headers(path, layout, layout.read_header(descriptor, index)[None], index)
     return layout
 
 
@@ -228,7 +242,7 @@ def check_headers(
     """Check that records (at least their headers, as bytes) have the headers of the first one.
 
     Raises:
-        VIMHError: One differs; its sample index, byte offset and the difference are named.
+        VIMHError: One differs; its index, its place and the difference are named.
     """
     differs = (rows[:, layout.constant_columns] != layout.constants).any(axis=1)
     if not differs.any():
@@ -268,14 +282,15 @@ def check_values(
         VIMHError: A sample is wrong; it is named.
     """
     for column, parameter in enumerate(parameters.values()):
-        if parameter.is_categorical:
-            wrong = labels[:, column] >= parameter.num_classes
-            if wrong.any():
-                row = int(wrong.argmax())
-                raise VIMHError(
-                    f"{where}: sample {first_index + row}: label {labels[row, column]} of "
-                    f"{parameter.name!r}, which has {parameter.num_classes} classes"
-                )
+        if not parameter.is_categorical:
+            continue
+        wrong = labels[:, column] >= parameter.num_classes
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise VIMHError(
+                f"{where}: sample {first_index + row}: label {labels[row, column]} of "
+                f"{parameter.name!r}, which has {parameter.num_classes} classes"
+            )
     if scale_factors is not None and not np.isfinite(scale_factors).all():
         row = int((~np.isfinite(scale_factors)).any(axis=1).argmax())
         raise VIMHError(
@@ -323,14 +338,15 @@ def _parse_layout(
     path: Path, first: bytes, has_scale_factors: bool, metadata: Metadata, size: int
 ) -> RecordLayout:
     """Read N and the ids of the first record under one of the two layouts."""
-    offset = 14 if has_scale_factors else 6
+    layout = RecordLayout(metadata.image_shape, (), has_scale_factors)
+    offset = layout.num_parameters_offset
     end = offset + 1 + 2 * (first[offset] if offset < len(first) else 0)
     if end > len(first):
         raise VIMHError(
             f"{path}: truncated: expected at least {end} bytes for the first record's header "
-            f"({'with' if has_scale_factors else 'without'} scale factors), found {size}"
+            f"({layout.scale_text}), found {size}"
         )
-    return RecordLayout(metadata.image_shape, tuple(first[offset + 1 : end : 2]), has_scale_factors)
+    return replace(layout, ids=tuple(first[offset + 1 : end : 2]))
 
 
 def _guessless_layout(
@@ -347,11 +363,9 @@ def _guessless_layout(
         if offset < len(first) and offset + 1 + 2 * first[offset] <= len(first)
     ]
     whole = [layout for layout in candidates if size % layout.record_size == 0]
-    fitting = [layout for layout in whole if _headers_equal(descriptor, size, layout, full=False)]
+    fitting = [own for own in whole if _headers_equal(descriptor, size, own, full=False)]
     if len(fitting) == 2:
-        fitting = [
-            layout for layout in whole if _headers_equal(descriptor, size, layout, full=True)
-        ]
+        fitting = [own for own in whole if _headers_equal(descriptor, size, own, full=True)]
     if len(fitting) != 1:
         tried = "; ".join(
             f"{layout.scale_text}: records of {layout.record_size} bytes, remainder "
@@ -369,19 +383,9 @@ def _guessless_layout(
 def _headers_equal(descriptor: int, size: int, layout: RecordLayout, *, full: bool) -> bool:
     """Whether height, width, channels and N are equal in all (or in some) records."""
     num_records = size // layout.record_size
+    if full:
+        rows = (layout.read(descriptor, part) for part in layout.chunks(num_records))
+    else:
+        rows = (layout.read_header(descriptor, i)[None] for i in sampled_indices(num_records))
     columns, constants = layout.constant_columns[:7], layout.constants[:7]
-    if not full:
-        for index in sampled_indices(num_records):
-            header = os.pread(descriptor, layout.header_size, index * layout.record_size)
-            row = np.frombuffer(header, dtype=np.uint8)
-            if len(row) < layout.header_size or (row[columns] != constants).any():
-                return False
-        return True
-    step = max(1, _CHUNK_BYTES // layout.record_size)
-    for start in range(0, num_records, step):
-        count = min(step, num_records - start) * layout.record_size
-        chunk = os.pread(descriptor, count, start * layout.record_size)
-        rows = np.frombuffer(chunk, dtype=np.uint8).reshape(-1, layout.record_size)
-        if (rows[:, columns] != constants).any():
-            return False
-    return True
+    return all((some[:, columns] == constants).all() for some in rows)

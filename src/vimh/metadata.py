@@ -1,11 +1,12 @@
 """The metadata of a data set: its JSON, its name, and the labels of its channels."""
 
 import copy
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from src.vimh.errors import VIMHError
 from src.vimh.fields import (
@@ -23,11 +24,13 @@ from src.vimh.fields import (
 )
 from src.vimh.names import named_image_size
 from src.vimh.parameters import Parameter, ParameterSpace
-from src.vimh.plain import check_plain, is_regular_file, read_json, shown
+from src.vimh.plain import check_plain, read_json, shown
 from src.vimh.value_files import RowKind, check_precision, row_kinds
 
 METADATA_FILE = "vimh_dataset_info.json"
 FORMAT = "VIMH"
+Split = Literal["train", "test"]
+SPLITS: tuple[Split, ...] = ("train", "test")
 # With files beside the records or logarithmic spacing, and without.
 VERSION, VERSION_WITH_BYTES = "2.2", "2.1"
 MAX_PARAMETERS = 255
@@ -52,25 +55,6 @@ def default_channel_labels(channels: int) -> tuple[str, ...]:
         (('R', 'G', 'B'), ('Ch0', 'Ch1'))
     """
     return _DEFAULT_LABELS.get(channels) or tuple(f"Ch{i}" for i in range(channels))
-
-
-def derived_channel_labels(
-    base: Sequence[str],
-    *,
-    temporal_envelope: bool = False,
-    spectral_envelope: bool = False,
-    normalize: bool = False,
-) -> tuple[str, ...]:
-    """Name base and derived channels, in their order: all base, all temporal, all spectral.
-
-    Example:
-        >>> derived_channel_labels(["Gray"], temporal_envelope=True, normalize=True)
-        ('Gray_normalized', 'Gray_temporal_envelope')
-    """
-    suffixes = ["_normalized" if normalize else ""]
-    suffixes += ["_temporal_envelope"] * temporal_envelope
-    suffixes += ["_spectral_envelope"] * spectral_envelope
-    return tuple(label + suffix for suffix in suffixes for label in base)
 
 
 @dataclass(frozen=True)
@@ -180,7 +164,7 @@ class Metadata:
                 or the directory's name gives another image size.
         """
         path = Path(dataset_dir) / METADATA_FILE
-        if not is_regular_file(path):
+        if not os.path.isfile(path):
             raise VIMHError(f"{path}: the metadata file is missing, so this is no VIMH data set")
         metadata = cls.from_json(read_json(path), path)
         metadata.check_name(path.parent)

@@ -87,11 +87,7 @@ def check_storable(p: Parameter) -> None:
 
 
 def check_grid(p: Parameter) -> None:
-    """Check that a range is made of whole steps.
-
-    Raises:
-        VIMHError: It is not, or there is no step.
-    """
+    """Refuse a range that is not made of whole steps, or without a step."""
     step = required_step(p, "for a complete grid")
     if not _is_whole(p.num_steps):
         nearest = _step_of(p, max(1, round(p.num_steps)))

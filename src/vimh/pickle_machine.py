@@ -3,6 +3,7 @@
 import io
 import mmap
 import pickle
+import re
 import struct
 from typing import Any
 
@@ -12,6 +13,37 @@ MEMORY_FACTOR, MEMORY_FREE = 2, 96 * 2**20
 MAX_NUMBER = 1024  # bytes of a number or of a global's name
 MAX_GAP = 1000  # of memo indices
 _MEMO, _MARK = 9, 40  # bytes of memory for each, at most
+# Older protocols write bytes as Latin-1. Any other character makes a text take 2 or 4 bytes each.
+_LONG_TEXT = 2**20
+_NOT_LATIN = {
+    "utf-8": re.compile(rb"[\xc4-\xff]"),
+    "raw-unicode-escape": re.compile(rb"\\u(?!00)|\\U"),
+}
+_ESCAPE = re.compile(rb"\\(?:[\\'\"abfnrtv]|x[0-9a-fA-F]{2}|[0-3]?[0-7]{1,2})")
+
+
+def text_of(raw: bytes, encoding: str) -> str:
+    """Decode UTF-8, or a line of protocol 0; pickles may hold halves of surrogate pairs.
+
+    Raises:
+        RefusedError: It is long and not Latin-1, so that it takes more memory than bytes.
+    """
+    if len(raw) > _LONG_TEXT and _NOT_LATIN[encoding].search(raw):
+        raise RefusedError(f"a text of {len(raw)} bytes that is not Latin-1 is not allowed")
+    return str(raw, encoding, "surrogatepass")
+
+
+def unescaped(raw: bytes) -> bytes:
+    """Undo the escapes of a Python 2 string, which its `repr` wrote for unprintable bytes.
+
+    Raises:
+        UnpicklingError: It holds an escape that `repr` does not write.
+    """
+    if b"\\" not in raw:
+        return raw
+    if b"\\" in _ESCAPE.sub(b"", raw):
+        raise pickle.UnpicklingError("a string with an escape that Python 2 does not write")
+    return raw.decode("unicode_escape").encode("latin-1")
 
 
 class PickleMachine:

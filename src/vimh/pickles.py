@@ -25,7 +25,6 @@ PICKLE_SUFFIX = "_batch"
 MAX_PICKLE_BYTES = 2**30
 LABEL_KEYS = ("vimh_labels", "multihead_labels", "labels")
 MAX_LABEL_VALUES = 1 + 2 * 255
-_CHUNK_BYTES = 16 * 2**20
 # Pixels beyond the file's own bytes, for rows that occur several times.
 SHARED_BYTES = 24 * 2**20
 
@@ -127,20 +126,13 @@ def write_pickle(
     The stream is a pickle (protocol 4) of a dict with `data` (uint8 array), `vimh_labels` (list of
     lists), `scale_factors` (float32 array), `height`, `width`, `channels` and `image_size`. Any
     `pickle.load` reads it (numpy 1 and 2).
-
-    Args:
-        write: Takes the bytes.
-        records_path: The binary file.
-        layout: Its layout.
-        num_records: The number of its records.
     """
     channels, height, width = layout.image_shape
 
     def chunks() -> Iterator[np.ndarray]:
-        step = max(1, _CHUNK_BYTES // layout.record_size)
         with records_path.open("rb") as file:
-            while chunk := file.read(step * layout.record_size):
-                yield np.frombuffer(chunk, dtype=layout.dtype)
+            for part in layout.chunks(num_records):
+                yield np.fromfile(file, layout.dtype, len(part))
 
     write(pickle.PROTO + b"\x04" + pickle.EMPTY_DICT + pickle.MARK)
     write(_fragment("data"))
@@ -272,8 +264,8 @@ def _labels(
     if not num_samples:
         return np.empty((0, 1), dtype=np.uint8)
     first = plain(rows[0])
-    size = first.size if isinstance(first, np.ndarray) and first.ndim == 1 else 0
-    size = len(first) if isinstance(first, _ROW) else size
+    is_row = isinstance(first, _ROW) or (isinstance(first, np.ndarray) and first.ndim == 1)
+    size = len(first) if is_row else 0
     if size % 2 == 0 or size > MAX_LABEL_VALUES:
         raise VIMHError(f"{path}: key '{key}', sample 0: expected [N, id, value, id, value, ...]")
     return _byte_matrix(path, key, rows, size, max_bytes)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,11 +43,6 @@ def shown(value: object) -> str:
 
 def _shown_part(value: object) -> str:
     return shown(value) if isinstance(value, str | bytes | int | float | None) else "..."
-
-
-def is_regular_file(path: str | Path) -> bool:
-    """Whether a file exists; False also for a name that the system does not take."""
-    return os.path.isfile(path)
 
 
 def file_digest(path: Path) -> str:

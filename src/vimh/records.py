@@ -16,12 +16,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Integer, UInt8, UInt32
 
 from src.vimh.errors import VIMHError
-from src.vimh.full_check import (
-    check_all_records,
-    check_digest,
-    check_digests_beside,
-    check_values_beside,
-)
+from src.vimh.full_check import check_all_records, check_digest, check_values_beside
 from src.vimh.layout import (
     NO_SCALE_FACTORS,
     RecordLayout,
@@ -30,9 +25,8 @@ from src.vimh.layout import (
     record_dtype,
     sampled_indices,
 )
-from src.vimh.metadata import METADATA_FILE, Metadata
+from src.vimh.metadata import METADATA_FILE, SPLITS, Metadata, Split
 from src.vimh.pickles import MAX_PICKLE_BYTES, PICKLE_SUFFIX, read_pickle
-from src.vimh.plain import file_digest, is_regular_file
 from src.vimh.value_files import RowFile, RowKind, check_exact, row_files, row_path
 from src.vimh.writer import DatasetWriter, recipe_hash
 
@@ -48,7 +42,6 @@ __all__ = [
 ]
 
 Check = Literal["fast", "full"]
-_CHUNK_BYTES = 16 * 2**20
 
 
 class Records:
@@ -72,15 +65,7 @@ class Records:
         items: np.ndarray,
         beside: Mapping[RowKind, RowFile],
     ) -> None:
-        """Hold the records; use `Records.open`.
-
-        Args:
-            path: The file, absolute.
-            metadata: The metadata of its data set.
-            layout: The layout of its records.
-            items: The records, (N,) of `layout.item_dtype`.
-            beside: The files beside the records, of as many samples.
-        """
+        """Hold (N,) records of `layout.item_dtype`, and what lies beside; use `Records.open`."""
         self.path = path
         self.metadata = metadata
         self.layout = layout
@@ -152,7 +137,12 @@ class Records:
         Raises:
             IndexError: An index is beyond the file.
         """
-        images, headers, scale_factors = self._gather(indices)
+        images = self._images[indices].view(np.uint8).reshape(-1, *self.layout.image_shape)
+        headers = self._headers_at(indices)
+        if self.has_scale_factors:
+            scale_factors = headers[:, 6:14].copy().view("<f4")
+        else:
+            scale_factors = np.full((len(headers), 2), NO_SCALE_FACTORS, dtype=np.float32)
         return images, headers.take(self._label_columns, axis=1), scale_factors
 
     def gather_targets(
@@ -164,16 +154,11 @@ class Records:
     ]:
         """Copy a batch to learn from: as `gather`, but with exact values where there are some.
 
-        Args:
-            indices: As for `gather`.
-
         Returns:
             Images; exact values normalised to 0…1, or the labels' bytes; scale factors.
         """
-        images, headers, scale_factors = self._gather(indices)
-        if self._rows is None:
-            return images, headers.take(self._label_columns, axis=1), scale_factors
-        return images, self.targets_at(indices), scale_factors
+        images, labels, scale_factors = self.gather(indices)
+        return images, labels if self._rows is None else self.targets_at(indices), scale_factors
 
     def targets_at(
         self, indices: Integer[np.ndarray, "B"]
@@ -204,22 +189,10 @@ class Records:
         return found
 
     def _labels_at(self, indices: Integer[np.ndarray, "B"]) -> UInt8[np.ndarray, "B P"]:
-        headers = self._headers[indices].view(np.uint8).reshape(-1, self.layout.header_size)
-        return headers.take(self._label_columns, axis=1)
+        return self._headers_at(indices).take(self._label_columns, axis=1)
 
-    def _gather(
-        self, indices: Integer[np.ndarray, "B"]
-    ) -> tuple[
-        UInt8[np.ndarray, "B C H W"], UInt8[np.ndarray, "B bytes"], Float32[np.ndarray, "B 2"]
-    ]:
-        """Copy images, headers and scale factors out of the file."""
-        images = self._images[indices].view(np.uint8).reshape(-1, *self.layout.image_shape)
-        headers = self._headers[indices].view(np.uint8).reshape(-1, self.layout.header_size)
-        if self.has_scale_factors:
-            scale_factors = headers[:, 6:14].copy().view("<f4")
-        else:
-            scale_factors = np.full((len(headers), 2), NO_SCALE_FACTORS, dtype=np.float32)
-        return images, headers, scale_factors
+    def _headers_at(self, indices: Integer[np.ndarray, "B"]) -> UInt8[np.ndarray, "B bytes"]:
+        return self._headers[indices].view(np.uint8).reshape(-1, self.layout.header_size)
 
     @classmethod
     def open(
@@ -244,7 +217,7 @@ class Records:
         path = Path(os.path.abspath(path))
         if check not in ("fast", "full"):
             raise VIMHError(f"check must be 'fast' or 'full', found {check!r}")
-        if not is_regular_file(path):
+        if not os.path.isfile(path):  # False also for a name that the system does not take
             raise VIMHError(f"{path}: there is no such file")
         if path.name.endswith(PICKLE_SUFFIX):
             records = cls._open_pickle(path, metadata, check, max_pickle_bytes)
@@ -267,11 +240,10 @@ class Records:
         try:
             size = os.fstat(descriptor).st_size
             layout = find_layout(path, descriptor, size, metadata)
-            beside = row_files(
-                path, metadata.row_kinds, size // layout.record_size, len(layout.ids)
-            )
+            num_records = size // layout.record_size
+            beside = row_files(path, metadata.row_kinds, num_records, len(layout.ids))
             if check == "full":
-                check_all_records(path, descriptor, size, layout, metadata, beside)
+                check_all_records(path, descriptor, num_records, layout, metadata, beside)
             if size == 0:  # cannot be mapped
                 return cls(path, metadata, layout, np.empty(0, dtype=layout.item_dtype), beside)
             # mapped only now that the size is known to be a whole number of records
@@ -285,14 +257,15 @@ class Records:
         cls, path: Path, metadata: Metadata, check: Check, max_bytes: int
     ) -> "Records":
         if check == "full":
-            check_digest(path, file_digest(path), metadata)
+            check_digest(path, metadata)
         layout, contents = read_pickle(path, metadata, max_bytes)
         beside = row_files(path, metadata.row_kinds, len(contents), len(layout.ids))
         records = cls(path, metadata, layout, contents.view(layout.item_dtype), beside)
         if check == "full":
             check_values(path, metadata.parameters, records.labels, records.scale_factors, 0)
             check_values_beside(beside, layout, metadata, records.labels, 0)
-            check_digests_beside(beside, metadata)
+            for file in beside.values():
+                check_digest(file.path, metadata)
         return records
 
     def _check_some_values(self) -> None:
@@ -333,9 +306,7 @@ def open_dataset(dataset_dir: str | Path, check: Check = "fast") -> OpenedDatase
     if not os.path.isdir(dataset_dir):  # False also for a name that is too long
         raise VIMHError(f"{dataset_dir}: there is no such data set directory")
     metadata = Metadata.load(dataset_dir)
-    train, test = (
-        Records.open(_data_file(dataset_dir, split), metadata, check) for split in ("train", "test")
-    )
+    train, test = (Records.open(data_file(dataset_dir, s), metadata, check) for s in SPLITS)
     return OpenedDataset(metadata, train, test)
 
 
@@ -356,14 +327,19 @@ def check_dataset(dataset_dir: str | Path) -> OpenedDataset:
         if pickled.stat().st_size <= MAX_PICKLE_BYTES:
             _compare(records, Records.open(pickled, opened.metadata, check="full"))
         else:
-            check_digest(pickled, file_digest(pickled), opened.metadata)
+            check_digest(pickled, opened.metadata)
     return opened
 
 
-def _data_file(dataset_dir: Path, split: str) -> Path:
+def data_file(dataset_dir: Path, split: Split) -> Path:
+    """Return the binary file of a split; the pickled one if there is no other.
+
+    Raises:
+        VIMHError: There is neither.
+    """
     binary, pickled = dataset_dir / split, dataset_dir / f"{split}{PICKLE_SUFFIX}"
     for path in (binary, pickled):
-        if is_regular_file(path):
+        if os.path.isfile(path):
             return path
     raise VIMHError(
         f"{dataset_dir}: expected a file {binary.name} or {pickled.name}, found neither"
@@ -386,14 +362,13 @@ def _compare(binary: Records, pickled: Records) -> None:
             f"{pickled.path}: holds {len(pickled)} samples, {binary.path} holds {len(binary)}; "
             "remove the one that is wrong"
         )
-    step = max(1, _CHUNK_BYTES // binary.layout.record_size)
-    for first in range(0, len(binary), step):
-        part = slice(first, first + step)
+    for chunk in binary.layout.chunks(len(binary)):
+        part = slice(chunk.start, chunk.stop)
         for what in ("images", "labels", "scale_factors"):
             ours, theirs = getattr(binary, what)[part], getattr(pickled, what)[part]
             differs = (ours != theirs).reshape(len(ours), -1).any(axis=1)
             if differs.any():
-                sample = first + int(differs.argmax())
+                sample = chunk.start + int(differs.argmax())
                 raise VIMHError(
                     f"{pickled.path}: sample {sample}: {what} differ from those in {binary.path}"
                 )

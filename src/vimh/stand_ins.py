@@ -121,10 +121,6 @@ def _reconstruct(_kind: object, shape: object, _dtype: object) -> ArrayState:
     return ArrayState()
 
 
-def _from_buffer(data: object, dtype: object, shape: object, order: object) -> object:
-    return _array(data, dtype, shape, order)
-
-
 def _scalar(dtype: object, data: object) -> object:
     return _array(data, dtype, (), "C").item()
 
@@ -147,11 +143,7 @@ class Global:
     make: Callable[..., object]
 
     def __call__(self, arguments: tuple[object, ...]) -> object:
-        """Call the stand-in.
-
-        Raises:
-            RefusedError: The arguments are too many or too few.
-        """
+        """Call the stand-in; RefusedError: the arguments are too many or too few."""
         if len(arguments) > _MAX_ARGUMENTS:  # a call with a million of them takes time
             raise RefusedError(f"a call with {len(arguments)} arguments is not allowed")
         try:
@@ -172,15 +164,11 @@ _ALLOWED: dict[tuple[str, str], Global] = {
 for _core in ("numpy.core", "numpy._core"):
     _ALLOWED[f"{_core}.multiarray", "_reconstruct"] = Global(_reconstruct)
     _ALLOWED[f"{_core}.multiarray", "scalar"] = Global(_scalar)
-    _ALLOWED[f"{_core}.numeric", "_frombuffer"] = Global(_from_buffer)
+    _ALLOWED[f"{_core}.numeric", "_frombuffer"] = Global(_array)
 
 
 def find_global(module: object, name: object) -> Global:
-    """Return the stand-in for a global.
-
-    Raises:
-        RefusedError: It is not on the list, or its name is no text.
-    """
+    """Return a global's stand-in; RefusedError: it is not on the list, or its name is no text."""
     if not isinstance(module, str) or not isinstance(name, str):
         raise RefusedError("a global whose name is no text is not allowed")
     if (module, name) not in _ALLOWED:

@@ -17,8 +17,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from src.vimh.pickle_machine import MAX_NUMBER, PickleMachine
-from src.vimh.pickle_texts import text_of, text_of_escapes, unescaped
+from src.vimh.pickle_machine import MAX_NUMBER, PickleMachine, text_of, unescaped
 from src.vimh.stand_ins import (
     ArrayState,
     DtypeState,
@@ -129,10 +128,10 @@ class RestrictedUnpickler(PickleMachine):
         self._push_object(self._read(length))
 
     def _push_text(self, length: int) -> None:
-        self._push_object(text_of(self._read(length)))
+        self._push_object(text_of(self._read(length), "utf-8"))
 
     def _text_line(self) -> None:
-        self._push_object(text_of_escapes(self._line(None)))
+        self._push_object(text_of(self._line(None), "raw-unicode-escape"))
 
     def _push_string(self, length: int) -> None:
         """Read a string of Python 2, which did not tell text and bytes apart."""
@@ -154,12 +153,7 @@ class RestrictedUnpickler(PickleMachine):
 
     # Containers
 
-    def _empty_list(self) -> None:
-        self._take(_LIST)
-        self._stack.append(PlainList(bytearray()))
-
-    def _list(self) -> None:
-        items = self._pop_mark()
+    def _push_list(self, items: list[object]) -> None:
         self._take(_LIST + 9 * len(items))
         self._stack.append(PlainList(items or bytearray()))
 
@@ -178,27 +172,20 @@ class RestrictedUnpickler(PickleMachine):
             raise RefusedError(f"adding to a {kind_of(target)} is not allowed")
         return target
 
-    def _tuple_of_marked(self) -> None:
-        items = self._pop_mark()
+    def _push_tuple(self, items: list[object]) -> None:
         self._take(_TUPLE + 8 * len(items))
         self._stack.append(tuple(items))
 
     def _tuple_of(self, count: int) -> None:
-        self._take(_TUPLE + 8 * count)
-        if len(self._stack) < count:
+        items = self._stack[-count:]
+        if len(items) < count:
             raise pickle.UnpicklingError("a tuple of what is not there")
-        items = tuple(self._stack[len(self._stack) - count :])
-        del self._stack[len(self._stack) - count :]
-        self._stack.append(items)
+        del self._stack[-count:]
+        self._push_tuple(items)
 
     def _push_dict(self) -> None:
         self._take(_DICT)
         self._stack.append({})
-
-    def _set_item(self) -> None:
-        value = self._stack.pop()
-        key = self._stack.pop()
-        self._set([key, value])
 
     def _dict(self) -> None:
         items = self._pop_mark()
@@ -225,13 +212,10 @@ class RestrictedUnpickler(PickleMachine):
         self._stack.append(find_global(module, name))
 
     def _stack_global(self) -> None:
-        name = self._stack.pop()
-        module = self._stack.pop()
-        self._stack.append(find_global(module, name))
+        self._stack.append(find_global(self._stack.pop(-2), self._stack.pop()))
 
     def _reduce(self) -> None:
-        arguments = self._stack.pop()
-        function = self._stack.pop()
+        function, arguments = self._stack.pop(-2), self._stack.pop()
         if not isinstance(function, Global) or not isinstance(arguments, tuple):
             raise RefusedError(f"calling a {kind_of(function)} is not allowed")
         made = function(arguments)
@@ -293,17 +277,17 @@ _BY_NAME: dict[str, _Instruction] = {
     "SHORT_BINUNICODE": lambda reader: reader._push_text(reader._unpack("B")),
     "BINUNICODE8": lambda reader: reader._push_text(reader._unpack("<Q")),
     "EMPTY_TUPLE": _push(()),
-    "TUPLE": RestrictedUnpickler._tuple_of_marked,
+    "TUPLE": lambda reader: reader._push_tuple(reader._pop_mark()),
     "TUPLE1": lambda reader: reader._tuple_of(1),
     "TUPLE2": lambda reader: reader._tuple_of(2),
     "TUPLE3": lambda reader: reader._tuple_of(3),
-    "EMPTY_LIST": RestrictedUnpickler._empty_list,
-    "LIST": RestrictedUnpickler._list,
+    "EMPTY_LIST": lambda reader: reader._push_list([]),
+    "LIST": lambda reader: reader._push_list(reader._pop_mark()),
     "APPEND": RestrictedUnpickler._append,
     "APPENDS": RestrictedUnpickler._appends,
     "EMPTY_DICT": RestrictedUnpickler._push_dict,
     "DICT": RestrictedUnpickler._dict,
-    "SETITEM": RestrictedUnpickler._set_item,
+    "SETITEM": lambda reader: reader._set([reader._stack.pop(-2), reader._stack.pop()]),
     "SETITEMS": lambda reader: reader._set(reader._pop_mark()),
     "GET": lambda reader: reader._get(int(reader._line())),
     "BINGET": lambda reader: reader._get(reader._unpack("B")),

@@ -8,6 +8,7 @@ instrument, a recording session). None of them has a header.
 
 import math
 import mmap
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -18,12 +19,12 @@ from jaxtyping import Bool, Float, Float64, Integer, UInt8
 from src.vimh.errors import VIMHError
 from src.vimh.fields import section
 from src.vimh.parameters import ParameterSpace
-from src.vimh.plain import is_regular_file, shown
+from src.vimh.plain import shown
 
 RowKind = Literal["values", "groups"]
 # The numbers of each kind, as `label_encoding` of the metadata names them.
 ENCODINGS: dict[RowKind, str] = {"values": "float32", "groups": "uint32"}
-ROW_DTYPES: dict[RowKind, np.dtype] = {"values": np.dtype("<f4"), "groups": np.dtype("<u4")}
+ROW_DTYPES = {kind: np.dtype(name).newbyteorder("<") for kind, name in ENCODINGS.items()}
 # float32 has to tell so many values apart between min and max, or the byte says more.
 _LEAST_STEPS = 2048
 _FLOAT32_STEP = 2.0**-23  # relative
@@ -170,7 +171,7 @@ class RowFile:
         self._shape = (num_samples,) if num_columns is None else (num_samples, num_columns)
         self.num_bytes = math.prod(self._shape) * self.dtype.itemsize
         said = f"'label_encoding.{kind}' of the metadata is {ENCODINGS[kind]!r}"
-        if not is_regular_file(self.path):
+        if not os.path.isfile(self.path):
             raise VIMHError(f"{self.path}: there is no such file, but key {said}")
         found = self.path.stat().st_size
         if found != self.num_bytes:
@@ -192,6 +193,5 @@ class RowFile:
         columns = self._shape[1:]
         width = math.prod(columns)
         offset = first * width * self.dtype.itemsize
-        return np.fromfile(self.path, self.dtype, count * width, offset=offset).reshape(
-            -1, *columns
-        )
+        rows = np.fromfile(self.path, self.dtype, count * width, offset=offset)
+        return rows.reshape(-1, *columns)

@@ -21,16 +21,17 @@ from src.vimh.metadata import (
     BYTES_WITH_SCALE_FACTORS,
     FORMAT,
     METADATA_FILE,
+    SPLITS,
     VERSION,
     VERSION_WITH_BYTES,
     Metadata,
+    Split,
 )
 from src.vimh.pickles import PICKLE_SUFFIX, write_pickle
 from src.vimh.plain import MAX_JSON_BYTES
 from src.vimh.value_files import ENCODINGS, ROW_DTYPES, RowKind, check_exact, row_path
 
 OutputFormat = Literal["binary", "pickle", "both"]
-_SPLITS = ("train", "test")
 _SYNCED_BYTES = 16 * 2**20  # written before they are sent to the disk
 
 
@@ -130,7 +131,7 @@ class DatasetWriter:
             self._metadata.image_shape, self._metadata.parameter_ids, has_scale_factors=True
         )
         check_record_size(dataset_dir, self._layout)
-        self._samples = dict.fromkeys(_SPLITS, 0)
+        self._samples = dict.fromkeys(SPLITS, 0)
 
     def __enter__(self) -> "DatasetWriter":
         if self._overwrite:
@@ -146,8 +147,8 @@ class DatasetWriter:
             keep = self._format != "pickle"
             folder = self._directory.path if keep else self._directory.scratch / "records"
             folder.mkdir(exist_ok=True)
-            self._files = {split: HashedFile(folder / split) for split in _SPLITS}
-            for path in (row_path(Path(s), kind) for s in _SPLITS for kind in self._kinds):
+            self._files = {str(split): HashedFile(folder / split) for split in SPLITS}
+            for path in (row_path(Path(s), kind) for s in SPLITS for kind in self._kinds):
                 self._files[path.name] = HashedFile(self._directory.path / path)
         except BaseException:
             self._directory.discard()
@@ -171,7 +172,7 @@ class DatasetWriter:
 
     def write(
         self,
-        split: Literal["train", "test"],
+        split: Split,
         images: UInt8[np.ndarray, "B C H W"],
         labels: UInt8[np.ndarray, "B P"],
         scale_factors: Float[np.ndarray, "B 2"] | None = None,
@@ -198,9 +199,8 @@ class DatasetWriter:
         self._check_array(split, "images", images, np.uint8, (count, *self._layout.image_shape))
         self._check_array(split, "labels", labels, np.uint8, (count, len(self._layout.ids)))
         if scale_factors is not None:
-            self._check_array(
-                split, "scale_factors", scale_factors, scale_factors.dtype, (count, 2)
-            )
+            kept = scale_factors.dtype
+            self._check_array(split, "scale_factors", scale_factors, kept, (count, 2))
         beside = self._beside(split, values=values, groups=groups)
         for kind, rows in beside.items():
             shape = labels.shape if kind == "values" else (count,)
@@ -266,9 +266,9 @@ class DatasetWriter:
             file.sync()
         # of a pickled set alone, the records that it is made from are not kept
         kept = self._format != "pickle"
-        written = {name: file for name, file in self._files.items() if kept or name not in _SPLITS}
+        written = {name: file for name, file in self._files.items() if kept or name not in SPLITS}
         if self._format != "binary":
-            for split in _SPLITS:
+            for split in SPLITS:
                 records = self._files[split]
                 pickled = HashedFile(self._directory.path / f"{split}{PICKLE_SUFFIX}")
                 self._files[pickled.path.name] = written[pickled.path.name] = pickled

@@ -125,6 +125,18 @@ def test_appended_channels_and_their_labels() -> None:
         "A_temporal_gradient",
         "B_temporal_gradient",
     )
+    both = ["temporal_envelope", "spectral_envelope"]
+    assert appended_labels(["Gray"], []) == ("Gray",)
+    assert appended_labels(["Gray"], both, normalize_spectrogram=True) == (
+        "Gray_normalized",
+        "Gray_temporal_envelope",
+        "Gray_spectral_envelope",
+    )
+    assert appended_labels(["R", "G"], both)[1:4] == (
+        "G",
+        "R_temporal_envelope",
+        "G_temporal_envelope",
+    )
     torch.testing.assert_close(whole[:, 3], temporal_envelope(images[:, 1], 3))
     assert whole[:, :2].amax() == 1.0
     torch.testing.assert_close(append_features(images, names)[:, :2], images)

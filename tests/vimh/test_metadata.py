@@ -10,7 +10,6 @@ from src.vimh.errors import VIMHError
 from src.vimh.metadata import (
     Metadata,
     default_channel_labels,
-    derived_channel_labels,
 )
 from tests.vimh.conftest import MAPPINGS, make_json
 
@@ -179,18 +178,6 @@ def test_channel_labels() -> None:
     assert default_channel_labels(1) == ("Gray",)
     assert default_channel_labels(4) == ("R", "G", "B", "A")
     assert default_channel_labels(5) == ("Ch0", "Ch1", "Ch2", "Ch3", "Ch4")
-    both = {"temporal_envelope": True, "spectral_envelope": True}
-    assert derived_channel_labels(["Gray"]) == ("Gray",)
-    assert derived_channel_labels(["Gray"], normalize=True, **both) == (
-        "Gray_normalized",
-        "Gray_temporal_envelope",
-        "Gray_spectral_envelope",
-    )
-    assert derived_channel_labels(["R", "G"], **both)[1:4] == (
-        "G",
-        "R_temporal_envelope",
-        "G_temporal_envelope",
-    )
 
 
 def test_reading_does_not_share_the_json() -> None:

@@ -230,7 +230,7 @@ def no_exchange(*_):
 if where == "samples":
     write.__globals__["make_samples"] = lambda count: die()
 elif where == "before rename":
-    atomic.sync_directory = die
+    atomic.sync = die
 elif where == "after exchange":
     atomic.AtomicDirectory.discard = die
 elif where == "between renames":
