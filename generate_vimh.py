@@ -121,7 +121,7 @@ def run(overrides: list[str], only: str = "") -> None:
     from src.synth.generate import dataset_name
     from src.synth.parts import generate
     from src.utils.errors import ConfigError
-    from src.utils.hydra_errors import refusal
+    from src.utils.foreign_errors import refusal
     from src.utils.terminal import take_any_text
     from src.vimh.disk import in_words
     from src.vimh.errors import VIMHError

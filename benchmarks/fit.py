@@ -23,7 +23,7 @@ from src.training.instantiators import (
     instantiate_loggers,
     instantiate_trainer,
 )
-from src.utils.allocator import keep_freed_memory
+from src.utils.utils import keep_freed_memory
 
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 MANY_EPOCHS = 1000  # the timing callbacks stop before

@@ -28,8 +28,8 @@ from src.models.parameter_head import ParameterHead, loss_weights, make_heads
 from src.schema.arguments import unknown_key
 from src.schema.specs import TARGET, Spec
 from src.utils.errors import ConfigError
+from src.utils.foreign_errors import called
 from src.utils.pylogger import RankedLogger
-from src.utils.refusals import called
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import Kind, Parameter
 

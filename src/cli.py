@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from src.checkpoints.resume import CHECKPOINT, remove_if_nothing_began
 from src.utils.errors import CheckpointError, ConfigError, Interrupted
-from src.utils.hydra_errors import REFUSALS, refusal
+from src.utils.foreign_errors import REFUSALS, refusal
 from src.utils.words import path_word
 from src.vimh.disk import DISK_ERRORS, cannot_write, in_words, is_of_a_folder
 from src.vimh.errors import VIMHError

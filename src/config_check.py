@@ -32,7 +32,7 @@ from src.schema.specs import TARGET
 from src.schema.unresolved import check_groups, naming_interpolation
 from src.training.instantiators import check_installed, instantiate_trainer
 from src.utils.errors import ConfigError
-from src.utils.refusals import called
+from src.utils.foreign_errors import called
 from src.utils.trainer import make_trainer
 
 __all__ = ["EvalConfig", "ExportConfig", "PredictConfig", "TrainConfig", "check_config"]

@@ -16,7 +16,7 @@ from src.config_check import EvalConfig, check_config, check_given  # noqa: E402
 from src.training.instantiators import instantiate_loggers, instantiate_trainer  # noqa: E402
 from src.utils import extras, task_wrapper  # noqa: E402
 from src.utils.errors import ConfigError  # noqa: E402
-from src.utils.seeding import seed_everything  # noqa: E402
+from src.utils.utils import seed_everything  # noqa: E402
 from src.utils.words import shown_path  # noqa: E402
 
 

@@ -33,7 +33,7 @@ from src.schema.nodes import check_node, node_arguments
 from src.schema.plain import plain_node, plain_values
 from src.schema.specs import TARGET, Lookup, NotDerivedError, Spec, imported, spec_of
 from src.utils.errors import ConfigError
-from src.utils.refusals import called
+from src.utils.foreign_errors import called
 from src.vimh.parameters import Parameter
 
 MODULE = f"{MultiheadLitModule.__module__}.{MultiheadLitModule.__name__}"

@@ -27,7 +27,7 @@ from src.training.instantiators import (  # noqa: E402
     refuse_subprocesses,
 )
 from src.utils import extras, get_metric_value, task_wrapper  # noqa: E402
-from src.utils.seeding import seed_everything  # noqa: E402
+from src.utils.utils import seed_everything  # noqa: E402
 
 
 @task_wrapper

@@ -25,7 +25,7 @@ from src.schema.arguments import shown
 from src.schema.plain import MAX_DEPTH, MAX_NODES
 from src.schema.specs import TARGET
 from src.utils.errors import ConfigError
-from src.utils.trust import PROGRAM_KEYS, Trust, programs_in, targets_in
+from src.utils.trust import PROGRAM_KEYS, Trust, texts_in
 
 MAX_BYTES = 4 * 2**20  # of a config's file
 FORMER_TRAINER = "lightning.pytorch.trainer.Trainer"  # of runs from before src.utils.trainer
@@ -163,8 +163,8 @@ def trust_of_user(own: object, modules: Sequence[str], programs: Sequence[str] =
 
     found = {FORMER_TRAINER}
     bases = (torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)
-    found |= set(targets_in(own))
-    named = set(programs_in(own))
+    found |= set(texts_in(own, "_target_"))
+    named = set(texts_in(own, *PROGRAM_KEYS))
     for source in GlobalHydra.instance().config_loader().get_search_path().get_path():
         path = (source.path or "").removeprefix("file://")
         if path and "://" not in path:  # others are parts of installed packages

@@ -14,8 +14,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig
 
 from src.utils.errors import ConfigError
+from src.utils.foreign_errors import called
 from src.utils.pylogger import RankedLogger
-from src.utils.refusals import called
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, Trainer

@@ -45,11 +45,7 @@ class Interrupted(BaseException):
 
 
 def was_pruned(error: BaseException) -> bool:
-    """Whether a pruner of a sweep has raised this, so that it is no failure.
-
-    Args:
-        error: What a task raised.
-    """
+    """Whether a pruner of a sweep has raised this, so that it is no failure."""
     # Not imported here: where nobody has imported Optuna, no sweep prunes.
     optuna = sys.modules.get("optuna")
     return optuna is not None and isinstance(error, optuna.TrialPruned)

@@ -1,30 +1,44 @@
-"""Translate what Lightning and torch raise because of a config to a sentence that names the key.
+"""Say in one sentence that names the key what Hydra, Lightning or torch refuse of a config.
 
-This is the only table of such errors. It is used where an exception leaves a task, before the log
-says that the task failed. An exception that is not in it is a fault of the project and keeps its
-traceback.
+`CAUSES` is the only table of what Lightning and torch raise late. It is used where an exception
+leaves a task, before the log says that the task failed. An exception that is not in it is a fault
+of the project and keeps its traceback.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
+from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from src.utils.errors import ConfigError
+
+Made = TypeVar("Made")
+# Lines of advice that does not fit this project.
+ADVICE = ("To append", "Set the environment", "See https", "object_type=")
+# Hydra raises a plain ValueError where a group's choice is a number, true or null.
+NO_CHOICE = "Config group override must be a string or a list"
+
+# The exceptions for :func:`refusal`. Hydra's error of a missing config is an OSError too.
+REFUSALS = (HydraException, OmegaConfBaseException, ValueError)
+# What constructors were seen to refuse their arguments with, beside what Hydra wraps.
+_BY_CONSTRUCTORS = (
+    ValueError, TypeError, LookupError, AttributeError, RuntimeError, AssertionError,
+    ArithmeticError, ImportError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Cause:
-    r"""A text of another package, and what it means here.
+    r"""A pattern that is searched for in an exception's text, and what it means here.
 
-    Attributes:
-        pattern: A regular expression that is searched for in the exception's text.
-        sentence: The message; ``{key.of.the.config}`` stands for the config's value, and ``\1`` for
-            the first group of the pattern.
+    ``{key.of.the.config}`` stands for the config's value, and ``\1`` for the pattern's first group.
     """
 
     pattern: str
@@ -98,9 +112,6 @@ CAUSES = (
 def translated(cfg: DictConfig) -> Iterator[None]:
     """Raise a :class:`ConfigError` for an exception that a config has caused.
 
-    Args:
-        cfg: The composed config.
-
     Raises:
         ConfigError: With the sentence of the table; other exceptions pass as they are.
     """
@@ -114,12 +125,7 @@ def translated(cfg: DictConfig) -> Iterator[None]:
 
 
 def sentence_of(error: BaseException, cfg: DictConfig) -> str | None:
-    """Return the sentence for an exception that a config has caused; None for an unknown one.
-
-    Args:
-        error: From Lightning, torch, or a process that they have started.
-        cfg: The composed config, whose values the sentence names.
-    """
+    """Return the sentence for an exception that a config has caused; None for an unknown one."""
     text = str(error)
     for cause in CAUSES:
         if found := re.search(cause.pattern, text):
@@ -134,3 +140,79 @@ def _filled(sentence: str, found: re.Match[str], cfg: DictConfig) -> str:
 
     with_groups = re.sub(r"\\(\d)", lambda match: found[int(match[1])] or "", sentence)
     return re.sub(r"\{([\w.]+)\}", value, with_groups)
+
+
+def refusal(error: Exception, words: Sequence[str] = ()) -> str | None:
+    """Say in one sentence what Hydra or OmegaConf refuse; None for an error of another package.
+
+    Of the command line's overrides, the words, the sentence names the one at fault.
+
+    Example:
+        >>> print(refusal(KeyError("a")))
+        None
+    """
+    if isinstance(error, ValueError) and str(error).startswith(NO_CHOICE):
+        return f"{error}: expected the name of a file, as in trainer=cpu"
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return None
+    text = first_part(error)
+    sought = re.search(r"Interpolation key '([^']+)' not found", text)
+    if sought is None:
+        return text
+    for word in words:
+        key, _, value = word.lstrip("+").partition("=")
+        if "${" in value and sought[1] in value:
+            found = value.strip("'\"")
+            return f"{key} is {found!r}: {sought[0]}"
+        if word == f"~{sought[1].partition('.')[0]}":
+            return f"{word[1:]} is left out, but other keys refer to it: {sought[0]}"
+    return text
+
+
+def first_part(error: Exception) -> str:
+    r"""Return an error's message without advice on appending and without the search path.
+
+    Example:
+        >>> first_part(ValueError("Could not override 'a'.\nTo append to your config use +a=1"))
+        "Could not override 'a'."
+    """
+    text = str(error).partition("Config search path")[0]
+    lines = [line.strip() for line in text.splitlines()]
+    if isinstance(error.__cause__, OmegaConfBaseException):
+        lines.append(str(error.__cause__).partition("\n")[0])
+    kept = " ".join(line for line in lines if line and not line.startswith(ADVICE))
+    # The message of a resolver of this project is a sentence already.
+    return re.sub(
+        r"^ConfigError raised while resolving interpolation: (.*?)( full_key:.*)?$", r"\1", kept
+    )
+
+
+def called(make: Callable[[], Made], key: str) -> Made:
+    """Call a constructor, and turn what it refuses into one sentence that names the key.
+
+    Hydra wraps what a class says of its arguments; the sentence holds the class's own words.
+
+    Args:
+        make: Takes nothing; a partial of a constructor, or of Hydra's ``instantiate``.
+        key: The key of the config.
+
+    Raises:
+        ConfigError: If it is refused.
+
+    Example:
+        >>> called(lambda: int("abc"), "seed")
+        Traceback (most recent call last):
+        ...
+        src.utils.errors.ConfigError: seed: invalid literal for int() with base 10: 'abc'
+    """
+    try:
+        return make()
+    except (InstantiationException, *_BY_CONSTRUCTORS) as error:
+        wrapped = isinstance(error, InstantiationException)
+        cause = (error.__cause__ or error) if wrapped else error
+        reason = " ".join(str(cause).split()) or type(cause).__name__
+        if isinstance(cause, KeyError):
+            reason = f"there is no {reason}"
+        # Our own errors name their key already.
+        named = reason.startswith((f"{key} ", f"{key}.", f"{key}:"))
+        raise ConfigError(reason if named else f"{key}: {reason}") from error

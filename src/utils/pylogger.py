@@ -3,7 +3,6 @@
 import logging
 import os
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 from lightning_utilities.core.rank_zero import rank_prefixed_message, rank_zero_only
@@ -29,37 +28,21 @@ rank_of_process()
 class RankedLogger(logging.LoggerAdapter):
     """A logger that puts the rank before each message where there is more than one process.
 
-    Args:
-        name: The logger's name, usually ``__name__``.
-        rank_zero_only: Whether to drop messages of all processes but the first.
-        extra: Passed on to :class:`logging.LoggerAdapter`.
+    With ``rank_zero_only`` it drops the messages of all processes but the first.
 
     Example:
         >>> log = RankedLogger("example", rank_zero_only=True)
         >>> log.info("epoch %d", 3)
     """
 
-    def __init__(
-        self,
-        name: str,
-        rank_zero_only: bool = False,
-        extra: Mapping[str, object] | None = None,
-    ) -> None:
-        super().__init__(logging.getLogger(name), extra)
+    def __init__(self, name: str, rank_zero_only: bool = False) -> None:
+        super().__init__(logging.getLogger(name))
         self.rank_zero_only = rank_zero_only
 
     def log(  # type: ignore[override]  # narrower than the stub's list of keywords
         self, level: int, msg: object, *args: Any, rank: int | None = None, **kwargs: Any
     ) -> None:
-        """Log a message.
-
-        Args:
-            level: The level, such as ``logging.INFO``.
-            msg: The message, with ``%`` fields for ``args``.
-            *args: What fills the fields.
-            rank: Log on this rank only; None: on all, or on the first if ``rank_zero_only``.
-            **kwargs: Passed on to :meth:`logging.Logger.log`.
-        """
+        """Log as :meth:`logging.Logger.log`, on one rank; None: on all, or only on the first."""
         if not self.isEnabledFor(level):
             return
         own_rank = rank_of_process()
@@ -106,13 +89,10 @@ _LIGHTNINGS = (
 )
 
 
-class _LightningFilter(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not any(known in str(record.msg) for known in _LIGHTNINGS)
+def _is_news(record: logging.LogRecord) -> bool:
+    return not any(known in str(record.msg) for known in _LIGHTNINGS)
 
 
 def silence_lightning() -> None:
     """Drop messages of Lightning that sell something, or that the run's own lines say."""
-    log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    if not any(isinstance(known, _LightningFilter) for known in log.filters):
-        log.addFilter(_LightningFilter())
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_news)

@@ -10,10 +10,6 @@ from collections.abc import Mapping
 def strict_json(content: object, indent: int | None = None) -> str:
     """Write JSON without ``NaN`` and ``Infinity``, which few programs but Python read.
 
-    Args:
-        content: Plain containers.
-        indent: Spaces for each level; None: one line.
-
     Example:
         >>> strict_json({"loss": float("nan"), "best": [0.5, float("inf")]})
         '{"loss": null, "best": [0.5, null]}'

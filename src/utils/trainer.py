@@ -24,9 +24,6 @@ def make_trainer(**arguments: Any) -> Trainer:
     arguments (``max_steps``, ``overfit_batches``, ``strategy``).
 
     Only CUDA synchronises batch norm; elsewhere ``sync_batchnorm`` is left out, and a line says so.
-
-    Args:
-        arguments: Of :class:`lightning.pytorch.Trainer`.
     """
     import torch  # here, so that --help does not wait for it
     from lightning.pytorch import Trainer

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -26,20 +25,15 @@ PROGRAM_KEYS = ("dsp", "plugin")
 class Trust:
     """What the user trusts.
 
-    Attributes:
-        modules: Modules and packages; what lies below a package is trusted too.
-        targets: Import paths that the user's own config names.
-        programs: Paths of programs and plug-ins that it names. A file names one by its content.
-
     Example:
         >>> trust = Trust(modules=("my_synths",))
         >>> trust.admits("my_synths.nets.Net"), trust.admits("my_synths2.Net")
         (True, False)
     """
 
-    modules: tuple[str, ...] = ()
-    targets: frozenset[str] = frozenset()
-    programs: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()  # and packages; what lies below a package is trusted too
+    targets: frozenset[str] = frozenset()  # import paths that the user's own config names
+    programs: tuple[str, ...] = ()  # paths that it names; a file names one by its content
 
     def admits(self, target: str) -> bool:
         """Tell whether a file may name the import path."""
@@ -66,13 +60,7 @@ def trusting(
     targets: frozenset[str] = frozenset(),
     programs: Sequence[str] = (),
 ) -> Iterator[None]:
-    """Trust modules within a block.
-
-    Args:
-        modules: Modules and packages.
-        targets: Import paths.
-        programs: Paths of programs and plug-ins.
-    """
+    """Trust modules and packages, import paths, and paths of programs, within a block."""
     token = _trust.set(Trust(tuple(modules), targets, tuple(programs)))
     try:
         yield
@@ -82,52 +70,29 @@ def trusting(
 
 @contextmanager
 def trusting_config(cfg: DictConfig) -> Iterator[None]:
-    """Trust within a block what a user's own config trusts and names.
-
-    Args:
-        cfg: As composed; it comes from no file of a checkpoint, data set or run.
-    """
+    """Trust within a block what a user's own config, which comes from no file of a run, names."""
     modules = OmegaConf.select(cfg, KEY) or ()
     own = OmegaConf.to_container(cfg)
-    programs = [*(OmegaConf.select(cfg, PROGRAMS) or ()), *programs_in(own)]
-    with trusting(modules, frozenset(targets_in(own)), programs):
+    programs = [*(OmegaConf.select(cfg, PROGRAMS) or ()), *texts_in(own, *PROGRAM_KEYS)]
+    with trusting(modules, frozenset(texts_in(own, "_target_")), programs):
         yield
 
 
-def targets_in(node: Any) -> Iterator[str]:
-    """Yield every ``_target_`` in plain containers."""
+def texts_in(node: object, *keys: str) -> Iterator[str]:
+    """Yield every text that plain containers hold under one of the keys."""
     if isinstance(node, dict):
         for key, value in node.items():
-            if key == "_target_" and isinstance(value, str):
+            if key in keys and isinstance(value, str):
                 yield value
             else:
-                yield from targets_in(value)
+                yield from texts_in(value, *keys)
     elif isinstance(node, list):
         for value in node:
-            yield from targets_in(value)
-
-
-def programs_in(node: Any) -> Iterator[str]:
-    """Yield every path of a program or plug-in in plain containers."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if key in PROGRAM_KEYS and isinstance(value, str):
-                yield value
-            else:
-                yield from programs_in(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from programs_in(value)
+            yield from texts_in(value, *keys)
 
 
 def how_to_trust_program(name: str, sha256: str, trusted: Sequence[str]) -> str:
-    """Say which setting admits a program or plug-in that a file was made with.
-
-    Args:
-        name: What the file calls it.
-        sha256: Of its content.
-        trusted: Paths that are trusted already.
-    """
+    """Say which setting admits a program or plug-in, by its content, that a file was made with."""
     others = f" (those of {', '.join(trusted)} are others)" if trusted else ""
     return (
         f"the sounds were made by {name} with SHA-256 {sha256}, which is neither run nor "
@@ -137,10 +102,6 @@ def how_to_trust_program(name: str, sha256: str, trusted: Sequence[str]) -> str:
 
 
 def how_to_trust(target: str) -> str:
-    """Say which setting admits a class.
-
-    Args:
-        target: Its import path.
-    """
+    """Say which setting admits the class of an import path."""
     module = target.rpartition(".")[0] or target
     return f"if you trust its code, say {KEY}=[{module}] in your own config or command line"

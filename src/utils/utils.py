@@ -1,17 +1,17 @@
-"""The frame of a task: optional extras before it, cleaning up after it, and its metric."""
+"""The frame of a task: its seed, optional extras before it, cleaning up after it, its metric."""
 
+import ctypes
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any
+from typing import Any, SupportsFloat
 
 from omegaconf import DictConfig
 
 from src.utils import pylogger, rich_utils
-from src.utils.allocator import keep_freed_memory
 from src.utils.errors import ConfigError, Interrupted, was_pruned
 from src.utils.foreign_errors import translated
 from src.utils.trust import trusting_config
@@ -20,6 +20,10 @@ log = pylogger.RankedLogger(__name__, rank_zero_only=True)
 
 PORT = "MASTER_PORT"  # where DDP's processes meet; Lightning sets it if it is not set
 Task = Callable[[DictConfig], tuple[dict[str, Any], dict[str, Any]]]
+MAX_SEED = 2**32 - 1  # the largest that NumPy's global generator takes
+# Of mallopt(3), from glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES = 1 << 30
 
 # Lightning's advice about loaders, which does not fit here: a batch is one gather from a memory
 # map, which needs no worker processes, and the module prepares images from bytes.
@@ -44,11 +48,55 @@ KNOWN_WARNINGS = (
 )
 
 
-def extras(cfg: DictConfig) -> None:
-    """Apply the settings of ``configs/extras`` before the task starts.
+def keep_freed_memory() -> bool:
+    """Keep freed memory in the process, up to 1 GiB a block, for the next allocation.
 
-    Args:
-        cfg: The composed config, with or without ``extras``.
+    glibc returns large blocks to the system as soon as they are freed, so a training step on the
+    CPU asks for its activations again each time, and the system clears every page of them. The
+    environment can set the same: MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_. Existing blocks
+    stay as they are. (Generating needs less and changes no settings of the process:
+    `src.synth.parallel.reuse_freed_blocks`.)
+
+    Returns:
+        Whether the allocator took the settings; False for other C libraries (macOS, musl).
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    library = ctypes.CDLL(None)
+    try:
+        library.gnu_get_libc_version  # noqa: B018  # only glibc has it; musl has no mallopt
+        mallopt = library.mallopt
+    except AttributeError:
+        return False
+    done = [mallopt(option, _KEPT_BYTES) for option in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD)]
+    return all(done)
+
+
+def check_seed(seed: object, key: str) -> int:
+    """Return a seed that torch, NumPy and Lightning all take.
+
+    Raises:
+        ConfigError: It is no whole number, or out of range; the message names the key.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
+        raise ConfigError(f"{key} is {seed!r}; expected a whole number from 0 to {MAX_SEED}")
+    return seed
+
+
+def seed_everything(seed: object) -> None:
+    """Seed Python, NumPy and torch, here and in the loader's workers; None seeds nothing.
+
+    Raises:
+        ConfigError: As :func:`check_seed`.
+    """
+    if seed is not None:
+        import lightning.pytorch as pl  # not at the top: utils is light to import
+
+        pl.seed_everything(check_seed(seed, "seed"), workers=True, verbose=False)
+
+
+def extras(cfg: DictConfig) -> None:
+    """Apply the settings of ``configs/extras``, if there are any, before the task starts.
 
     Raises:
         ConfigError: If tags are enforced, missing, and nobody can be asked.
@@ -80,9 +128,6 @@ def task_wrapper(task: Task) -> Task:
     It closes a Weights & Biases run, because a multirun would go on in the run that failed. It
     forgets a port that Lightning chose for DDP, because the next run of a multirun would take it
     even if another program has it by then.
-
-    Args:
-        task: Takes the composed config; returns metrics and objects.
     """
 
     @wraps(task)
@@ -118,12 +163,8 @@ def _close_wandb() -> None:
         wandb.finish()
 
 
-def get_metric_value(metrics: Mapping[str, Any], name: str | None) -> float | None:
-    """Return the metric that a sweep optimises; None without a name.
-
-    Args:
-        metrics: Every metric by its logged name.
-        name: Of the wanted one, or None.
+def get_metric_value(metrics: Mapping[str, SupportsFloat], name: str | None) -> float | None:
+    """Return the metric that a sweep optimises, by its logged name; None without a name.
 
     Raises:
         ConfigError: If no metric has this name.

@@ -16,7 +16,7 @@ from src.schema.plain import check_plain, plain_values
 from src.schema.specs import listed
 from src.synth.recipe import Recipe
 from src.utils.errors import ConfigError
-from src.utils.refusals import called
+from src.utils.foreign_errors import called
 from src.vimh.errors import VIMHError
 from src.vimh.names import named_image_size
 from tests.fuzzing import FUZZ, FUZZ_FEW, json_values

@@ -7,7 +7,7 @@ import pytest
 FAULTS = """
 import resource, sys
 import numpy as np
-from src.utils.allocator import keep_freed_memory
+from src.utils.utils import keep_freed_memory
 assert sys.argv[1] != "keep" or keep_freed_memory()
 np.ones(5_000_000)  # 40 MB, above what glibc ever keeps by itself
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

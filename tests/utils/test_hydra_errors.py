@@ -3,7 +3,7 @@
 import pytest
 from omegaconf.errors import InterpolationKeyError
 
-from src.utils.hydra_errors import refusal
+from src.utils.foreign_errors import refusal
 
 NOPE = InterpolationKeyError(
     "Interpolation key 'paths.nope' not found\n    full_key: hydra.run.dir"

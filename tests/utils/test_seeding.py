@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from src.utils.errors import ConfigError
-from src.utils.seeding import seed_everything
+from src.utils.utils import seed_everything
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 10**23, 1.5, "abc", True, float("nan")])
