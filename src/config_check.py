@@ -27,9 +27,8 @@ from src.config_sections import EvalConfig, ExportConfig, PredictConfig, Task, T
 from src.schema.arguments import check_arguments, section, shown
 from src.schema.foreign import bounds_of
 from src.schema.nodes import check_node, check_nodes, holds_nodes, node_arguments
-from src.schema.plain import resolved
+from src.schema.plain import check_groups, naming_interpolation, resolved
 from src.schema.specs import TARGET
-from src.schema.unresolved import check_groups, naming_interpolation
 from src.training.instantiators import check_installed, instantiate_trainer
 from src.utils.errors import ConfigError
 from src.utils.foreign_errors import called

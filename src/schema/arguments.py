@@ -14,7 +14,7 @@ import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 
 import annotated_types
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
@@ -24,6 +24,7 @@ from typing_extensions import is_typeddict
 from src.utils.errors import ConfigError
 
 T = TypeVar("T")
+Hint: TypeAlias = Any  # an annotation, with or without bounds
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 _MAX_SHOWN = 60  # characters of a value in a message
@@ -39,18 +40,13 @@ _NOUNS = {
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument of a constructor.
+    """One argument of a constructor: its annotation, with bounds, and whether it has no default."""
 
-    Attributes:
-        hint: Its annotation, with bounds.
-        required: Whether it has no default.
-    """
-
-    hint: Any
+    hint: Hint
     required: bool
 
     @functools.cached_property
-    def validate(self) -> Callable[[Any], Any]:
+    def validate(self) -> Callable[[object], Any]:
         """The function that returns a checked value or raises pydantic's ``ValidationError``."""
         hint = Any if self.hint is inspect.Parameter.empty else self.hint
         try:
@@ -61,12 +57,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Signature:
-    """What a class takes by name.
-
-    Attributes:
-        arguments: The named ones.
-        is_open: Whether it takes any other name too (an untyped ``**kwargs``).
-    """
+    """What a class takes by name, and whether any other name too (an untyped ``**kwargs``)."""
 
     arguments: Mapping[str, Argument]
     is_open: bool
@@ -96,7 +87,7 @@ def signature_of(cls: type) -> Signature:
     return Signature(arguments, is_open)
 
 
-def _hints(cls: type) -> dict[str, Any]:
+def _hints(cls: type) -> dict[str, Hint]:
     owner: Any = cls if is_dataclass(cls) else getattr(cls, "__init__")  # noqa: B009 - mypy
     try:
         return typing.get_type_hints(owner, include_extras=True)
@@ -106,11 +97,11 @@ def _hints(cls: type) -> dict[str, Any]:
 
 def check_arguments(
     cls: type,
-    given: Mapping[Any, Any],
+    given: Mapping[str, object],
     where: str,
     *,
     complete: bool = True,
-    bounds: Mapping[str, Any] | None = None,
+    bounds: Mapping[str, Hint] | None = None,
 ) -> dict[str, Any]:
     """Check the names and values of arguments that a config gives for a class.
 
@@ -152,7 +143,7 @@ def check_arguments(
                 raise ConfigError(unknown_key(f"{prefix}{name}", name, signature.arguments))
             checked[name] = value
             continue
-        options = _typed_dict_in(known.hint)
+        options = next(filter(is_typeddict, options_of(known.hint)), None)
         if options is not None and isinstance(value, Mapping):
             checked[name] = check_arguments(options, value, f"{prefix}{name}")
         else:
@@ -168,13 +159,10 @@ def check_arguments(
     return checked
 
 
-def section(cls: Callable[..., T], given: Any, where: str = "") -> T:
-    """Check a mapping and make a dataclass of it, and of its sections.
+def section(cls: Callable[..., T], given: object, where: str = "") -> T:
+    """Check a mapping of plain containers and make a dataclass of it, and of its sections.
 
-    Args:
-        cls: The dataclass.
-        given: Plain containers.
-        where: The key of the config that the mapping stands under; "" for the top.
+    `where` is the key of the config that the mapping stands under; "" for the top.
 
     Raises:
         ConfigError: As :func:`check_arguments`.
@@ -185,33 +173,21 @@ def section(cls: Callable[..., T], given: Any, where: str = "") -> T:
     values = dict(given)
     assert isinstance(cls, type)
     for name, argument in signature_of(cls).arguments.items():
-        kind = _section_in(argument.hint)
-        is_left_out = values.get(name) is None and type(None) in options_of(argument.hint)
+        options = options_of(argument.hint)
+        kind = next((o for o in options if isinstance(o, type) and is_dataclass(o)), None)
+        is_left_out = values.get(name) is None and type(None) in options
         if kind is not None and name in values and not is_left_out:
             values[name] = section(kind, values[name], f"{prefix}{name}")
     return cls(**check_arguments(cls, values, where))
 
 
-def _section_in(hint: Any) -> type | None:
-    return next((o for o in options_of(hint) if isinstance(o, type) and is_dataclass(o)), None)
-
-
-def _typed_dict_in(hint: Any) -> type | None:
-    return next((option for option in options_of(hint) if is_typeddict(option)), None)
-
-
-def options_of(hint: Any) -> tuple[Any, ...]:
+def options_of(hint: Hint) -> tuple[Hint, ...]:
     """Return the types of a union, or the one type."""
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
-def check_value(hint: Any, value: Any, key: str) -> Any:
-    """Check one value.
-
-    Args:
-        hint: The annotation that it has to fit.
-        value: The value.
-        key: Its whole key in the config.
+def check_value(hint: Hint, value: object, key: str) -> Any:
+    """Check one value, whose whole key in the config is given, against an annotation.
 
     Raises:
         ConfigError: It does not fit.
@@ -219,7 +195,7 @@ def check_value(hint: Any, value: Any, key: str) -> Any:
     return _checked(Argument(hint, False), value, key)
 
 
-def _checked(argument: Argument, value: Any, key: str) -> Any:
+def _checked(argument: Argument, value: object, key: str) -> Any:
     if is_too_large(value):
         raise ConfigError(f"{key} is {shown(value)}; whole numbers have at most 64 bits")
     try:
@@ -229,7 +205,7 @@ def _checked(argument: Argument, value: Any, key: str) -> Any:
         raise ConfigError(f"{key} is {shown(value)}; expected {describe(argument.hint)}") from error
 
 
-def _check_within(hint: Any, value: Any, key: str) -> None:
+def _check_within(hint: Hint, value: object, key: str) -> None:
     """Name the entry of a mapping that is at fault."""
     if not isinstance(value, Mapping):
         return
@@ -240,7 +216,7 @@ def _check_within(hint: Any, value: Any, key: str) -> None:
                 check_value(args[1], part, f"{key}.{name}")
 
 
-def is_too_large(value: Any) -> bool:
+def is_too_large(value: object) -> bool:
     """Tell whether a value is, or a list holds, a whole number that no array takes."""
     if isinstance(value, int):
         return value.bit_length() > 63
@@ -254,7 +230,7 @@ def unknown_key(key: str, name: object, known: Collection[str]) -> str:
     return f"{key} is unknown{hint} (there are {', '.join(known)})"
 
 
-def shown(value: Any, length: int = _MAX_SHOWN) -> str:
+def shown(value: object, length: int = _MAX_SHOWN) -> str:
     """Show a value in a message, cut to a length in characters."""
     if isinstance(value, int) and value.bit_length() > 256:
         return "a number of more than 256 bits"
@@ -262,7 +238,7 @@ def shown(value: Any, length: int = _MAX_SHOWN) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-def describe(hint: Any) -> str:
+def describe(hint: Hint) -> str:
     """Describe in words what an annotation admits.
 
     Example:
@@ -292,7 +268,7 @@ def describe(hint: Any) -> str:
     return f"a {getattr(hint, '__name__', hint)}"
 
 
-def _plural(hint: Any) -> str:
+def _plural(hint: Hint) -> str:
     text = describe(hint) if hint is not None else ""
     for singular, plural in _NOUNS.values():
         if text == singular or text.startswith(f"{singular} of "):
@@ -300,7 +276,7 @@ def _plural(hint: Any) -> str:
     return f"of entries, each {text}" if text else ""
 
 
-def _described_union(options: Sequence[Any]) -> str:
+def _described_union(options: Sequence[Hint]) -> str:
     kept = [o for o in options if not (o is int and float in options)]
     texts = dict.fromkeys(describe(option) for option in kept)
     texts.pop("null", None)
@@ -308,7 +284,7 @@ def _described_union(options: Sequence[Any]) -> str:
     return " or ".join([*texts, *nothing])
 
 
-def _described_bounds(hint: Any, *metadata: Any) -> str:
+def _described_bounds(hint: Hint, *metadata: object) -> str:
     texts: list[str] = []
     lengths: list[str] = []
     for bound in _flattened(metadata):
@@ -333,9 +309,11 @@ def _described_bounds(hint: Any, *metadata: Any) -> str:
     return f"{base}, {' and '.join(lengths)} of them" if lengths else base
 
 
-def _flattened(metadata: Sequence[Any]) -> list[Any]:
-    flat: list[Any] = []
+def _flattened(metadata: Sequence[object]) -> list[object]:
+    flat: list[object] = []
     for bound in metadata:
-        is_group = isinstance(bound, annotated_types.GroupedMetadata)
-        flat += _flattened(list(bound)) if is_group else [bound]
+        if isinstance(bound, annotated_types.GroupedMetadata):
+            flat += _flattened(list(bound))
+        else:
+            flat.append(bound)
     return flat

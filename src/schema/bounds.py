@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import GroupedMetadata, Interval, Len, Predicate, doc
 from pydantic import BeforeValidator
@@ -22,19 +22,16 @@ class OneOf(GroupedMetadata):
 
     Unlike a ``Literal`` it admits every text where only the type is checked, so that a constructor
     says itself what is wrong with it.
-
-    Attributes:
-        options: The texts.
     """
 
     options: tuple[str, ...]
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[object]:
         yield Predicate(self.options.__contains__)
         yield doc(f"one of {', '.join(self.options)}")
 
 
-def _without_fraction(value: Any) -> Any:
+def _without_fraction(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

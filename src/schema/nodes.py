@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from src.schema.arguments import check_arguments, check_value, shown
+from src.schema.arguments import Hint, check_arguments, check_value, shown
 from src.schema.bounds import Text
 from src.schema.foreign import bounds_of
 from src.schema.specs import TARGET, imported
@@ -13,7 +13,7 @@ from src.utils.errors import ConfigError
 
 # What Hydra reads in a node beside its target:
 # https://hydra.cc/docs/advanced/instantiate_objects/overview/
-HYDRA: dict[str, Any] = {
+HYDRA: dict[str, Hint] = {
     "_partial_": bool,
     "_recursive_": bool,
     "_convert_": Literal["none", "partial", "object", "all"],
@@ -22,13 +22,9 @@ HYDRA: dict[str, Any] = {
 
 
 def check_node(node: Any, where: str, *, base: type = object, partial: bool = False) -> None:
-    """Check a node, and the nodes in its arguments.
+    """Check a node of plain containers, whose key is `where`, and the nodes in its arguments.
 
-    Args:
-        node: Plain containers.
-        where: Its key.
-        base: What its class has to be derived from.
-        partial: Whether it has to be one that is completed later.
+    Its class has to be derived from `base`. A `partial` one has to be completed later.
 
     Raises:
         ConfigError: Naming the key.
@@ -53,10 +49,7 @@ def check_node(node: Any, where: str, *, base: type = object, partial: bool = Fa
 def node_arguments(node: Any, where: str, *, base: type | None = object) -> dict[str, Any]:
     """Check a node's class and its keys for Hydra; return the other arguments.
 
-    Args:
-        node: Plain containers.
-        where: Its key.
-        base: What its class has to be derived from; None: a function will do.
+    As :func:`check_node`; where `base` is None, a function will do.
 
     Raises:
         ConfigError: Naming the key.
@@ -79,23 +72,15 @@ def node_arguments(node: Any, where: str, *, base: type | None = object) -> dict
     return {str(k): v for k, v in node.items() if k != TARGET and k not in HYDRA}
 
 
-def holds_nodes(value: Any) -> bool:
+def holds_nodes(value: object) -> bool:
     """Tell whether a value is, or holds, a node that Hydra builds."""
     if isinstance(value, Mapping):
         return TARGET in value or any(map(holds_nodes, value.values()))
     return isinstance(value, list) and any(map(holds_nodes, value))
 
 
-def check_nodes(value: Any, where: str) -> None:
-    """Check the nodes in a value.
-
-    Args:
-        value: Plain containers.
-        where: Its key.
-
-    Raises:
-        ConfigError: Naming the key.
-    """
+def check_nodes(value: object, where: str) -> None:
+    """Check the nodes in plain containers; the ConfigError of a wrong one names its key."""
     if isinstance(value, Mapping):
         if TARGET in value:
             check_node(value, where)

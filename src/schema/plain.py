@@ -8,13 +8,16 @@ is refused before it is looked at.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import is_dataclass
+from typing import Any, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from src.schema.arguments import is_too_large, shown
+from src.schema.arguments import describe, is_too_large, options_of, shown
 from src.utils.errors import ConfigError
 
 MAX_NODES = 100_000  # of a config or a description of a data set
@@ -27,8 +30,7 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     """Return a user's own config as plain containers, with its interpolations resolved.
 
     Raises:
-        ConfigError: If a value is missing (``???``) or an interpolation leads nowhere; the message
-            names the key.
+        ConfigError: A value is missing (``???``) or an interpolation leads nowhere; names the key.
     """
     try:
         values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
@@ -37,7 +39,9 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
             f"{error.full_key} is missing: give it as {error.full_key}=..."
         ) from error
     except OmegaConfBaseException as error:
-        raise ConfigError(_sentence(error)) from error
+        reason = str(error).partition("\n")[0]
+        key = getattr(error, "full_key", None)
+        raise ConfigError(f"{key}: {reason}" if key else reason) from error
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
 
@@ -66,25 +70,14 @@ def plain_values(node: Any) -> Any:
     return [plain_values(value) for value in node] if isinstance(node, list | tuple) else node
 
 
-def _sentence(error: OmegaConfBaseException) -> str:
-    """Put what OmegaConf says in several lines into one."""
-    reason = str(error).partition("\n")[0]
-    key = getattr(error, "full_key", None)
-    return f"{key}: {reason}" if key else reason
-
-
-def check_plain(node: Any, where: str) -> None:
-    """Refuse a node out of a file that is anything but plain data.
-
-    Args:
-        node: The node, from a file that anybody may have written.
-        where: What it is, for messages.
+def check_plain(node: object, where: str) -> None:
+    """Refuse a node out of a file, which anybody may have written, that is not plain data.
 
     Raises:
-        ConfigError: If it holds an interpolation (``${...}``), a missing value (``???``), a key
-            that is no text, a number that is not finite, an object, or more parts than any config.
+        ConfigError: It holds an interpolation (``${...}``), a missing value (``???``), a key that
+            is no text, a number that is not finite, an object, or more parts than any config.
     """
-    waiting: list[tuple[Any, str, int]] = [(node, where, 0)]
+    waiting: list[tuple[object, str, int]] = [(node, where, 0)]
     seen = 0
     while waiting:
         part, key, depth = waiting.pop()
@@ -100,13 +93,13 @@ def check_plain(node: Any, where: str) -> None:
                 if not isinstance(name, str):
                     raise ConfigError(f"{key} has the key {shown(name)}; expected texts as keys")
                 waiting.append((value, f"{key}.{name[:100]}", depth + 1))
-        elif type(part) in (list, tuple):
+        elif type(part) is list or type(part) is tuple:
             waiting += [(value, f"{key}[{i}]", depth + 1) for i, value in enumerate(part)]
         else:
             _check_scalar(part, key)
 
 
-def _check_scalar(value: Any, key: str) -> None:
+def _check_scalar(value: object, key: str) -> None:
     if type(value) not in _SCALARS:
         raise ConfigError(
             f"{key} is of type {type(value).__name__}; expected plain data (texts, numbers, true, "
@@ -118,7 +111,8 @@ def _check_scalar(value: Any, key: str) -> None:
                 f"{key} is {shown(value)}; a file has to say its values, and nothing in it is "
                 "looked up elsewhere. Not loaded."
             )
-        if not _is_text(value):
+        # A lone surrogate, which no file, path or terminal takes.
+        if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
             raise ConfigError(f"{key} is {shown(value)}; half a character cannot be written")
         if len(value) > MAX_TEXT:
             raise ConfigError(f"{key} is a text of {len(value)} characters; at most {MAX_TEXT}")
@@ -126,6 +120,48 @@ def _check_scalar(value: Any, key: str) -> None:
         raise ConfigError(f"{key} is {shown(value)}; expected a finite number of at most 64 bits")
 
 
-def _is_text(value: str) -> bool:
-    """Tell whether a text has no lone surrogate, which no file, path or terminal takes."""
-    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+def check_groups(cfg: DictConfig, schema: type) -> None:
+    """Refuse a list or a scalar where the schema, a dataclass, expects a group that others name.
+
+    Raises:
+        ConfigError: Naming the group.
+    """
+    for key, hint in get_type_hints(schema).items():
+        if key not in cfg or OmegaConf.is_missing(cfg, key) or OmegaConf.is_interpolation(cfg, key):
+            continue
+        options, value = options_of(hint), cfg[key]
+        expects_group = any(is_dataclass(o) or get_origin(o) is Mapping for o in options)
+        is_left_out = value is None and type(None) in options
+        if expects_group and not isinstance(value, DictConfig) and not is_left_out:
+            raise ConfigError(f"{key} is {shown(value)}; expected {describe(hint)}")
+
+
+@contextmanager
+def naming_interpolation(cfg: DictConfig) -> Iterator[None]:
+    """Name the key whose interpolation leads nowhere, not the first key that refers to it.
+
+    Raises:
+        ConfigError: The one that was raised, where it says what was looked for with its key.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        sought = re.search(r"'([^']+)' not found", str(error))
+        if sought is None:
+            raise
+        for key, text in _texts(OmegaConf.to_container(cfg, resolve=False), ""):
+            if "${" in text and sought[1] in text:
+                reason = str(error).partition(": ")[2] or str(error)
+                raise ConfigError(f"{key} is {shown(text)}: {reason}") from error
+        raise
+
+
+def _texts(node: object, where: str) -> Iterator[tuple[str, str]]:
+    if isinstance(node, str):
+        yield where, node
+    elif isinstance(node, Mapping):
+        for key, part in node.items():
+            yield from _texts(part, f"{where}.{key}" if where else str(key))
+    elif isinstance(node, list):
+        for i, part in enumerate(node):
+            yield from _texts(part, f"{where}[{i}]")
