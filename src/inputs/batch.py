@@ -12,56 +12,35 @@ from torch.utils.data._utils.collate import default_collate_fn_map
 
 
 class RawBatch(NamedTuple):
-    """A stored batch, before :class:`~src.inputs.preparation.Preparation`.
+    """A stored batch, before :class:`~src.inputs.preparation.Preparation`."""
 
-    Attributes:
-        images: uint8 (B, C, H, W), the stored pixels.
-        values: float32 (B, P), each parameter normalised to 0…1, in the heads' order.
-        scale_factors: float32 (B, 2), spec_min and spec_max in dB.
-    """
-
-    images: Tensor
-    values: Tensor
-    scale_factors: Tensor
+    images: Tensor  # uint8 (B, C, H, W), the stored pixels
+    values: Tensor  # float32 (B, P), each parameter normalised to 0…1, in the heads' order
+    scale_factors: Tensor  # float32 (B, 2), spec_min and spec_max in dB
 
 
 class Batch(NamedTuple):
-    """A batch as the network sees it.
+    """A batch as the network sees it."""
 
-    Attributes:
-        images: float32 (B, C, H, W) in 0…1.
-        values: as in :class:`RawBatch`; the heads' targets are made of them.
-        auxiliary: float32 (B, A), standardised, or None where there are no auxiliary features.
-    """
-
-    images: Tensor
-    values: Tensor
-    auxiliary: Tensor | None
+    images: Tensor  # float32 (B, C, H, W) in 0…1
+    values: Tensor  # as in RawBatch; the heads' targets are made of them
+    auxiliary: Tensor | None  # float32 (B, A), standardised; None: there are no such features
 
 
 class IndexBatch(NamedTuple):
-    """The numbers of a batch's samples, which the training device keeps.
-
-    Attributes:
-        indices: int64 (B,), positions in the data module's store.
-    """
+    """The numbers of a batch's samples, int64 (B,), in the store that the training device keeps."""
 
     indices: Tensor
 
 
 class Sample(NamedTuple):
-    """One finished sample of :class:`~src.data.vimh_dataset.VIMHDataset`.
+    """One finished sample of :class:`~src.data.vimh_dataset.VIMHDataset`."""
 
-    Attributes:
-        image: float32 (C, H, W) in 0…1, or the result of `transform`.
-        labels: parameter name -> class index (int), distribution (float32 (K,)) or normalised
-            value (float), or the result of `target_transform`.
-        auxiliary: float32 (A,), standardised, or None.
-    """
-
-    image: Any
+    image: object  # float32 (C, H, W) in 0…1, or the result of `transform`
+    # Parameter name -> class index (int), distribution (float32 (K,)) or normalised value (float);
+    # or the result of `target_transform`.
     labels: Any
-    auxiliary: Tensor | None
+    auxiliary: Tensor | None  # float32 (A,), standardised
 
 
 def _collate_samples(

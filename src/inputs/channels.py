@@ -43,11 +43,7 @@ def fixed_order_mean(values: Float[Tensor, "*B N"]) -> Float[Tensor, "*B"]:
 
 
 def moving_average(values: Float[Tensor, "*B N"], kernel_size: int) -> Float[Tensor, "*B N"]:
-    """Average over a centred window that moves along the last dimension and is cut at its ends.
-
-    Args:
-        values: any values.
-        kernel_size: the number of points, odd.
+    """Average over a centred window of so many points along the last dimension, cut at its ends.
 
     Raises:
         ValueError: for an even or non-positive ``kernel_size``.
@@ -211,12 +207,9 @@ def is_derived(label: str) -> bool:
 def feature(
     images: Float[Tensor, "B C H W"], feature_type: str, kernel_size: int | None = None
 ) -> Float[Tensor, "B C H W"]:
-    """Derive one of :data:`FEATURE_TYPES` from every given channel.
+    """Derive one of :data:`FEATURE_TYPES` from every given channel, in 0…1.
 
-    Args:
-        images: in 0…1.
-        feature_type: the feature's name.
-        kernel_size: points of the envelopes' moving average; None: 5 over time, 7 over frequency.
+    ``kernel_size`` is that of the envelopes' moving average; None: 5 over time, 7 over frequency.
 
     Raises:
         ValueError: for an unknown name.

@@ -1,13 +1,16 @@
 """Stored bytes to what the network sees: one module, on the device, saved with the model."""
 
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from src.inputs.augmentation import Augmentation
+from src.inputs import channels
 from src.inputs.auxiliary import AuxiliaryFeatures
 from src.inputs.batch import Batch, RawBatch
-from src.inputs.derivation import Derivation, select_channels
 from src.inputs.preparation_settings import AugmentationConfig, PreparationSettings
 from src.utils.errors import ConfigError
 from src.vimh.metadata import Metadata
@@ -15,16 +18,147 @@ from src.vimh.metadata import Metadata
 MIN_DEVIATION = 1e-8
 
 
+class Derivation:
+    """Derives channels on the fly of a data set's own, whose labels are `stored`.
+
+    Raises:
+        ConfigError: There is no channel to derive of, or one would be made twice.
+
+    Attributes:
+        labels: of all channels: base, stored derived ones, newly derived ones.
+    """
+
+    def __init__(self, stored: tuple[str, ...], settings: PreparationSettings) -> None:
+        config = settings.feature_config or {}
+        self._feature_types = tuple(settings.feature_types or ())
+        self._normalizes = bool(config.get("normalize_spectrogram"))
+        self._kernel_size = config.get("kernel_size")
+        self._eps = float(config.get("eps") or channels.EPS)
+        self._derives = self._normalizes or bool(self._feature_types)
+        num_base = self._num_base = sum(not channels.is_derived(label) for label in stored)
+        base, derived = stored[:num_base], stored[num_base:]
+        if any(map(channels.is_derived, base)):
+            raise ConfigError(
+                f"the data set's channels {list(stored)} are not ordered base channels first"
+            )
+        if self._derives and not base:
+            raise ConfigError(
+                f"data.feature_types and data.feature_config derive channels from an un-normalised "
+                f"one, but this data set has only {list(stored)}: leave both null, or name a data "
+                "set that was generated without --normalize"
+            )
+        appended = channels.appended_labels(
+            base, self._feature_types, normalize_spectrogram=self._normalizes
+        )
+        self.labels = (*appended[:num_base], *derived, *appended[num_base:])
+        if self._derives and len(set(self.labels)) < len(self.labels):
+            raise ConfigError(
+                f"data.feature_types {list(self._feature_types)} would make channels twice, the "
+                f"data set holds {list(stored)} already: leave them out"
+            )
+
+    def __call__(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D H W"]:
+        """Append the derived channels to stored ones in 0…1, which are normalised if asked."""
+        if not self._derives:
+            return images
+        base, derived = images.split([self._num_base, images.shape[1] - self._num_base], dim=1)
+        appended = channels.append_features(
+            base,
+            self._feature_types,
+            normalize_spectrogram=self._normalizes,
+            kernel_size=self._kernel_size,
+            eps=self._eps,
+        )
+        return torch.cat([appended[:, : self._num_base], derived, appended[:, self._num_base :]], 1)
+
+
+def select_channels(labels: Sequence[str], patterns: Sequence[str] | None) -> list[int]:
+    """Return the positions of the channels that the patterns name, in the patterns' order.
+
+    Patterns are labels or globs (`*`, `?`, `[…]`); None: all channels.
+
+    Raises:
+        ConfigError: A pattern matches no channel, or there is none.
+
+    Example:
+        >>> select_channels(["R", "G", "R_temporal_envelope"], ["*_envelope", "R*"])
+        [2, 0]
+    """
+    if patterns is None:
+        return list(range(len(labels)))
+    chosen: dict[int, None] = {}
+    for pattern in patterns:
+        matches = [k for k, label in enumerate(labels) if fnmatchcase(label, pattern)]
+        if not matches:
+            raise ConfigError(
+                f"data.channel_selection: {pattern!r} matches no channel; there are "
+                f"{', '.join(labels)}"
+            )
+        chosen |= dict.fromkeys(matches)
+    if not chosen:
+        raise ConfigError(
+            f"data.channel_selection names no channel; leave it null to keep {', '.join(labels)}"
+        )
+    return list(chosen)
+
+
+class Augmentation(nn.Module):
+    """Crops and flips each image of a batch at random while training; nothing else.
+
+    Like dropout, it draws from torch's random state on the batch's device. It is not for
+    spectrograms: a shift or a flip makes an image that of another sound.
+
+    Args:
+        crop_padding: black pixels put around an image before a random piece of its own size is cut
+            out; 0: none.
+        flip: whether to mirror half of the images, left to right.
+
+    Raises:
+        ConfigError: `crop_padding` is negative.
+
+    Example:
+        >>> augment = Augmentation(crop_padding=4, flip=True)
+        >>> augment(torch.zeros((2, 3, 32, 32), dtype=torch.uint8)).shape
+        torch.Size([2, 3, 32, 32])
+    """
+
+    def __init__(self, crop_padding: int = 0, flip: bool = False) -> None:
+        super().__init__()
+        if crop_padding < 0:
+            raise ConfigError(
+                f"data.augmentation.crop_padding is {crop_padding}; expected 0 or more pixels"
+            )
+        self.crop_padding = crop_padding
+        self.flip = flip
+
+    def forward(self, images: UInt8[Tensor, "B C H W"]) -> UInt8[Tensor, "B C H W"]:
+        """Return images of the same shape; in eval mode the same images."""
+        if not self.training or not (self.crop_padding or self.flip):
+            return images
+        (num_images, _, height, width), device = images.shape, images.device
+        rows = torch.arange(height, device=device).expand(num_images, -1)
+        columns = torch.arange(width, device=device).expand(num_images, -1)
+        if self.flip:
+            mirrored = torch.rand((num_images, 1), device=device) < 0.5
+            columns = torch.where(mirrored, columns.flip(1), columns)
+        if pad := self.crop_padding:
+            images = F.pad(images, (pad, pad, pad, pad))
+            shifts = torch.randint(0, 2 * pad + 1, (2, num_images, 1), device=device)
+            rows, columns = rows + shifts[0], columns + shifts[1]
+        batch = torch.arange(num_images, device=device)
+        # One gather: (B, 1, H, 1) rows with (B, 1, 1, W) columns of channel-last images.
+        picked = images.permute(0, 2, 3, 1)[
+            batch[:, None, None], rows[:, :, None], columns[:, None, :]
+        ]
+        return picked.permute(0, 3, 1, 2)
+
+
 class Preparation(nn.Module):
     """Makes the network's input of the stored bytes, one batch at a time.
 
     Pixels become float32 in 0…1; channels are derived and selected; auxiliary features are
     computed and standardised. The mean and deviation are buffers, so they travel with a
-    checkpoint and with an exported model.
-
-    Args:
-        metadata: what describes the data set.
-        settings: what is done; None: nothing is derived, selected or added.
+    checkpoint and with an exported model. Without settings nothing is derived, selected or added.
 
     Raises:
         ConfigError: An unknown channel, or a feature that this data set lacks the channels or
@@ -94,11 +228,7 @@ class Preparation(nn.Module):
     def forward(
         self, images: UInt8[Tensor, "B C H W"], scale_factors: Float[Tensor, "B 2"]
     ) -> tuple[Float[Tensor, "B D H W"], Float[Tensor, "B A"] | None]:
-        """Prepare a batch.
-
-        Args:
-            images: stored pixels.
-            scale_factors: spec_min and spec_max in dB.
+        """Prepare stored pixels, whose scale factors are spec_min and spec_max in dB.
 
         Returns:
             Images in 0…1 (or normalised), and standardised auxiliary features (None where there
@@ -129,18 +259,12 @@ class Preparation(nn.Module):
         """Set the means and deviations of auxiliary features and channels to those of samples.
 
         A deviation under 1e-8 counts as 1: a constant feature is only centred.
-
-        Args:
-            images: stored pixels of the samples.
-            scale_factors: their spec_min and spec_max in dB.
         """
         if self.auxiliary_size:
             # float64 sums, since levels in dB are large compared with their deviation.
             raw = self.auxiliary(images, scale_factors).double()
-            deviation = raw.std(dim=0, correction=0)
-            deviation = torch.where(deviation < MIN_DEVIATION, 1.0, deviation)
             self.auxiliary_mean.copy_(raw.mean(dim=0))
-            self.auxiliary_deviation.copy_(deviation)
+            self.auxiliary_deviation.copy_(_not_small(raw.std(dim=0, correction=0)))
         if self.normalises:
             self._fit_channels(images)
         return self
@@ -156,7 +280,10 @@ class Preparation(nn.Module):
             total += values.sum((0, 2, 3))
             squares += values.square().sum((0, 2, 3))
         mean = total / count
-        deviation = (squares / count - mean.square()).clamp(min=0).sqrt()
-        deviation = torch.where(deviation < MIN_DEVIATION, 1.0, deviation)
+        deviation = _not_small((squares / count - mean.square()).clamp(min=0).sqrt())
         self.channel_mean.copy_(mean[:, None, None])
         self.channel_deviation.copy_(deviation[:, None, None])
+
+
+def _not_small(deviation: Tensor) -> Tensor:
+    return torch.where(deviation < MIN_DEVIATION, 1.0, deviation)

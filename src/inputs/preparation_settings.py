@@ -51,7 +51,7 @@ class PreparationSettings:
         channel_selection: labels or glob patterns of the channels to keep, in their order; None
             keeps all.
         augmentation: of natural images: `crop_padding` and `flip`
-            (:class:`~src.inputs.augmentation.Augmentation`, in training only), and `normalise`:
+            (:class:`~src.inputs.preparation.Augmentation`, in training only), and `normalise`:
             each channel less its mean, over its deviation, both of the training samples.
 
     Raises:

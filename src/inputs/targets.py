@@ -39,10 +39,6 @@ def widened(
     Otherwise the rounding of a float32 would decide the class of a value between two classes, and
     whether an error is one step. `exact` values stay as they are.
 
-    Args:
-        values: Normalised to 0…1.
-        parameters: Of one data set.
-
     Example:
         >>> decay = Parameter("decay", 0.0, 1.0)
         >>> widened(torch.tensor([51 / 255, 0.30001]), [decay]).tolist()
@@ -60,12 +56,8 @@ def soft_targets(
 ) -> Float[Tensor, "B {num_classes}"]:
     """Make distributions over classes around each sample's own class.
 
-    `exp(-(k - k0)²/(2 width²))`, normalised to sum 1, with k0 the own class.
-
-    Args:
-        own: the samples' classes.
-        num_classes: K, of ordered classes.
-        width: standard deviation in classes, positive.
+    `exp(-(k - k0)²/(2 width²))`, normalised to sum 1, with k0 the own class of K ordered ones, and
+    width in classes.
 
     Example:
         >>> soft_targets(torch.tensor([0]), 3, 0.5).round(decimals=3)
@@ -77,25 +69,15 @@ def soft_targets(
 
 
 class Target(NamedTuple):
-    """What a loss wants of a parameter's values.
-
-    Attributes:
-        parameter: what the values are of.
-        kind: as :func:`target_kind` gives it.
-        width: standard deviation of distributions, in classes.
-    """
+    """What a loss wants of a parameter's values."""
 
     parameter: Parameter
-    kind: TargetKind
-    width: float = 0.0
+    kind: TargetKind  # as `target_kind` gives it
+    width: float = 0.0  # standard deviation of distributions, in classes
 
 
 class DeviceCodec:
-    """A codec of columns as tensors, in the widest floats, made once for each device.
-
-    Args:
-        codec: of arrays.
-    """
+    """A codec of columns as tensors, in the widest floats, made once for each device."""
 
     def __init__(self, codec: Codec) -> None:
         self._codec = codec
@@ -112,10 +94,7 @@ class DeviceCodec:
 
 
 class TargetMaker:
-    """Makes the targets of several losses, the classes of all parameters at once.
-
-    Args:
-        targets: one for each column of the values.
+    """Makes the targets of several losses, one for each column of the values, all classes at once.
 
     Example:
         >>> decay = Parameter("log10_decay_time", min=-2.0, max=0.0, step=0.1)
@@ -133,10 +112,7 @@ class TargetMaker:
         self._rounding_matters = _decides_a_class(codec)
 
     def __call__(self, values: Float[Tensor, "B P"]) -> list[Tensor]:
-        """Make the targets of a batch.
-
-        Args:
-            values: normalised to 0…1.
+        """Make the targets of a batch of values normalised to 0…1.
 
         Returns:
             For each column int64 (B,) classes, float32 (B, K) distributions, or the values (B,).

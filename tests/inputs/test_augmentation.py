@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from src.inputs.augmentation import Augmentation
 from src.inputs.batch import RawBatch
-from src.inputs.preparation import Preparation
+from src.inputs.preparation import Augmentation, Preparation
 from src.inputs.preparation_settings import PreparationSettings
 from src.utils.errors import ConfigError
 from src.vimh.metadata import Metadata

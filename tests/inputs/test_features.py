@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from src.inputs.channels import temporal_envelope
-from src.inputs.features import (
+from src.inputs.auxiliary import (
     decay_from_envelope,
     decay_from_image,
     to_db,
 )
+from src.inputs.channels import temporal_envelope
 
 HOP_S = 0.01
 DB_PER_NEPER = 20 / math.log(10)

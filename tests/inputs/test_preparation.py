@@ -5,10 +5,9 @@ import pytest
 import torch
 
 from src.inputs import channels
+from src.inputs.auxiliary import decay_from_image, to_db
 from src.inputs.batch import RawBatch
-from src.inputs.derivation import select_channels
-from src.inputs.features import decay_from_image, to_db
-from src.inputs.preparation import Preparation
+from src.inputs.preparation import Preparation, select_channels
 from src.inputs.preparation_settings import PreparationSettings
 from src.utils.errors import ConfigError
 from src.vimh.metadata import Metadata
