@@ -205,7 +205,7 @@ def watch(clock: Clock) -> None:
     from src.callbacks.gradient_stats import GradientStats
     from src.callbacks.grouped_progress_bar import GroupedProgressBar
     from src.callbacks.last_checkpoint import LastCheckpoint
-    from src.data.split_batches import SplitBatches
+    from src.data.loader import SplitBatches
     from src.data.vimh_datamodule import VIMHDataModule
     from src.loggers.tensorboard_logger import TensorBoardLogger
     from src.models.multihead_module import MultiheadLitModule

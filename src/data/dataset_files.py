@@ -4,7 +4,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from src.data.sources.base import Source
+from src.data.sources import Source
 from src.utils.errors import ConfigError
 from src.utils.pylogger import RankedLogger
 from src.vimh.disk import cannot_write

@@ -6,18 +6,23 @@ function of (seed, epoch, rank), the state is the training loop's place in it, a
 both when the first batch is requested. It draws nothing from torch's global random state.
 """
 
+import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import KW_ONLY, dataclass
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Int64
+from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from src.data.stores import Store
 from src.inputs.batch import IndexBatch, RawBatch
 from src.utils.errors import ConfigError
 
+Transform = Callable[[Tensor], Tensor]
 WINDOW_BLOCKS = 64  # of a block shuffle: batches are drawn from so many blocks at a time
 
 
@@ -34,21 +39,53 @@ class BatchDataset(Protocol):
         ...
 
 
+class SplitBatches:
+    """A split: some samples of a store, numbered from 0.
+
+    Args:
+        store: holds the samples.
+        indices: the split's samples in the store.
+        transform: changes uint8 images (B, C, H, W); None: nothing.
+        on_device: whether the training device keeps the samples, so that only numbers travel.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        indices: Int64[np.ndarray, "N"],
+        transform: Transform | None = None,
+        on_device: bool = False,
+    ) -> None:
+        self.store = store
+        self.indices = torch.from_numpy(indices)
+        self.transform = transform
+        self.on_device = on_device
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitems__(self, places: Int64[np.ndarray, "B"]) -> RawBatch | IndexBatch:
+        indices = self.indices.index_select(0, torch.from_numpy(places))
+        if self.on_device:
+            return IndexBatch(indices)
+        batch = self.store.gather(indices)
+        if self.transform is None:
+            return batch
+        # The samples seed the random numbers of a transform, in any process or resumed run.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(zlib.crc32(indices.numpy().tobytes()))
+            return batch._replace(images=self.transform(batch.images))
+
+
+@dataclass(eq=False)
 class EpochOrder(Sampler[int]):
     """The order of one rank's samples in an epoch: a function of (seed, epoch, rank).
 
     While training, every rank gets the same number of samples, and each epoch leaves out up to
     `world_size - 1` others; otherwise every sample is in exactly one rank.
 
-    Args:
-        num_samples: samples of the split, over all ranks.
-        training: shuffle, and give every rank the same number.
-        shuffle: False keeps the split's own order in training too (deliberate overfitting).
-        seed: of the shuffle.
-        rank: this process.
-        world_size: number of processes.
-        block_size: samples of a block; blocks are shuffled, then the samples within each
-            :data:`WINDOW_BLOCKS` blocks. 0 shuffles all samples at once.
+    With a block size, blocks of so many samples are shuffled, then the samples within each
+    :data:`WINDOW_BLOCKS` blocks.
 
     Raises:
         ConfigError: There are fewer samples than processes.
@@ -59,31 +96,23 @@ class EpochOrder(Sampler[int]):
         ([1, 3], 2)
     """
 
-    def __init__(
-        self,
-        num_samples: int,
-        *,
-        training: bool,
-        shuffle: bool = True,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-        block_size: int = 0,
-    ) -> None:
-        assert 0 <= rank < world_size
-        if num_samples < world_size:
+    num_samples: int  # of the split, over all ranks
+    _: KW_ONLY
+    training: bool  # shuffle, and give every rank the same number
+    shuffle: bool = True  # False: the split's own order in training too (deliberate overfitting)
+    seed: int = 0
+    rank: int = 0  # this process
+    world_size: int = 1  # number of processes
+    block_size: int = 0  # 0: all samples at once
+    epoch: int = 0
+
+    def __post_init__(self) -> None:
+        assert 0 <= self.rank < self.world_size
+        if self.num_samples < self.world_size:
             raise ConfigError(
-                f"trainer.devices: {num_samples} samples are too few for {world_size} processes; "
-                "use fewer devices or a larger share in data.train_val_test_split"
+                f"trainer.devices: {self.num_samples} samples are too few for {self.world_size} "
+                "processes; use fewer devices or a larger share in data.train_val_test_split"
             )
-        self.num_samples = num_samples
-        self.training = training
-        self.shuffle = training and shuffle
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.block_size = block_size
-        self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch; Lightning does so before each one."""
@@ -91,7 +120,7 @@ class EpochOrder(Sampler[int]):
 
     def indices(self) -> Int64[np.ndarray, "N"]:
         """Return this rank's samples in this epoch's order."""
-        if self.shuffle:
+        if self.training and self.shuffle:
             random = np.random.Generator(np.random.Philox(key=[self.seed, self.epoch]))
             order = self._shuffled(random)
         else:
@@ -119,23 +148,18 @@ class EpochOrder(Sampler[int]):
         return each if self.training else each + (self.rank < rest)
 
 
+@dataclass(eq=False)
 class OrderedBatches(Sampler[np.ndarray]):
     """An epoch's batches as arrays of indices.
 
     Every rank has the same number of batches, even if one has a sample more: modules that
     synchronise buffers in each forward pass would otherwise wait forever.
-
-    Args:
-        sampler: the order; Lightning sets the epoch on it.
-        batch_size: samples of a batch.
-        drop_last: drop a last batch that is not full.
     """
 
-    def __init__(self, sampler: EpochOrder, batch_size: int, drop_last: bool) -> None:
-        self.sampler = sampler
-        self.batch_size = batch_size
-        self.drop_last = drop_last
-        self.start = 0  # batches that the next iterator skips
+    sampler: EpochOrder  # Lightning sets the epoch on it
+    batch_size: int
+    drop_last: bool  # a last batch that is not full
+    start: int = 0  # batches that the next iterator skips
 
     def __len__(self) -> int:
         most = -(-self.sampler.num_samples // self.sampler.world_size)
@@ -170,9 +194,7 @@ class StatefulLoader(DataLoader):
         batches: the epoch's batches.
         trained: returns the number of this epoch's batches that the training loop has finished;
             None: the number of batches that were given out.
-        num_workers: loader processes.
-        pin_memory: page-locked batches, for faster copies to a GPU.
-        persistent_workers: keep the processes between epochs.
+        num_workers, pin_memory, persistent_workers: as of `DataLoader`.
     """
 
     batch_sampler: OrderedBatches  # type: ignore[assignment]
@@ -210,7 +232,9 @@ class StatefulLoader(DataLoader):
         # drawn and no epoch read before the first batch is requested.
         order = self.batch_sampler.sampler
         epoch = order.epoch
-        start = self._take_resume(epoch)
+        saved, self._resume = self._resume, None
+        # Batches are skipped only in the saved epoch, and only if it has more.
+        start = saved[1] if saved and saved[0] == epoch and saved[1] < len(self) else 0
         self._epoch, self._given = epoch, start
         for batch in self._from_workers(start) if self.num_workers else self._here(start):
             self._given += 1
@@ -221,7 +245,9 @@ class StatefulLoader(DataLoader):
         pin = self.pin_memory and torch.accelerator.is_available()
         for indices in self.batch_sampler.arrays()[start:]:
             batch = self._read(indices)
-            yield _pinned(batch) if pin else batch
+            if pin and isinstance(batch, RawBatch):
+                batch = RawBatch(*(part.pin_memory() for part in batch))
+            yield batch
 
     def _from_workers(self, start: int) -> Iterator[RawBatch | IndexBatch]:
         order = self.batch_sampler.sampler
@@ -278,16 +304,3 @@ class StatefulLoader(DataLoader):
             "num_batches": len(self),
             "block_size": order.block_size,
         }
-
-    def _take_resume(self, epoch: int) -> int:
-        """Return the batches to skip: only in the saved epoch, and only if it has more."""
-        saved, self._resume = self._resume, None
-        if saved is None or saved[0] != epoch or saved[1] >= len(self):
-            return 0
-        return saved[1]
-
-
-def _pinned(batch: RawBatch | IndexBatch) -> RawBatch | IndexBatch:
-    if isinstance(batch, IndexBatch):
-        return batch
-    return RawBatch(*(part.pin_memory() for part in batch))

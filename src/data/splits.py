@@ -1,7 +1,7 @@
 """Which samples train, validate and test."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Int64, Integer
@@ -19,10 +19,7 @@ Groups = Integer[np.ndarray, "N"] | None  # of each sample; None: each is its ow
 class Splits:
     """Sorted sample numbers of each split; the test file's follow the train file's.
 
-    Attributes:
-        train: what is trained on.
-        val: what is validated on.
-        test: what is tested on. In AVIX mode these are the validation samples.
+    In AVIX mode the test samples are the validation samples.
     """
 
     train: Int64[np.ndarray, "N"]
@@ -41,14 +38,7 @@ class Splits:
 def splits_of(
     opened: OpenedDataset, shares: Sequence[float | int], seed: int, *, own: bool, avix: bool
 ) -> Splits:
-    """Split a data set.
-
-    Args:
-        opened: the data set; its groups stay whole.
-        shares: of train, val and test.
-        seed: of the choice.
-        own: keep the files' own train and test.
-        avix: AVIX mode.
+    """Split a data set, whose groups stay whole: in AVIX mode, as its files do, or at random.
 
     Raises:
         ConfigError: A split gets no sample, or both files are to be joined although the labels of
@@ -95,12 +85,6 @@ def random_splits(
     Sizes are the shares rounded down; the rest goes to the largest remainders. A share of 0 gets
     nothing. Groups stay whole: :func:`~src.recordings.groups.divide_groups`.
 
-    Args:
-        num_samples: samples of both files together.
-        shares: of train, val and test, adding up to 1.
-        seed: of the permutation.
-        groups: of the samples.
-
     Raises:
         ConfigError: A share above 0 gives no sample.
 
@@ -132,12 +116,7 @@ def file_splits(
 ) -> Splits:
     """Use the files' own split; validation is a seeded share of the train file.
 
-    Args:
-        num_train: samples of the train file.
-        num_test: samples of the test file.
-        val_share: share of the train file that validates.
-        seed: of the choice.
-        groups: of the train file's samples, which stay whole.
+    Groups of the train file's samples stay whole.
 
     Raises:
         ConfigError: Nothing would be left to train on.
@@ -157,12 +136,7 @@ def file_splits(
 
 
 def avix_splits(num_samples: int, seed: int, groups: Groups = None) -> Splits:
-    """Split for AVIX mode: a seeded tenth validates and tests; the rest trains.
-
-    Args:
-        num_samples: samples of both files together.
-        seed: of the choice.
-        groups: of the samples, which stay whole.
+    """Split both files for AVIX mode: a seeded tenth validates and tests; the rest trains.
 
     Raises:
         ConfigError: There are fewer than two samples.
@@ -171,13 +145,8 @@ def avix_splits(num_samples: int, seed: int, groups: Groups = None) -> Splits:
         raise ConfigError(
             f"data.avix_training_mode needs at least two samples, the data set has {num_samples}"
         )
-    if groups is not None:
-        train, held_out = _divided(groups, (1 - AVIX_SHARE, AVIX_SHARE), seed)
-        return Splits(train, held_out, held_out)
-    num_val = max(1, round(AVIX_SHARE * num_samples))
-    order = _permutation(num_samples, seed)
-    held_out = np.sort(order[:num_val])
-    return Splits(np.sort(order[num_val:]), held_out, held_out)
+    splits = file_splits(num_samples, 0, AVIX_SHARE, seed, groups)
+    return replace(splits, test=splits.val)
 
 
 def some_of(samples: Int64[np.ndarray, "N"], most: int | None, seed: int) -> Int64[np.ndarray, "M"]:

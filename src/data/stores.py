@@ -9,7 +9,10 @@ import torch
 from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Tensor
 
+from src.data.splits import some_of
+from src.inputs.auxiliary import AuxiliaryFeatures
 from src.inputs.batch import RawBatch
+from src.inputs.preparation import Preparation
 from src.utils.pylogger import RankedLogger
 from src.vimh.records import Records
 
@@ -25,14 +28,12 @@ PAGE_CACHE_SHARE = 0.5  # of the main memory: a larger file is not expected to s
 BLOCK_BYTES = 2**20  # of a block shuffle: some of the system's read-aheads
 MAX_COMPARED = 16384  # samples up to which equal training and test images are looked for
 READ_CHUNK = 4096  # samples read at once when a data set is brought into memory
+MAX_FIT_SAMPLES = 16384
+LEVELS_LOOKED_AT = 64  # of each file, when a data set is opened
 
 
 class DiskStore:
-    """Reads each batch from the memory-mapped files.
-
-    Args:
-        records: opened files; their samples are numbered consecutively.
-    """
+    """Reads each batch from memory-mapped files, whose samples are numbered consecutively."""
 
     def __init__(self, records: Sequence[Records]) -> None:
         self.records = tuple(records)
@@ -79,10 +80,6 @@ class MemoryStore:
     """Holds all samples in memory, on the CPU or on the training device.
 
     A batch takes one `index_select` each for the images, the values and the scale factors.
-
-    Args:
-        disk: the files to read.
-        device: where to keep the samples.
     """
 
     def __init__(self, disk: DiskStore, device: torch.device | str = "cpu") -> None:
@@ -182,16 +179,40 @@ def count_shared_images(
     return sum(image.tobytes() in seen for image in disk.read(test)[0])
 
 
+def check_dataset_levels(features: AuxiliaryFeatures, disk: DiskStore) -> None:
+    """Check the levels of some samples of each file, at the same cost for a data set of any size.
+
+    Raises:
+        ConfigError: As :meth:`AuxiliaryFeatures.check_levels`.
+    """
+    for records in disk.records:
+        some = np.linspace(0, max(0, len(records) - 1), min(len(records), LEVELS_LOOKED_AT))
+        levels = np.array(records.scale_factors[some.astype(np.intp)])
+        features.check_levels(levels, str(records.path))
+
+
+def fit_preparation(
+    preparation: Preparation, disk: DiskStore, samples: Int64[np.ndarray, "N"], seed: int
+) -> Preparation:
+    """Fit a preparation's means and deviations to at most 16384 seeded samples; return it.
+
+    `samples` are the numbers of the training samples, at least one.
+
+    Raises:
+        ConfigError: A sample has no level in dB.
+    """
+    images, _, scale = disk.read(some_of(samples, MAX_FIT_SAMPLES, seed))
+    where = " and ".join(str(records.path) for records in disk.records)
+    preparation.auxiliary.check_levels(scale, where)
+    return preparation.fit(torch.from_numpy(images), torch.from_numpy(scale))
+
+
 def resolve_residency(asked: str, num_bytes: int, device: torch.device) -> Residency:
     """Decide where a data set is kept.
 
     "auto" chooses a CUDA device that has four times as much free memory; else the main memory up
-    to 512 MB; else the files, of which the system's page cache keeps what is used.
-
-    Args:
-        asked: one of :data:`RESIDENCIES`.
-        num_bytes: pixels of the whole data set, in bytes.
-        device: where training happens.
+    to 512 MB; else the files, of which the system's page cache keeps what is used. What counts are
+    the pixels of the whole data set, in bytes.
 
     Example:
         >>> resolve_residency("auto", 72 * 1024, torch.device("cpu"))

@@ -12,18 +12,17 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.loops.progress import _ProcessedTracker
 
 from src.data import splits
-from src.data.arguments import MAX_SEED, at_least, one_of, whole
 from src.data.dataset_files import DatasetFiles
-from src.data.fitting import check_dataset_levels, fit_preparation
-from src.data.loader import EpochOrder, OrderedBatches, StatefulLoader
-from src.data.sources.base import Source
-from src.data.split_batches import SplitBatches, Transform
+from src.data.loader import EpochOrder, OrderedBatches, SplitBatches, StatefulLoader, Transform
+from src.data.sources import Source
 from src.data.splits import Splits
 from src.data.stores import (
     RESIDENCIES,
     DiskStore,
     Residence,
+    check_dataset_levels,
     count_shared_images,
+    fit_preparation,
     resolve_residency,
 )
 from src.inputs.batch import IndexBatch, RawBatch
@@ -36,9 +35,11 @@ from src.inputs.preparation_settings import (
     FeatureTypes,
     PreparationSettings,
 )
+from src.schema.arguments import check_arguments
 from src.schema.bounds import Count, NonNegative, OneOf, Seed, Share, Text
 from src.utils.errors import ConfigError
 from src.utils.pylogger import RankedLogger
+from src.utils.utils import check_seed
 from src.vimh.metadata import Metadata
 from src.vimh.records import Check, OpenedDataset
 
@@ -114,12 +115,20 @@ class VIMHDataModule(LightningDataModule):
         shuffle_block: Count | None = None,
     ) -> None:
         super().__init__()
-        check = cast(Check, one_of("validate", validate, VALIDATE))
-        self._files = DatasetFiles(data_dir, source, check)
-        self.batch_size = whole("batch_size", batch_size, 1)
-        self.num_workers = whole("num_workers", num_workers, 0)
-        self.seed = whole("seed", seed, 0, MAX_SEED)
-        self.target_width = float(at_least("target_width", target_width, 0))
+        given = {
+            "batch_size": batch_size,
+            "num_workers": num_workers,
+            "target_width": target_width,
+            "validate": validate,
+            "residency": residency,
+            "shuffle_block": shuffle_block,
+        }
+        check_arguments(VIMHDataModule, given, "data", complete=False)
+        self._files = DatasetFiles(data_dir, source, cast(Check, validate))
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.seed = check_seed(seed, "data.seed")
+        self.target_width = float(target_width)
         self.pin_memory = pin_memory
         self.persistent_workers = persistent_workers
         self.transforms = {"train": train_transform, "val": val_transform, "test": test_transform}
@@ -129,9 +138,7 @@ class VIMHDataModule(LightningDataModule):
         self.preparation_settings = PreparationSettings(
             feature_types, feature_config, auxiliary_features, channel_selection, augmentation
         )
-        self.residency = one_of("residency", residency, RESIDENCIES)
-        if shuffle_block is not None:
-            whole("shuffle_block", shuffle_block, 0)
+        self.residency = residency
         self.shuffle_block = shuffle_block
         self._check_combinations()
         self.order_seed: int | None = None
@@ -242,7 +249,7 @@ class VIMHDataModule(LightningDataModule):
             ConfigError: A feature or channel is not available, or there is nothing to fit to.
         """
         preparation = Preparation(self.metadata, self.preparation_settings)
-        check_dataset_levels(preparation.auxiliary, self.opened)
+        check_dataset_levels(preparation.auxiliary, self._disk_store())
         if not fit or not preparation.needs_fit:
             return preparation
         if len(self.splits.train) == 0:
@@ -288,20 +295,16 @@ class VIMHDataModule(LightningDataModule):
         if place == "device" and any(self.transforms.values()):
             place = "ram"
         self._residence = Residence(disk, place, device)
-        self._log_splits()
-
-    def _disk_store(self) -> DiskStore:
-        return DiskStore((self.opened.train, self.opened.test))
-
-    def _log_splits(self) -> None:
-        sizes = self.splits.sizes
         if self.avix_training_mode:
             log.warning("AVIX mode: testing uses the validation samples, so it is not independent")
         elif equal := self.count_shared_images():
             log.warning(
-                f"{equal} of {sizes['test']} test images also occur in training, pixel for pixel; "
-                "their samples differ in label or level"
+                f"{equal} of {len(self.splits.test)} test images also occur in training, pixel for "
+                "pixel; their samples differ in label or level"
             )
+
+    def _disk_store(self) -> DiskStore:
+        return DiskStore((self.opened.train, self.opened.test))
 
     def count_shared_images(self) -> int:
         """Count the test images that equal a training image; 0 if there are too many to compare."""
@@ -327,12 +330,13 @@ class VIMHDataModule(LightningDataModule):
                 "give that share more than 0"
             )
         trainer, training = self.trainer, stage == "train"
+        global_seed = int(os.environ.get("PL_GLOBAL_SEED", self.seed))
         residence = self._residence_now()
         order = EpochOrder(
             len(indices),
             training=training,
             shuffle=not (trainer and trainer.overfit_batches),  # type: ignore[attr-defined]
-            seed=self._order_seed(),
+            seed=global_seed if self.order_seed is None else self.order_seed,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
             block_size=residence.block_size(self.shuffle_block) if training else 0,
@@ -354,11 +358,6 @@ class VIMHDataModule(LightningDataModule):
         assert self._residence is not None
         return self._residence
 
-    def _order_seed(self) -> int:
-        if self.order_seed is not None:
-            return self.order_seed
-        return int(os.environ.get("PL_GLOBAL_SEED", self.seed))
-
     def _batches_trained(self) -> int:
         assert self.trainer is not None
         progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
@@ -367,9 +366,7 @@ class VIMHDataModule(LightningDataModule):
     def raw_batches(self, split: str, limit: int | None = None) -> Iterator[RawBatch]:
         """Yield batches of a split on the CPU, in the split's own order and without transforms.
 
-        Args:
-            split: "train", "val" or "test".
-            limit: the most samples to read, chosen at random by `seed`; None: all.
+        With a limit, no more samples than that, chosen at random by `seed`.
         """
         indices = splits.some_of(self.splits[split], limit, self.seed)
         store = self._residence_now().store

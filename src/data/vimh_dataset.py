@@ -11,8 +11,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from src.data.fitting import fit_preparation
-from src.data.stores import DiskStore, normalised
+from src.data.stores import DiskStore, fit_preparation, normalised
 from src.inputs.batch import RawBatch, Sample
 from src.inputs.preparation import Preparation
 from src.inputs.preparation_settings import FeatureConfig, PreparationSettings
@@ -59,8 +58,8 @@ class VIMHDataset(Dataset[Sample]):
         self,
         data_path: str | Path,
         train: bool = True,
-        transform: Callable[[Tensor], Any] | None = None,
-        target_transform: Callable[[dict[str, Any]], Any] | None = None,
+        transform: Callable[[Tensor], object] | None = None,
+        target_transform: Callable[[dict[str, int]], object] | None = None,
         target_width: float | int = 0.0,
         feature_types: Sequence[str] | None = None,
         feature_config: FeatureConfig | None = None,
@@ -108,7 +107,7 @@ class VIMHDataset(Dataset[Sample]):
             raise IndexError(f"sample {index} of {len(self)} in {self.records.path}")
         place = index % len(self)
         batch = self.preparation.prepare_batch(self.gather(np.array([place], dtype=np.int64)))
-        image: Any = batch.images[0]
+        image = batch.images[0]
         return Sample(
             image if self.transform is None else self.transform(image),
             self._labels(batch.values[0]) if self.target_transform is None else self._target(place),
@@ -123,12 +122,8 @@ class VIMHDataset(Dataset[Sample]):
             for target, label in made
         }
 
-    def _target(self, place: int) -> Any:
-        """Apply `target_transform` to a sample's bytes; bytes that it returns become labels.
-
-        Raises:
-            ConfigError: It returns a number that is not a byte.
-        """
+    def _target(self, place: int) -> object:
+        """Apply `target_transform` to a sample's bytes; bytes that it returns become labels."""
         assert self.target_transform is not None
         bytes_P = self.records.labels[place].copy()
         asked = dict(zip(self.parameters, bytes_P.tolist(), strict=True))
@@ -152,14 +147,7 @@ class VIMHDataset(Dataset[Sample]):
         return returned | {name: labels[name] for name in changed}
 
     def gather(self, indices: Int64[np.ndarray, "B"] | Int64[Tensor, "B"]) -> RawBatch:
-        """Read a whole batch at once, as stored.
-
-        Args:
-            indices: samples of this file, in the order of the batch.
-
-        Returns:
-            uint8 images, normalised values and scale factors.
-        """
+        """Read a whole batch at once, as stored: uint8 images, normalised values, scale factors."""
         return self._store.gather(torch.as_tensor(indices))
 
     @property
@@ -168,7 +156,7 @@ class VIMHDataset(Dataset[Sample]):
         return self.metadata.parameters
 
     @property
-    def parameter_mappings(self) -> dict[str, dict[str, Any]]:
+    def parameter_mappings(self) -> dict[str, dict[str, object]]:
         """The metadata's entry of every parameter that varies."""
         return self.parameters.to_json()
 
@@ -180,7 +168,7 @@ class VIMHDataset(Dataset[Sample]):
         """Return the number of classes of each head."""
         return {name: p.num_classes for name, p in self.parameters.items()}
 
-    def get_parameter_info(self, name: str) -> dict[str, Any]:
+    def get_parameter_info(self, name: str) -> dict[str, object]:
         """Return the metadata's entry of one parameter, with its number of classes.
 
         Raises:
@@ -204,7 +192,7 @@ class VIMHDataset(Dataset[Sample]):
                 counts[name].update(own.tolist())
         return {name: dict(sorted(found.items())) for name, found in counts.items()}
 
-    def get_dataset_statistics(self) -> dict[str, Any]:
+    def get_dataset_statistics(self) -> dict[str, object]:
         """Compute statistics of pixels (0…255, by channel) and parameters.
 
         Returns:
@@ -247,7 +235,7 @@ class VIMHDataset(Dataset[Sample]):
             },
         }
 
-    def _byte_statistics(self, name: str) -> dict[str, Any]:
+    def _byte_statistics(self, name: str) -> dict[str, object]:
         parameter, column = self.parameters[name], self.parameters.index(name)
         stored = np.unique(self.records.labels[:, column])
         return {
@@ -260,7 +248,7 @@ class VIMHDataset(Dataset[Sample]):
             "total_samples": len(self),
         }
 
-    def get_dataset_info(self) -> dict[str, Any]:
+    def get_dataset_info(self) -> dict[str, object]:
         """Describe the data set as plain data; `metadata_format` is the JSON as it was read."""
         metadata = self.metadata
         return {
@@ -293,8 +281,8 @@ def _is_whole(value: object) -> bool:
 
 def create_vimh_datasets(
     data_dir: str | Path,
-    transform: Callable[[Tensor], Any] | None = None,
-    target_transform: Callable[[dict[str, Any]], Any] | None = None,
+    transform: Callable[[Tensor], object] | None = None,
+    target_transform: Callable[[dict[str, int]], object] | None = None,
     target_width: float | int = 0.0,
     **arguments: Any,
 ) -> tuple[VIMHDataset, VIMHDataset]:

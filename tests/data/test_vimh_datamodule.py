@@ -10,6 +10,7 @@ import torch
 
 from src.data.vimh_datamodule import VIMHDataModule
 from src.inputs.batch import IndexBatch, RawBatch
+from src.schema.arguments import check_arguments
 from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
 from src.vimh.records import open_dataset
@@ -257,6 +258,13 @@ def test_raw_batches_come_in_order_without_transforms(folder: Path) -> None:
 def test_wrong_arguments_are_told_at_once(arguments: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         VIMHDataModule(**{"data_dir": "nowhere", **arguments})
+
+
+@pytest.mark.parametrize("value", [2.5, True, "8", 0])
+def test_numbers_of_samples_are_whole(value: Any) -> None:
+    """What the type checker of the tests would refuse before the data module sees it."""
+    with pytest.raises(ConfigError, match=r"data.batch_size is .*a whole number of at least 1"):
+        check_arguments(VIMHDataModule, {"batch_size": value}, "data", complete=False)
 
 
 # -- making what is missing ---------------------------------------------------------------------

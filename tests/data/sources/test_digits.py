@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from src.data.sources.base import Source
+from src.data.sources import Source
 from src.data.sources.digits import DigitsSource
 from src.vimh.errors import VIMHError
 from src.vimh.records import open_dataset
