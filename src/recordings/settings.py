@@ -14,9 +14,8 @@ from src.schema.arguments import section
 from src.schema.bounds import FolderPath, Real, Seed, Text, Whole
 from src.synth.errors import recipe_errors
 from src.synth.front_end import FrontEnd
-from src.synth.presets import front_end_preset, with_preset
 from src.synth.recipe import SetName
-from src.synth.settings import SampleRate, build_front_end
+from src.synth.settings import SampleRate, build_front_end, front_end_preset, with_preset
 from src.utils.errors import ConfigError
 from src.vimh.fields import LEAST_SOUND
 

@@ -49,10 +49,7 @@ def longest_kernel(freq_min_hz: float, bins_per_octave: int, sample_rate_hz: int
 def spanning_hop(longest: int, num_samples: int, width: int) -> int:
     """Return the longest hop of an image of which all is inside a sound; less than 1: none.
 
-    Args:
-        longest: samples of the lowest row's kernel.
-        num_samples: of the sound.
-        width: columns of the image.
+    `longest` is of the lowest row's kernel, in samples.
 
     Example:
         >>> spanning_hop(2057, 8000, 64)

@@ -42,10 +42,6 @@ def check_draws(synthesizer: Synthesizer) -> None:
 def derived(synthesizer: Synthesizer, draws: Columns) -> dict[str, Float64[np.ndarray, "B"]]:
     """Return the value of every parameter that follows from the draws of each sample.
 
-    Args:
-        synthesizer: what derives.
-        draws: every draw, (B,) in its unit.
-
     Raises:
         RecipeError: for a value that is not there, no number, or out of its parameter's range; it
             names the draws and the value.

@@ -163,10 +163,7 @@ class ImageMaker:
 
 
 def level_range(scale_factors: Float32[np.ndarray, "2"]) -> tuple[float, float] | None:
-    """Return the dB of the bytes 0 and 255 of an image; None where a data set does not say them.
-
-    Args:
-        scale_factors: of the image's record.
+    """Return the dB of the bytes 0 and 255 of an image; None where its record does not say them.
 
     Example:
         >>> level_range(np.array([-80, -3], dtype=np.float32))

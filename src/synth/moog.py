@@ -80,8 +80,28 @@ def ladder_coefficients(
     return 1.0 - np.exp(-np.pi * f * tuning), 2.0 * resonance * gain
 
 
-def _ladder_loop(state: Tensor, x: Tensor, g: Tensor, half_k: Tensor, out: Tensor) -> None:
-    """`Ladder.run`; the rows of `state` are tanh y1…y4, y1…y4, and y4 one step before."""
+def _ladder(state: Tensor, x: Tensor, g: Tensor, half_k: Tensor, out: Tensor) -> None:
+    """Run a batch of B ladders for T samples.
+
+    At twice the sample rate, with the feedback taken half a sample late (the mean of the last two
+    outputs), for stages k = 1…4:
+
+        u = x − r_k (y4[n−1] + y4[n−2])/2
+        y1[n] = y1[n−1] + g (tanh u − tanh y1[n−1])
+        yk[n] = yk[n−1] + g (tanh y(k−1)[n] − tanh yk[n−1])
+
+    A. Huovilainen, "Non-linear digital implementation of the Moog ladder filter", DAFx 2004, with
+    voltages in units of 2 V_T, on the linear model of T. Stilson and J. Smith, "Analyzing the
+    Moog VCF with considerations for digital implementation", ICMC 1996. The feedback takes from
+    the low frequencies as in the original; nothing makes up for it.
+
+    Args:
+        state: (9, B), tanh y1…y4, y1…y4, and y4 one step before; zeros at the beginning.
+        x: (2T, B) or (2T, 1), input at twice the sample rate.
+        g: (T, B), or (1, B) where it is the same for all times.
+        half_k: likewise.
+        out: (T, B), where the output at the sample rate goes.
+    """
     tanh1, tanh2, tanh3, tanh4, y1, y2, y3, y4, before = state.unbind(0)
     u = torch.empty_like(before)
     change = torch.empty_like(before)
@@ -107,48 +127,7 @@ def _ladder_loop(state: Tensor, x: Tensor, g: Tensor, half_k: Tensor, out: Tenso
         out[n].copy_(y4)
 
 
-_LADDER_LOOP = scripted(_ladder_loop)
-
-
-class Ladder:
-    """The state of a batch of ladders, and the loop over time.
-
-    At twice the sample rate, with the feedback taken half a sample late (the mean of the last two
-    outputs), for stages k = 1…4:
-
-        u = x − r_k (y4[n−1] + y4[n−2])/2
-        y1[n] = y1[n−1] + g (tanh u − tanh y1[n−1])
-        yk[n] = yk[n−1] + g (tanh y(k−1)[n] − tanh yk[n−1])
-
-    A. Huovilainen, "Non-linear digital implementation of the Moog ladder filter", DAFx 2004, with
-    voltages in units of 2 V_T, on the linear model of T. Stilson and J. Smith, "Analyzing the
-    Moog VCF with considerations for digital implementation", ICMC 1996. The feedback takes from
-    the low frequencies as in the original; nothing makes up for it.
-
-    Args:
-        count: number of ladders.
-    """
-
-    def __init__(self, count: int) -> None:
-        self._state = torch.zeros(9, count)
-
-    def run(
-        self,
-        x: Float32[np.ndarray, "T2 #B"],
-        g: Float32[np.ndarray, "#T B"],
-        half_k: Float32[np.ndarray, "#T B"],
-        out: Float32[np.ndarray, "T B"],
-    ) -> None:
-        """Continue for T samples.
-
-        Args:
-            x: input at twice the sample rate, ``T2 = 2T``; the same for all, or one a ladder.
-            g: of each sample, or the same for all T.
-            half_k: likewise.
-            out: where the output at the sample rate goes.
-        """
-        arrays = (torch.from_numpy(array) for array in (x, g, half_k, out))
-        _LADDER_LOOP(self._state, *arrays)
+_LADDER = scripted(_ladder)
 
 
 class MoogSynth(Synthesizer):
@@ -218,7 +197,7 @@ class MoogSynth(Synthesizer):
         note_hz = note_hz[:1] if (note_hz == note_hz[:1]).all() else note_hz
         amplitude = filled["note_velocity"] / 127.0
         decay_s = 10.0 ** filled["log10_decay_time"]
-        ladder = Ladder(len(amplitude))
+        state = torch.zeros(9, len(amplitude))
         block = np.empty((_BLOCK, len(amplitude)), np.float32)
         within_s = np.arange(float(_BLOCK))[:, None] / self.sample_rate_hz
         decay = np.exp(-within_s / decay_s).astype(np.float32)
@@ -228,7 +207,8 @@ class MoogSynth(Synthesizer):
             half_steps = _OVERSAMPLING * start + np.arange(float(_OVERSAMPLING * _BLOCK))[:, None]
             saw = sawtooth(note_hz[None], half_steps / (_OVERSAMPLING * self.sample_rate_hz))
             wave = self.shaped(saw.astype(np.float32), filled)
-            ladder.run(wave, *self._coefficients(filled, start_s + within_s), block)
+            arrays = (wave, *self._coefficients(filled, start_s + within_s), block)
+            _LADDER(state, *map(torch.from_numpy, arrays))
             # exp(-(a + b)) = exp(-a) exp(-b), as in SimpleSawSynth
             block *= decay
             block *= (amplitude * np.exp(-start_s / decay_s)).astype(np.float32)
@@ -239,11 +219,9 @@ class MoogSynth(Synthesizer):
     def shaped(
         self, saw: Float32[np.ndarray, "T2 #B"], values: Mapping[str, Float64[np.ndarray, "B"]]
     ) -> Float32[np.ndarray, "T2 #B"]:
-        """Make the oscillator's wave of a sawtooth, which it is here; samples by themselves.
+        """Make the oscillator's wave of a sawtooth at twice the sample rate, which it is here.
 
-        Args:
-            saw: at twice the sample rate.
-            values: every parameter's.
+        Samples are worked on by themselves.
         """
         return saw
 

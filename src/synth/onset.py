@@ -22,16 +22,8 @@ def onset(
     sound, since a wave that starts from rest starts with a zero.
 
     Recordings have no silence to rise from: with a lead, a sound begins that much before the first
-    sample within 40 dB of its peak, or with the file.
-
-    Args:
-        audio: The sound.
-        sample_rate_hz: Samples a second.
-        quietest: The amplitude that still counts as silence.
-        lead_s: Time before the first loud sample, in s; 0: none, as above.
-
-    Returns:
-        The index of the first sample; 0 for silence.
+    sample within 40 dB of its peak, or with the file. An amplitude of `quietest` still counts as
+    silence; the beginning of silence is 0.
 
     Example:
         >>> wave = np.sin(np.arange(800) / 10)

@@ -56,11 +56,7 @@ def in_order(
 
     The number of results that wait is bounded. Threads suffice: NumPy, SciPy and torch let go of
     the interpreter while they work. Until the last result, torch's own threads are one each.
-
-    Args:
-        function: called once for each item.
-        items: taken one by one.
-        threads: how many; None: one for each core.
+    Without a number of threads, there is one for each core.
 
     Example:
         >>> list(in_order(lambda x: x * x, range(4), threads=2))

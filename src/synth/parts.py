@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from src.schema.arguments import section
+from src.schema.bounds import Whole
 from src.synth.generate import (
     GenerationReport,
     check_same_recipe,
@@ -31,43 +33,43 @@ from src.synth.generate import (
 )
 from src.synth.lost import lost_report
 from src.synth.parallel import Advance, progress_bar, reuse_freed_blocks
-from src.synth.part_files import (
-    PART_FILE,
-    RECORDS_FILE,
-    PartInfo,
-    fields,
-    part_dtype,
-    part_layout,
-    read_part,
-    read_rows,
-)
-from src.synth.recipe import JOIN, Part, Recipe
+from src.synth.recipe import JOIN, Part, PartText, Recipe
 from src.synth.samples import SampleMaker
 from src.vimh.atomic import AtomicDirectory
 from src.vimh.errors import VIMHError
-from src.vimh.metadata import METADATA_FILE
-from src.vimh.plain import shown
+from src.vimh.layout import RecordLayout
+from src.vimh.metadata import METADATA_FILE, Metadata
+from src.vimh.plain import file_digest, read_json, shown
 from src.vimh.records import DatasetWriter
 from src.vimh.writer import HashedFile
 
+PART_FILE = "part.json"
+RECORDS_FILE = "records"
 _NAMED = 10  # so many missing parts are named
 
 
 @dataclass(frozen=True)
-class PartReport:
-    """The content and the place of a part.
+class _PartInfo:
+    """The content of `part.json`, which describes the file of records beside it."""
 
-    Attributes:
-        part: which.
-        directory: where it is.
-        made: False: it was there already.
-        num_samples: how many it holds.
-        seconds: time that making it took.
-    """
+    part: PartText  # such as "3/16"
+    num_bytes: Whole
+    sha256: str
+    recipe_hash: str
+    recipe: dict[str, object]
+    low_db: float | None  # the range of the whole data set, for `scale: dataset`
+    high_db: float | None
+    bytes_only: bool = True  # no exact values; older parts do not say it
+    lost_samples: dict[str, object] | None = None  # whose sounds an engine did not make
+
+
+@dataclass(frozen=True)
+class PartReport:
+    """The content and the place of a part, and how long making it took."""
 
     part: Part
     directory: Path
-    made: bool
+    made: bool  # False: it was there already
     num_samples: int
     seconds: float
 
@@ -117,12 +119,6 @@ def make_part(
 ) -> GenerationReport | PartReport:
     """Make a part, unless it or the whole data set is there already.
 
-    Args:
-        maker: of the recipe's samples.
-        dataset_dir: of the whole data set.
-        part: which.
-        progress: whether to show a progress bar.
-
     Raises:
         VIMHError: where another recipe's part or data set is in the way.
     """
@@ -139,17 +135,12 @@ def make_part(
         with progress_bar(progress) as advance:
             _write_part(SampleMaker(recipe.audited()), directory, part, advance)
     else:
-        _check_part(directory, read_part(directory), recipe)
+        _check_part(directory, _read_part(directory), recipe)
     return PartReport(part, directory, made, len(positions), time.perf_counter() - started)
 
 
 def join_parts(maker: SampleMaker, dataset_dir: Path, progress: bool = True) -> GenerationReport:
     """Put all parts together, in constant memory; they are removed when the data set is there.
-
-    Args:
-        maker: of the recipe's samples.
-        dataset_dir: of the data set.
-        progress: whether to show a progress bar.
 
     Raises:
         VIMHError: where a part is missing, damaged, or from another recipe; nothing is changed.
@@ -176,7 +167,7 @@ def _write_part(maker: SampleMaker, directory: Path, part: Part, advance: Advanc
     if recipe.generate.scale == "dataset":
         known = _known_range(directory.parent, recipe)
         maker.set_scale_range(*(known or measure_range(maker, advance)))
-    layout, dtype, what = part_layout(maker), part_dtype(maker), f"generating {part}"
+    layout, dtype, what = _part_layout(maker), _part_dtype(maker), f"generating {part}"
     advance(what, 0, len(positions))
     atomic = AtomicDirectory(directory, replace=recipe.overwrite)
     try:
@@ -192,7 +183,7 @@ def _write_part(maker: SampleMaker, directory: Path, part: Part, advance: Advanc
             records.sync()
         low_db, high_db = maker.image_maker.scale_range_db or (None, None)
         lost = maker.lost.report()
-        info = PartInfo(
+        info = _PartInfo(
             part=f"{part.number}/{part.count}",
             num_bytes=len(positions) * dtype.itemsize,
             sha256=records.digest.hexdigest(),
@@ -218,7 +209,7 @@ def _write_part(maker: SampleMaker, directory: Path, part: Part, advance: Advanc
 def _known_range(parts_dir: Path, recipe: Recipe) -> tuple[float, float] | None:
     """Return the range of the whole data set, where a part of the same recipe has measured it."""
     for directory in _directories(parts_dir):
-        info = read_part(directory)
+        info = _read_part(directory)
         if info.recipe_hash == recipe.digest() and info.low_db is not None:
             assert info.high_db is not None
             return info.low_db, info.high_db
@@ -229,13 +220,9 @@ def _directories(parts_dir: Path) -> Iterator[Path]:
     return (path.parent for path in sorted(parts_dir.glob(f"*/{PART_FILE}")) if path.is_file())
 
 
-def _all_parts(maker: SampleMaker, parts_dir: Path) -> list[tuple[Path, Part, PartInfo]]:
-    """Return all parts in order, checked but for their checksums.
-
-    Raises:
-        VIMHError: if they make no whole.
-    """
-    infos = [(directory, read_part(directory)) for directory in _directories(parts_dir)]
+def _all_parts(maker: SampleMaker, parts_dir: Path) -> list[tuple[Path, Part, _PartInfo]]:
+    """Return all parts in order, checked but for their checksums, if they make a whole."""
+    infos = [(directory, _read_part(directory)) for directory in _directories(parts_dir)]
     if not infos:
         raise VIMHError(
             f"{parts_dir}: there are no parts to join; make them with generate.part=1/N to N/N"
@@ -266,7 +253,7 @@ def _all_parts(maker: SampleMaker, parts_dir: Path) -> list[tuple[Path, Part, Pa
             f"{parts_dir}: the parts were scaled over different ranges, so they were made on "
             "machines that do not calculate alike; make all of them on one kind of machine"
         )
-    record_size = part_dtype(maker).itemsize
+    record_size = _part_dtype(maker).itemsize
     for part in wanted:
         directory, info = found[part]
         expected = len(part.positions(maker.num_samples)) * record_size
@@ -278,7 +265,7 @@ def _all_parts(maker: SampleMaker, parts_dir: Path) -> list[tuple[Path, Part, Pa
     return [(found[part][0], part, found[part][1]) for part in wanted]
 
 
-def _check_part(directory: Path, info: PartInfo, recipe: Recipe) -> None:
+def _check_part(directory: Path, info: _PartInfo, recipe: Recipe) -> None:
     """Refuse a part of another recipe, and one that is not whole."""
     advice = f"make part {info.part} again with overwrite=true"
     if info.recipe_hash != recipe.digest():
@@ -298,7 +285,7 @@ def _check_part(directory: Path, info: PartInfo, recipe: Recipe) -> None:
 def _join(
     maker: SampleMaker,
     dataset_dir: Path,
-    parts: Sequence[tuple[Path, Part, PartInfo]],
+    parts: Sequence[tuple[Path, Part, _PartInfo]],
     advance: Advance,
 ) -> None:
     recipe, total = maker.recipe, maker.num_samples
@@ -317,10 +304,10 @@ def _join(
         for directory, part, info in parts:
             maker.lost.add(lost_report(vars(info), directory))
             assert position == part.positions(total).start
-            for records in read_rows(maker, directory, info):
+            for records in _read_rows(maker, directory, info):
                 for_train = max(0, num_train - position)
-                writer.write("train", **fields(records[:for_train]))
-                writer.write("test", **fields(records[for_train:]))
+                writer.write("train", **_fields(records[:for_train]))
+                writer.write("test", **_fields(records[for_train:]))
                 position += len(records)
                 advance("joining", position, total)
         writer.describe(maker.lost.report().to_json())
@@ -330,9 +317,60 @@ def _join(
 def _remove_parts(parts_dir: Path, recipe: Recipe) -> None:
     """Remove the recipe's parts, and the directory if nothing else is in it."""
     for directory in _directories(parts_dir):
-        if read_part(directory).recipe_hash == recipe.digest():
+        if _read_part(directory).recipe_hash == recipe.digest():
             # In this order a kill leaves what the next join still knows for a part.
             (directory / RECORDS_FILE).unlink(missing_ok=True)
             shutil.rmtree(directory)
     with contextlib.suppress(OSError):
         parts_dir.rmdir()
+
+
+def _read_part(directory: Path) -> _PartInfo:
+    """Read what a part's directory says of itself."""
+    path = directory / PART_FILE
+    try:
+        return section(_PartInfo, read_json(path))
+    except ValueError as error:
+        raise VIMHError(
+            f"{path} does not say which part it is of ({error}); remove {directory} and make that "
+            "part again"
+        ) from error
+
+
+def _read_rows(maker: SampleMaker, directory: Path, info: _PartInfo) -> Iterator[np.ndarray]:
+    """Yield a part's samples in chunks, if they are those that were written."""
+    dtype, path = _part_dtype(maker), directory / RECORDS_FILE
+    found = file_digest(path)
+    if found != info.sha256:
+        raise VIMHError(
+            f"{path}: expected SHA-256 {info.sha256}, found {found}; make part {info.part} again "
+            "with overwrite=true"
+        )
+    with path.open("rb") as file:
+        while len(rows := np.fromfile(file, dtype, maker.recipe.generate.chunk_size)):
+            yield rows
+
+
+def _fields(rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what the writer takes of each sample."""
+    records = rows["record"]
+    values = {"values": rows["values"]} if "values" in (rows.dtype.names or ()) else {}
+    return {
+        "images": records["pixels"],
+        "labels": records["parameters"][:, :, 1],
+        "scale_factors": records["scale_factors"],
+        **values,
+    }
+
+
+def _part_dtype(maker: SampleMaker) -> np.dtype:
+    """Return a sample in a part: its record, and its exact values unless bytes are enough."""
+    layout = _part_layout(maker)
+    values = [] if maker.recipe.generate.bytes_only else [("values", "<f4", (len(layout.ids),))]
+    return np.dtype([("record", layout.dtype), *values])
+
+
+def _part_layout(maker: SampleMaker) -> RecordLayout:
+    """Return the layout of the data set's records."""
+    metadata = Metadata.from_json(metadata_json(maker), "metadata of a part")
+    return RecordLayout(metadata.image_shape, metadata.parameter_ids, has_scale_factors=True)

@@ -17,7 +17,6 @@ from src.synth.draws import check_draws
 from src.synth.engines.control import Control
 from src.synth.errors import RecipeError, class_errors, parameter_errors, recipe_errors
 from src.synth.images import ImageMaker
-from src.synth.presets import with_preset
 from src.synth.settings import (
     Decibels,
     MelSection,
@@ -25,6 +24,7 @@ from src.synth.settings import (
     SampleRate,
     build_front_end,
     checked_stft,
+    with_preset,
 )
 from src.synth.synthesizers import Synthesizer, build_synthesizer, synthesizer_class
 from src.vimh.errors import VIMHError

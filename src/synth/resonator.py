@@ -44,10 +44,7 @@ def resonance(
     coefficients", published as a W3C Working Group Note, 2021). For Q > ½ the poles are complex,
     of radius ``sqrt((1 − α)/(1 + α)) = exp(−artanh α)``.
 
-    Args:
-        frequency_hz: centre, between 0 and Nyquist.
-        q: centre over the bandwidth at −3 dB, above ½.
-        sample_rate_hz: samples a second.
+    f is the centre, between 0 and Nyquist, and Q the centre over the bandwidth at −3 dB, above ½.
 
     Example:
         >>> r = resonance(np.array([2000.0]), np.array([2.0]), 8000)
@@ -79,9 +76,7 @@ class ResonatorSynth(Synthesizer):
     noise through the filter. Times note_velocity/127. Computed in float64, returned in float32.
 
     Args:
-        parameters: as in :class:`~src.synth.synthesizers.Synthesizer`.
-        sample_rate_hz: samples a second.
-        duration_s: length of a sound.
+        parameters, sample_rate_hz, duration_s: as of every synthesiser.
         excitation: "impulse", or "noise": Gaussian white noise of RMS 0.25 from the start on, the
             same in every sound.
         burst_s: length of the noise.

@@ -1,11 +1,13 @@
-"""Front ends out of a recipe's `stft` and `mel`, and out of a data set's metadata."""
+"""Front ends out of a recipe's `stft` and `mel`, a preset's name, or a data set's metadata."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Annotated, Literal, TypedDict
 
 from annotated_types import Interval, Predicate, doc
+from omegaconf import OmegaConf
 
 from src.schema.arguments import check_arguments, check_value, section, shown
 from src.schema.bounds import Whole
@@ -36,6 +38,8 @@ PreEmphasis = Annotated[float, Interval(ge=0, lt=1)]
 _TIME = re.compile(r"(\d{1,6}(?:\.\d{1,6})?) ?ms")
 _Time = Annotated[str, Predicate(_TIME.fullmatch), doc("a time such as 64 ms")]
 AUTO = "auto"
+PRESET = "front_end"  # of `configs/front_end`: image, transform and filters in one word
+_PRESETS = Path(__file__).parents[2] / "configs" / PRESET
 _WindowType = Literal["rectangular", "hann", "hamming", "blackman"]
 
 
@@ -95,13 +99,8 @@ def checked_stft(
 ) -> dict[str, object]:
     """Return the config `stft` with its defaults, all lengths in samples.
 
-    One with a ``_target_`` is returned as it is: it is checked when it is built.
-
-    Args:
-        given: the config.
-        sample_rate_hz: samples a second.
-        width: columns of the image.
-        duration_s: length of the sounds, which `hop_length: auto` needs.
+    One with a ``_target_`` is returned as it is: it is checked when it is built. `hop_length: auto`
+    needs `width`, the columns of the image, and `duration_s`, the length of the sounds.
 
     Raises:
         ConfigError: for an unknown or missing key, or a value of the wrong type.
@@ -173,15 +172,9 @@ def build_front_end(
 ) -> FrontEnd:
     """Build the front end of the configs `stft` and `mel`.
 
-    Args:
-        stft: ``_target_``, the import path of a :class:`FrontEnd`, and its own arguments; or
-            `type` and the keys of :class:`StftSection` or :class:`CqtSection`.
-        mel: the keys of :class:`MelSection`.
-        sample_rate_hz: samples a second.
-        height: rows of the image.
-        width: columns of the image.
-        pre_emphasis_coefficient: 0…1.
-        duration_s: length of the sounds; `hop_length: auto` needs it.
+    `stft` is ``_target_``, the import path of a :class:`FrontEnd`, and its own arguments; or `type`
+    and the keys of :class:`StftSection` or :class:`CqtSection`. `mel` has those of
+    :class:`MelSection`. `hop_length: auto` needs `duration_s`, the length of the sounds.
 
     Raises:
         RecipeError: for an unknown or missing key, a value of the wrong type, a class that is no
@@ -231,11 +224,8 @@ def front_end_of(metadata: Metadata) -> FrontEnd:
 def axes_of(metadata: Metadata) -> FrontEnd | None:
     """Build the front end that knows the rows and columns of a data set's images.
 
-    It need not be able to make images: what only those need may be missing.
-
-    Returns:
-        The front end; None where the images are of no sounds, or of a class that is neither of
-        this project nor trusted.
+    It need not be able to make images: what only those need may be missing. It is None where the
+    images are of no sounds, or of a class that is neither of this project nor trusted.
 
     Raises:
         VIMHError: if a setting has no sense.
@@ -320,8 +310,55 @@ def _built(cls: type[FrontEnd], stft: Mapping[str, object], image: _OfTheRecipe)
 def _of_sections(stft: _Section, mel: MelSection, image: _OfTheRecipe) -> FrontEnd:
     """Build a front end of this project by its `type`."""
     own = {key: value for key, value in vars(stft).items() if key != "type"}
-    if stft.type == "cqt":
-        return Cqt(**own, **image)
-    if stft.type == "stft":
-        return Stft(**own, **image)
+    if stft.type != "mel":
+        return (Cqt if stft.type == "cqt" else Stft)(**own, **image)
     return Mel(**own, **image, freq_min_hz=mel.freq_min, freq_max_ratio=mel.freq_max_ratio)
+
+
+def front_end_preset(name: object) -> dict[str, dict[str, object]]:
+    """Return what a preset says of a recipe's `image`, `stft` and `mel`.
+
+    Times and `auto` in it become samples where the sample rate and the duration are known:
+    :func:`build_front_end`.
+
+    Raises:
+        RecipeError: for a name that `configs/front_end` does not have.
+
+    Example:
+        >>> front_end_preset("mel_64")["image"]
+        {'height': 64, 'width': 64}
+    """
+    names = sorted(path.stem for path in _PRESETS.glob("*.yaml"))
+    if name not in names:
+        raise RecipeError(f"{PRESET} is {shown(name)}; expected one of {', '.join(names)}")
+    preset: dict[str, dict[str, object]] = plain_values(OmegaConf.load(_PRESETS / f"{name}.yaml"))
+    return preset
+
+
+def with_preset(recipe: Mapping[str, object]) -> dict[str, object]:
+    """Return a recipe with its `front_end` spelled out; its own `image`, `stft`, `mel` win.
+
+    Raises:
+        RecipeError: for an unknown name, and where nothing of the preset would be left.
+
+    Example:
+        >>> with_preset({"front_end": "mel_64", "image": {"height": 40}})["image"]
+        {'height': 40, 'width': 64}
+    """
+    rest = {key: value for key, value in recipe.items() if key != PRESET}
+    if recipe.get(PRESET) is None:
+        return rest
+    preset = front_end_preset(recipe[PRESET])
+    own = {key: rest.get(key) or {} for key in preset}
+    is_left = False
+    for key, part in preset.items():
+        given = own[key]
+        if isinstance(given, Mapping):  # what is no mapping is refused by the recipe's own check
+            rest[key] = {**part, **given}
+            is_left |= key != "mel" and not part.keys() <= given.keys()
+    if not is_left:
+        raise RecipeError(
+            f"{PRESET} is {recipe[PRESET]}, but image and stft give all that it says; leave them "
+            f"out, or let it follow them: {PRESET}={recipe[PRESET]} on the command line"
+        )
+    return rest

@@ -50,10 +50,7 @@ def string_loop(
     The phase delays of all three parts add up to the period. The allpass makes up the fraction d:
     C = sin((ω − ωd)/2) / sin((ω + ωd)/2).
 
-    Args:
-        frequency_hz: f of the fundamental, between 0 and Nyquist.
-        decay_s: τ, time constant of the fundamental's amplitude.
-        sample_rate_hz: samples a second.
+    f is that of the fundamental, between 0 and Nyquist, and τ the time constant of its amplitude.
 
     Example:
         >>> loop = string_loop(np.array([100.0]), np.array([0.1]), 8000)
@@ -83,9 +80,7 @@ class StringSynth(Synthesizer):
     keep for ever. Times note_velocity/127. Computed in float64, returned in float32.
 
     Args:
-        parameters: as in :class:`~src.synth.synthesizers.Synthesizer`.
-        sample_rate_hz: samples a second.
-        duration_s: length of a sound.
+        parameters, sample_rate_hz, duration_s: as of every synthesiser.
         excitation: "pluck", or "strike".
         position: where, as a share of the string's length, 0…1.
         contact_s: how long the hammer touches the string.

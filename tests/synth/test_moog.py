@@ -192,7 +192,7 @@ def test_the_scripted_loop_gives_the_bits_of_the_plain_one(monkeypatch: pytest.M
     """Where torch cannot script it, data sets are the same."""
     values = some_values(3)
     scripted = moog().render(values)
-    monkeypatch.setattr(module, "_LADDER_LOOP", module._ladder_loop)
+    monkeypatch.setattr(module, "_LADDER", module._ladder)
     np.testing.assert_array_equal(moog().render(values), scripted)
 
 

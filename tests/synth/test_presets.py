@@ -9,9 +9,8 @@ from hydra import compose, initialize_config_dir
 from src.schema.plain import plain_values
 from src.synth.errors import RecipeError
 from src.synth.generate import dataset_name, generate_dataset
-from src.synth.presets import front_end_preset
 from src.synth.recipe import Recipe
-from src.synth.settings import build_front_end, front_end_of
+from src.synth.settings import build_front_end, front_end_of, front_end_preset
 from src.vimh.metadata import Metadata
 from tests.synth.conftest import CONFIGS, MakeRecipe
 
