@@ -27,10 +27,7 @@ _NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 @contextlib.contextmanager
 def whole_file(target: Path) -> Iterator[Path]:
-    """Write a file that is seen only when it is complete.
-
-    Args:
-        target: The file to write or to replace; its folder exists.
+    """Write or replace a file, whose folder exists, that is seen only when it is complete.
 
     Yields:
         The path to write to. At the end of the block this file is synced and takes the target's
@@ -63,11 +60,7 @@ class AtomicDirectory:
     """
 
     def __init__(self, target: Path, *, replace: bool) -> None:
-        """Make the temporary directory beside `target`.
-
-        Args:
-            target: The final directory; a symbolic link is followed.
-            replace: Whether an existing directory may be replaced.
+        """Make the temporary directory beside `target`, which may be a symbolic link.
 
         Raises:
             VIMHError: `target` exists and may not be replaced.
@@ -112,7 +105,8 @@ class AtomicDirectory:
 
     def _check_free(self) -> None:
         # rename(2) replaces an empty directory, which is no data set
-        if self._target.exists() and not _is_empty(self._target):
+        is_empty = self._target.is_dir() and not any(self._target.iterdir())
+        if self._target.exists() and not is_empty:
             raise VIMHError(
                 f"{self._target}: is already there; set overwrite=true to replace it, or give "
                 "another name"
@@ -182,10 +176,6 @@ def _remove(scratch: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
         (scratch / _LOCK).unlink()
         scratch.rmdir()
-
-
-def _is_empty(path: Path) -> bool:
-    return path.is_dir() and next(path.iterdir(), None) is None
 
 
 def _locked_directory(parent: Path) -> tuple[Path, int]:

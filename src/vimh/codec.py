@@ -22,15 +22,6 @@ class Codec(NamedTuple):
     columns of arrays (…, P) they are arrays (P,) or tensors (P,), on the same device and in the
     same precision as the coded values.
 
-    Attributes:
-        low: Where 0 lies on the axis.
-        high: Where 1 lies; more than `low`.
-        first: Centre of the first class.
-        last: Centre of the last class.
-        width: Width of a class.
-        steps: Just-noticeable steps between `low` and `high`.
-        log: Whether the axis is logarithmic. Of columns that differ, 1 where it is and 0 elsewhere.
-
     Example:
         >>> decay = Codec.between(-2.0, 0.0)
         >>> decay.denormalise(0.25), decay.normalise(-1.0)
@@ -39,13 +30,13 @@ class Codec(NamedTuple):
         1000.0
     """
 
-    low: Numbers
-    high: Numbers
-    first: Numbers
-    last: Numbers
-    width: Numbers
-    steps: Numbers
-    log: Numbers = False
+    low: Numbers  # where 0 lies
+    high: Numbers  # where 1 lies; more than `low`
+    first: Numbers  # centre of the first class
+    last: Numbers  # centre of the last class
+    width: Numbers  # of a class
+    steps: Numbers  # just-noticeable ones between `low` and `high`
+    log: Numbers = False  # whether the axis is logarithmic; of columns that differ, 1 or 0 each
 
     @classmethod
     def between(cls, low: float, high: float, spacing: Spacing = "linear") -> Codec:

@@ -19,11 +19,8 @@ def to_binary(
 ) -> None:
     """Write a data set again as binary records, with what lies beside them: version 2.1 or 2.2.
 
-    Args:
-        dataset_dir: The data set; its binary files are preferred to its pickles.
-        output_dir: The directory of the new data set.
-        max_pickle_bytes: Largest pickle that is read into memory.
-        overwrite: Whether to replace a data set that is there.
+    Its binary files are preferred to its pickles, of which `max_pickle_bytes` is the largest that
+    is read into memory.
 
     Raises:
         VIMHError: The data set does not fit its metadata, or `output_dir` exists.

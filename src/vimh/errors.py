@@ -10,13 +10,7 @@ class VIMHError(ValueError):
 
 
 class ParameterError(VIMHError):
-    """A parameter whose range, step or classes do not fit.
-
-    Attributes:
-        key: Of the parameter, such as "step".
-        what: What is wrong with it: "must not be negative".
-        found: Its value, as a message shows it.
-    """
+    """A parameter whose `key`, such as "step", does not fit, and what it must be."""
 
     def __init__(self, name: str, key: str, what: str, found: str) -> None:
         super().__init__(f"parameter {name!r}: '{key}' {what}, found {found}")

@@ -36,16 +36,18 @@ def check_name(name: str, what: str) -> str:
     return name
 
 
+def wrong_key(where: str | Path, key: str, expected: str, found: object) -> VIMHError:
+    """Return the error of a key that holds something else than expected."""
+    return VIMHError(f"{where}: key '{key}' must be {expected}, found {shown(found)}")
+
+
 def count(
     mapping: Mapping[str, object], key: str, where: str | Path, *, least: int, most: int
 ) -> int:
     """Read a whole number that must be present."""
     value = mapping[key]
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise VIMHError(
-            f"{where}: key '{key}' must be a whole number from {least} to {most}, found "
-            f"{shown(value)}"
-        )
+        raise wrong_key(where, key, f"a whole number from {least} to {most}", value)
     return value
 
 
@@ -64,10 +66,7 @@ def number(
     is_bool = isinstance(value, bool)
     # The comparison is false for a NaN, and compares huge integers without converting them.
     if is_bool or not isinstance(value, int | float) or not least <= value <= most:
-        raise VIMHError(
-            f"{where}: key '{key}' must be a number from {least:g} to {most:g}, found "
-            f"{shown(value)}"
-        )
+        raise wrong_key(where, key, f"a number from {least:g} to {most:g}", value)
     return float(value)
 
 
@@ -85,8 +84,16 @@ def text(mapping: Mapping[str, object], key: str, where: str | Path) -> str | No
     """Read a name, which may be empty; None where the key is missing."""
     value = mapping.get(key)
     if value is not None and not isinstance(value, str):
-        raise VIMHError(f"{where}: key '{key}' must be a string, found {shown(value)}")
+        raise wrong_key(where, key, "a string", value)
     return check_name(value, f"{where}: key '{key}'") if value else value
+
+
+def texts(mapping: Mapping[str, object], key: str, where: str | Path) -> tuple[str, ...]:
+    """Read a list of names that must be present."""
+    found = mapping[key]
+    if not isinstance(found, list | tuple) or not all(isinstance(name, str) for name in found):
+        raise wrong_key(where, key, "a list of names", found)
+    return tuple(check_name(name, f"{where}: a name of '{key}'") for name in found)
 
 
 def section(mapping: Mapping[str, object], key: str, where: str | Path) -> dict[str, object]:
@@ -95,7 +102,7 @@ def section(mapping: Mapping[str, object], key: str, where: str | Path) -> dict[
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise VIMHError(f"{where}: key '{key}' must be an object, found {shown(value)}")
+        raise wrong_key(where, key, "an object", value)
     return dict(value)
 
 
@@ -138,20 +145,15 @@ def check_unlisted(mapping: Mapping[str, object], where: str | Path) -> None:
     shared = mapping.get("scale_range_db")
     if shared is not None:
         if not isinstance(shared, list | tuple) or len(shared) != 2:
-            raise VIMHError(
-                f"{where}: key 'scale_range_db' must be a list of two numbers in dB, found "
-                f"{shown(shared)}"
-            )
+            raise wrong_key(where, "scale_range_db", "a list of two numbers in dB", shared)
         for value in shared:
             number({"scale_range_db": value}, "scale_range_db", where, least=-1e6, most=1e6)
     fixed = mapping.get("fixed_parameters")
     if isinstance(fixed, list | tuple) and all(isinstance(name, str) for name in fixed):
         return
     if fixed is not None and not isinstance(fixed, Mapping):
-        raise VIMHError(
-            f"{where}: key 'fixed_parameters' must be an object of values by name, or a list of "
-            f"names, found {shown(fixed)}"
-        )
+        expected = "an object of values by name, or a list of names"
+        raise wrong_key(where, "fixed_parameters", expected, fixed)
 
 
 def parameter_number(name: str, key: str, value: object) -> float:

@@ -54,17 +54,11 @@ def record_dtype(
 
 @dataclass(frozen=True)
 class RecordLayout:
-    """The places of all fields in the records of one data set.
+    """The places of all fields in the records of one data set."""
 
-    Attributes:
-        image_shape: (C, H, W) of the images.
-        ids: Parameter ids in the order in which every record holds them.
-        has_scale_factors: Whether a record holds `spec_min` and `spec_max`.
-    """
-
-    image_shape: tuple[int, int, int]
-    ids: tuple[int, ...]
-    has_scale_factors: bool
+    image_shape: tuple[int, int, int]  # (C, H, W)
+    ids: tuple[int, ...]  # of the parameters, in the order in which every record holds them
+    has_scale_factors: bool  # `spec_min` and `spec_max`
 
     @property
     def num_parameters_offset(self) -> int:
@@ -221,7 +215,12 @@ def find_layout(path: Path, descriptor: int, size: int, metadata: Metadata) -> R
     else:
         layout = _parse_layout(path, first, metadata.has_scale_factors, metadata, size)
     check_ids(layout.ids, metadata, path)
-    _check_whole_records(path, layout, size)
+    if remainder := size % layout.record_size:
+        raise VIMHError(
+            f"{path}: truncated or corrupt: expected whole records of {layout.record_size} bytes "
+            f"({layout.size_text}, N = {len(layout.ids)}, {layout.scale_text}), found {size} "
+            f"bytes, which leaves a remainder of {remainder} at byte {size - remainder}"
+        )
     check_record_size(path, layout)
     for index in sampled_indices(size // layout.record_size):
         check_headers(path, layout, layout.read_header(descriptor, index)[None], index)
@@ -308,16 +307,6 @@ def _check_first_size(path: Path, first: bytes, size: int, metadata: Metadata) -
             f"Dimension mismatch in {path}: the first record (byte 0) says "
             f"{height}x{width}x{channels}, {METADATA_FILE} says {metadata.image_size} "
             "(height x width x channels)"
-        )
-
-
-def _check_whole_records(path: Path, layout: RecordLayout, size: int) -> None:
-    remainder = size % layout.record_size
-    if remainder:
-        raise VIMHError(
-            f"{path}: truncated or corrupt: expected whole records of {layout.record_size} bytes "
-            f"({layout.size_text}, N = {len(layout.ids)}, {layout.scale_text}), found {size} "
-            f"bytes, which leaves a remainder of {remainder} at byte {size - remainder}"
         )
 
 

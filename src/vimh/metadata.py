@@ -21,6 +21,8 @@ from src.vimh.fields import (
     section,
     spectrogram_config,
     text,
+    texts,
+    wrong_key,
 )
 from src.vimh.names import named_image_size
 from src.vimh.parameters import Parameter, ParameterSpace
@@ -35,8 +37,6 @@ SPLITS: tuple[Split, ...] = ("train", "test")
 VERSION, VERSION_WITH_BYTES = "2.2", "2.1"
 MAX_PARAMETERS = 255
 MAX_MAPPINGS = 1024  # also of parameters that are in no record
-# Bytes before N in a record: with the two scale factors, and without them (2.0 and 1.x).
-BYTES_WITH_SCALE_FACTORS, BYTES_WITHOUT = 14, 6
 _NEEDED_KEYS = ("height", "width", "channels", "parameter_names", "parameter_mappings")
 _DEFAULT_LABELS = {1: ("Gray",), 3: ("R", "G", "B"), 4: ("R", "G", "B", "A")}
 # What `Metadata.to_json` writes over `raw`, where there is something to write.
@@ -59,49 +59,27 @@ def default_channel_labels(channels: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Metadata:
-    """The checked JSON of a data set.
-
-    Attributes:
-        dataset_name: Name of the data set.
-        height: Rows of an image (frequency, low to high).
-        width: Columns of an image (time).
-        channels: Channels of an image.
-        channel_labels: One label a channel.
-        parameter_names: A record's parameter ids index these names.
-        parameters: The heads (the parameters that vary), in the order of their ids.
-        train_samples: Samples in `train`, where the JSON says so.
-        test_samples: Samples in `test`, where the JSON says so.
-        sample_rate: Of the sounds, in Hz; None where the images are not of sounds.
-        duration: Of the sounds, in s.
-        synth_type: The synthesiser that made them.
-        spectrogram_config: Settings of the transform (`n_fft`, `hop_length`, ...).
-        mel_config: Settings of the mel scale.
-        metadata_bytes: 14: records hold scale factors; 6: they do not; None: the JSON does not say.
-        row_kinds: "values" where exact values lie beside the records, "groups" where groups do.
-        checksums: SHA-256 of each data file, by file name.
-        recipe: The recipe of a synthesised data set.
-        raw: The whole JSON, with keys that this class does not know.
-    """
+    """The checked JSON of a data set; None: it does not say."""
 
     dataset_name: str
-    height: int
-    width: int
+    height: int  # rows of an image: frequency, low to high
+    width: int  # columns of an image: time
     channels: int
     channel_labels: tuple[str, ...]
-    parameter_names: tuple[str, ...]
-    parameters: ParameterSpace
+    parameter_names: tuple[str, ...]  # which a record's parameter ids index
+    parameters: ParameterSpace  # the heads (those that vary), in the order of their ids
     train_samples: int | None = None
     test_samples: int | None = None
-    sample_rate: float | None = None
-    duration: float | None = None
-    synth_type: str | None = None
-    spectrogram_config: dict[str, Any] = field(default_factory=dict)
-    mel_config: dict[str, Any] = field(default_factory=dict)
-    metadata_bytes: int | None = None
-    row_kinds: tuple[RowKind, ...] = ()
-    checksums: dict[str, str] = field(default_factory=dict)
-    recipe: dict[str, Any] | None = None
-    raw: dict[str, Any] = field(default_factory=dict, repr=False)
+    sample_rate: float | None = None  # Hz; None where the images are not of sounds
+    duration: float | None = None  # of the sounds, in s
+    synth_type: str | None = None  # the synthesiser that made them
+    spectrogram_config: dict[str, object] = field(default_factory=dict)  # n_fft, hop_length, ...
+    mel_config: dict[str, object] = field(default_factory=dict)
+    metadata_bytes: int | None = None  # 14: records hold scale factors; 6: they do not
+    row_kinds: tuple[RowKind, ...] = ()  # what lies beside the records: exact values, groups
+    checksums: dict[str, str] = field(default_factory=dict)  # SHA-256 by the data file's name
+    recipe: dict[str, object] | None = None  # of a synthesised data set
+    raw: dict[str, Any] = field(default_factory=dict, repr=False)  # all, also keys not known here
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -184,9 +162,7 @@ class Metadata:
             if key not in mapping:
                 raise VIMHError(f"{where}: key '{key}' is missing")
         if mapping.get("format", FORMAT) != FORMAT:
-            raise VIMHError(
-                f"{where}: key 'format' must be 'VIMH', found {shown(mapping['format'])}"
-            )
+            raise wrong_key(where, "format", repr(FORMAT), mapping["format"])
         check_unlisted(mapping, where)
         names = _names(mapping, where)
         height, width, channels = (
@@ -220,7 +196,7 @@ class Metadata:
         _check_image_size(mapping.get("image_size"), metadata, where)
         return metadata
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the JSON: `raw` with the fields of this object over it."""
         known = {key: getattr(self, key) for key in _WRITTEN_KEYS}
         said = {
@@ -266,17 +242,13 @@ def parameter_label(parameter_id: int, parameter_names: Sequence[str]) -> str:
 
 
 def _names(mapping: Mapping[str, object], where: str | Path) -> tuple[str, ...]:
-    names = mapping["parameter_names"]
-    if not isinstance(names, list | tuple) or not all(isinstance(n, str) and n for n in names):
-        raise VIMHError(
-            f"{where}: key 'parameter_names' must be a list of names, found {shown(names)}"
-        )
+    names = texts(mapping, "parameter_names", where)
     if len(set(names)) != len(names) or len(names) > MAX_PARAMETERS:
         raise VIMHError(
             f"{where}: key 'parameter_names' must hold at most {MAX_PARAMETERS} names, each once, "
             f"found {shown(names)}"
         )
-    return tuple(check_name(name, f"{where}: a name of 'parameter_names'") for name in names)
+    return names
 
 
 def _heads(
@@ -284,9 +256,7 @@ def _heads(
 ) -> ParameterSpace:
     mappings = mapping["parameter_mappings"]
     if not isinstance(mappings, Mapping):
-        raise VIMHError(
-            f"{where}: key 'parameter_mappings' must be an object, found {shown(mappings)}"
-        )
+        raise wrong_key(where, "parameter_mappings", "an object", mappings)
     if len(mappings) > MAX_MAPPINGS:
         raise VIMHError(
             f"{where}: key 'parameter_mappings' must hold at most {MAX_MAPPINGS} parameters, found "
@@ -309,19 +279,15 @@ def _heads(
 def _channel_labels(
     mapping: Mapping[str, object], channels: int, where: str | Path
 ) -> tuple[str, ...]:
-    labels = mapping.get("channel_labels")
-    if labels is None:
+    if mapping.get("channel_labels") is None:
         return default_channel_labels(channels)
-    if not isinstance(labels, list | tuple) or not all(isinstance(label, str) for label in labels):
-        raise VIMHError(
-            f"{where}: key 'channel_labels' must be a list of strings, found {shown(labels)}"
-        )
+    labels = texts(mapping, "channel_labels", where)
     if len(labels) != channels:
         raise VIMHError(
             f"{where}: key 'channel_labels' must hold {channels} labels (one a channel), found "
             f"{len(labels)}: {shown(list(labels))}"
         )
-    return tuple(check_name(label, f"{where}: a label of 'channel_labels'") for label in labels)
+    return labels
 
 
 def _check_image_size(size: object, metadata: Metadata, where: str | Path) -> None:

@@ -40,22 +40,6 @@ _SWITCHES = {suffix: switches for switches, suffix in _SUFFIXES.items()}
 class DatasetName:
     """The parts of a synthesised data set's name; `str()` writes the name.
 
-    Attributes:
-        height: Rows of an image.
-        width: Columns of an image.
-        channels: Channels of an image.
-        sample_rate: In Hz, whole.
-        duration_s: In s.
-        size: Number of samples.
-        synth: The recipe's `dataset.name`.
-        num_parameters: Number of parameters that vary.
-        avix: Whether the samples are a complete grid.
-        temporal_envelope: Whether there are temporal-envelope channels.
-        spectral_envelope: Whether there are spectral-envelope channels.
-        normalize: Whether the base channels are divided by the envelopes.
-        dataset_scale: Whether one dB range serves all images.
-        shuffled: Whether the samples are in shuffled order.
-
     Raises:
         VIMHError: `normalize` without an envelope, or a value that cannot be in a name.
 
@@ -70,16 +54,16 @@ class DatasetName:
     height: int
     width: int
     channels: int
-    sample_rate: float
+    sample_rate: float  # in Hz, whole
     duration_s: float
-    size: int
-    synth: str
-    num_parameters: int
-    avix: bool = False
-    temporal_envelope: bool = False
+    size: int  # number of samples
+    synth: str  # the recipe's `dataset.name`
+    num_parameters: int  # that vary
+    avix: bool = False  # whether the samples are a complete grid
+    temporal_envelope: bool = False  # whether there are such channels
     spectral_envelope: bool = False
-    normalize: bool = False
-    dataset_scale: bool = False
+    normalize: bool = False  # whether the base channels are divided by the envelopes
+    dataset_scale: bool = False  # whether one dB range serves all images
     shuffled: bool = False
 
     def __post_init__(self) -> None:
@@ -117,15 +101,11 @@ class DatasetName:
         if match is None:
             raise VIMHError(f"the data set name {name!r} is not of the form {_FORM}")
         temporal, spectral, normalize = _SWITCHES[match["channel_suffix"] or ""]
+        whole = ("height", "width", "channels", "sample_rate", "size", "num_parameters")
         return cls(
-            height=int(match["height"]),
-            width=int(match["width"]),
-            channels=int(match["channels"]),
-            sample_rate=int(match["sample_rate"]),
+            **{key: int(match[key]) for key in whole},
             duration_s=float(match["duration"].replace("p", ".")),
-            size=int(match["size"]),
             synth=match["synth"],
-            num_parameters=int(match["num_parameters"]),
             avix=match["avix"] is not None,
             temporal_envelope=temporal,
             spectral_envelope=spectral,

@@ -9,7 +9,7 @@ nominal just-noticeable difference (JND), the parameter's `step`. All arithmetic
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
@@ -179,10 +179,7 @@ class Parameter:
         return float(np.round(low / step) * step), float(np.round(high / step) * step)
 
     def quantise(self, values: Values) -> UInt8[np.ndarray, "..."]:
-        """Encode values as bytes: `round(255 u)` of the normalised value u, clipped to 0..255.
-
-        Args:
-            values: Values in units, any shape. Those of a fixed parameter become 0.
+        """Encode values in units as bytes: `round(255 u)` of the normalised u, clipped to 0..255.
 
         Raises:
             VIMHError: A value is not finite.
@@ -288,9 +285,9 @@ class Parameter:
         known = {k: parameter_value(name, k, mapping[k]) for k in _KNOWN_KEYS if k in mapping}
         return cls(name, **known, extra={k: v for k, v in mapping.items() if k not in _KNOWN_KEYS})
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the entry for `parameter_mappings`; a missing step is written as 0."""
-        entry: dict[str, Any] = {"min": self.min, "max": self.max, "step": self.step or 0.0}
+        entry: dict[str, object] = {"min": self.min, "max": self.max, "step": self.step or 0.0}
         entry["description"] = self.description
         if self.unit:
             entry["unit"] = self.unit
@@ -391,6 +388,6 @@ class ParameterSpace(Mapping[str, Parameter]):
                 raise VIMHError(f"key 'parameter_mappings' has no entry for parameter {name!r}")
         return cls(Parameter.from_json(name, mappings[name]) for name in names)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, dict[str, object]]:
         """Return `parameter_mappings` for these parameters."""
         return {name: parameter.to_json() for name, parameter in self.items()}

@@ -49,11 +49,7 @@ def unescaped(raw: bytes) -> bytes:
 class PickleMachine:
     """Read operands, keep the stack and count the memory; a subclass has the instructions.
 
-    Args:
-        file: The bytes.
-
-    Attributes:
-        position: The next byte to read.
+    `position` is that of the next byte to read.
     """
 
     def __init__(self, file: mmap.mmap | io.BytesIO) -> None:

@@ -32,12 +32,7 @@ SHARED_BYTES = 24 * 2**20
 def read_pickle(
     path: str | Path, metadata: Metadata, max_bytes: int = MAX_PICKLE_BYTES
 ) -> tuple[RecordLayout, np.ndarray]:
-    """Read a pickled data file into records in memory.
-
-    Args:
-        path: `train_batch` or `test_batch`.
-        metadata: Metadata of the data set.
-        max_bytes: Largest file, and largest amount of pixels, that is read.
+    """Read a pickled data file, and no more pixels than `max_bytes`, into records in memory.
 
     Returns:
         The layout of the records, and the records themselves, (N,) of `layout.dtype`.

@@ -27,7 +27,7 @@ from src.vimh.layout import (
 )
 from src.vimh.metadata import METADATA_FILE, SPLITS, Metadata, Split
 from src.vimh.pickles import MAX_PICKLE_BYTES, PICKLE_SUFFIX, read_pickle
-from src.vimh.value_files import RowFile, RowKind, check_exact, row_files, row_path
+from src.vimh.value_files import RowFile, RowKind, check_exact, row_path
 from src.vimh.writer import DatasetWriter, recipe_hash
 
 __all__ = [
@@ -131,8 +131,7 @@ class Records:
     ) -> tuple[UInt8[np.ndarray, "B C H W"], UInt8[np.ndarray, "B P"], Float32[np.ndarray, "B 2"]]:
         """Copy a batch out of the file: images, labels and scale factors, contiguous and writable.
 
-        Args:
-            indices: Samples, in any order, with repetitions if wanted.
+        Samples come in the order of their indices, with repetitions if wanted.
 
         Raises:
             IndexError: An index is beyond the file.
@@ -241,7 +240,7 @@ class Records:
             size = os.fstat(descriptor).st_size
             layout = find_layout(path, descriptor, size, metadata)
             num_records = size // layout.record_size
-            beside = row_files(path, metadata.row_kinds, num_records, len(layout.ids))
+            beside = _row_files(path, metadata, layout, num_records)
             if check == "full":
                 check_all_records(path, descriptor, num_records, layout, metadata, beside)
             if size == 0:  # cannot be mapped
@@ -259,7 +258,7 @@ class Records:
         if check == "full":
             check_digest(path, metadata)
         layout, contents = read_pickle(path, metadata, max_bytes)
-        beside = row_files(path, metadata.row_kinds, len(contents), len(layout.ids))
+        beside = _row_files(path, metadata, layout, len(contents))
         records = cls(path, metadata, layout, contents.view(layout.item_dtype), beside)
         if check == "full":
             check_values(path, metadata.parameters, records.labels, records.scale_factors, 0)
@@ -279,13 +278,7 @@ class Records:
 
 @dataclass(frozen=True)
 class OpenedDataset:
-    """An opened data set.
-
-    Attributes:
-        metadata: What the JSON says.
-        train: The samples of `train`.
-        test: The samples of `test`.
-    """
+    """An opened data set: what the JSON says, and the samples of both files."""
 
     metadata: Metadata
     train: Records
@@ -295,9 +288,7 @@ class OpenedDataset:
 def open_dataset(dataset_dir: str | Path, check: Check = "fast") -> OpenedDataset:
     """Open a data set; prefer the binary to the pickled variant where both are there.
 
-    Args:
-        dataset_dir: The directory with `vimh_dataset_info.json`.
-        check: "fast" (the same cost at any size) or "full" (reads all of it).
+    A "fast" check has the same cost at any size, a "full" one reads all of it.
 
     Raises:
         VIMHError: Something is missing or does not fit.
@@ -344,6 +335,13 @@ def data_file(dataset_dir: Path, split: Split) -> Path:
     raise VIMHError(
         f"{dataset_dir}: expected a file {binary.name} or {pickled.name}, found neither"
     )
+
+
+def _row_files(
+    path: Path, metadata: Metadata, layout: RecordLayout, num_samples: int
+) -> dict[RowKind, RowFile]:
+    kinds, num_columns = metadata.row_kinds, len(layout.ids)
+    return {kind: RowFile(path, kind, num_samples, num_columns) for kind in kinds}
 
 
 def _reopen(path: Path, metadata: Metadata, num_records: int) -> Records:

@@ -24,11 +24,7 @@ class RefusedError(VIMHError):
 
 
 class PlainList:
-    """A list while unpickling: one byte an item as long as all items are whole numbers 0…255.
-
-    Attributes:
-        items: The items; `plain` makes a list of them.
-    """
+    """A list while unpickling: one byte an item as long as all items are whole numbers 0…255."""
 
     __slots__ = ("items",)
 

@@ -40,11 +40,7 @@ _LIST, _DICT, _TUPLE, _STATE, _ITEM = 150, 80, 56, 360, 160
 
 
 class RestrictedUnpickler(PickleMachine):
-    """Read one pickle; see the module's docstring.
-
-    Args:
-        file: The bytes.
-    """
+    """Read one pickle; see the module's docstring."""
 
     def load(self) -> Any:
         """Return the pickled object; `plain` turns its lists and arrays into Python's and numpy's.

@@ -9,7 +9,7 @@ instrument, a recording session). None of them has a header.
 import math
 import mmap
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -17,9 +17,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Integer, UInt8
 
 from src.vimh.errors import VIMHError
-from src.vimh.fields import section
+from src.vimh.fields import section, wrong_key
 from src.vimh.parameters import ParameterSpace
-from src.vimh.plain import shown
 
 RowKind = Literal["values", "groups"]
 # The numbers of each kind, as `label_encoding` of the metadata names them.
@@ -40,10 +39,8 @@ def row_kinds(mapping: Mapping[str, object], where: str | Path) -> tuple[RowKind
     encoding = section(mapping, "label_encoding", where)
     for kind, name in ENCODINGS.items():
         if encoding.get(kind) not in (None, name):
-            raise VIMHError(
-                f"{where}: key 'label_encoding.{kind}' must be {name!r}, or missing where there "
-                f"are no {kind} beside the records, found {shown(encoding[kind])}"
-            )
+            expected = f"{name!r}, or missing where there are no {kind} beside the records"
+            raise wrong_key(where, f"label_encoding.{kind}", expected, encoding[kind])
     return tuple(kind for kind in ENCODINGS if encoding.get(kind) is not None)
 
 
@@ -73,14 +70,8 @@ def check_exact(
 ) -> None:
     """Check that exact values are finite, within min…max, and what the bytes were made of.
 
-    The byte may be that of any number that float32 rounds to the value.
-
-    Args:
-        where: Names the file in messages.
-        parameters: Those that vary, in the order of the columns.
-        values: In units.
-        labels: The bytes in the records.
-        samples: Their numbers, for messages.
+    The byte may be that of any number that float32 rounds to the value. Values are in units,
+    parameters in the order of the columns; `where` and `samples` are named in messages.
 
     Raises:
         VIMHError: One of them is not; the sample, the parameter, the value and the byte are named.
@@ -93,17 +84,19 @@ def check_exact(
         return
     row, column = np.argwhere(~right)[0].tolist()
     parameter, value = list(parameters.values())[column], float(values[row, column])
-    what = f"{where}: sample {samples[row]}: {parameter.name!r}: "
-    byte = f"(byte {labels[row, column]} in the record)"
+    found = f"{value:.9g}"
     if not math.isfinite(value):
-        raise VIMHError(f"{what}expected a finite value, found {value} {byte}")
-    if not inside[row, column]:
-        low, high = f"{parameter.min:g}", f"{parameter.max:g}"
-        raise VIMHError(f"{what}expected a value from {low} to {high}, found {value:.9g} {byte}")
-    if parameter.is_categorical:
-        raise VIMHError(f"{what}expected the class that its byte says, found {value:.9g} {byte}")
-    expected = f"byte {parameter.quantise(value)}"
-    raise VIMHError(f"{what}expected {expected} for the value {value:.9g}, found another {byte}")
+        expected = "a finite value"
+    elif not inside[row, column]:
+        expected = f"a value from {parameter.min:g} to {parameter.max:g}"
+    elif parameter.is_categorical:
+        expected = "the class that its byte says"
+    else:
+        expected, found = f"byte {parameter.quantise(value)} for the value {found}", "another"
+    raise VIMHError(
+        f"{where}: sample {samples[row]}: {parameter.name!r}: expected {expected}, found {found} "
+        f"(byte {labels[row, column]} in the record)"
+    )
 
 
 def _judged(
@@ -135,40 +128,17 @@ def row_path(records: Path, kind: RowKind) -> Path:
     return records.with_name(f"{records.name.removesuffix('_batch')}_{kind}")
 
 
-def row_files(
-    records: Path, kinds: Sequence[RowKind], num_samples: int, num_columns: int
-) -> dict[RowKind, "RowFile"]:
-    """Find the files beside the records.
-
-    Raises:
-        VIMHError: As :class:`RowFile`.
-    """
-    columns: dict[RowKind, int | None] = {"values": num_columns, "groups": None}
-    return {kind: RowFile(records, kind, num_samples, columns[kind]) for kind in kinds}
-
-
 class RowFile:
-    """A file of numbers beside the records, with one row for each sample.
-
-    Args:
-        records: The file of the records, or of their pickle.
-        kind: Which numbers.
-        num_samples: N.
-        num_columns: Numbers of a row, P; None: there is one, and arrays have the shape (N,).
-
-    Attributes:
-        path: The file.
+    """A file of numbers beside the records or their pickle: (N, P) exact values, or (N,) groups.
 
     Raises:
         VIMHError: It is missing or has another size.
     """
 
-    def __init__(
-        self, records: Path, kind: RowKind, num_samples: int, num_columns: int | None = None
-    ) -> None:
+    def __init__(self, records: Path, kind: RowKind, num_samples: int, num_columns: int) -> None:
         self.path = row_path(records, kind)
         self.dtype = ROW_DTYPES[kind]
-        self._shape = (num_samples,) if num_columns is None else (num_samples, num_columns)
+        self._shape = (num_samples, num_columns) if kind == "values" else (num_samples,)
         self.num_bytes = math.prod(self._shape) * self.dtype.itemsize
         said = f"'label_encoding.{kind}' of the metadata is {ENCODINGS[kind]!r}"
         if not os.path.isfile(self.path):
@@ -177,7 +147,7 @@ class RowFile:
         if found != self.num_bytes:
             raise VIMHError(
                 f"{self.path}: expected {self.num_bytes} bytes, {num_samples} samples of "
-                f"{num_columns or 1} {ENCODINGS[kind]} (key {said}), found {found}"
+                f"{math.prod(self._shape[1:])} {ENCODINGS[kind]} (key {said}), found {found}"
             )
 
     def mapped(self) -> np.ndarray:

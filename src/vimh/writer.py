@@ -3,11 +3,11 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 from jaxtyping import Float, UInt8, UInt32
@@ -18,7 +18,6 @@ from src.vimh.errors import VIMHError
 from src.vimh.fields import check_name
 from src.vimh.layout import RecordLayout, check_record_size, check_values
 from src.vimh.metadata import (
-    BYTES_WITH_SCALE_FACTORS,
     FORMAT,
     METADATA_FILE,
     SPLITS,
@@ -33,6 +32,14 @@ from src.vimh.value_files import ENCODINGS, ROW_DTYPES, RowKind, check_exact, ro
 
 OutputFormat = Literal["binary", "pickle", "both"]
 _SYNCED_BYTES = 16 * 2**20  # written before they are sent to the disk
+_LABEL_ENCODING: dict[str, object] = {
+    "format": "[height][width][channels][spec_min][spec_max][N] ([id][value]) x N [pixels]",
+    "metadata_bytes": 14,  # before N
+    "scale_factors": True,
+    "N_range": [0, 255],
+    "param_id_range": [0, 255],
+    "param_val_range": [0, 255],
+}
 
 
 class HashedFile:
@@ -122,7 +129,8 @@ class DatasetWriter:
         check_name(self._dataset_dir.absolute().name, f"{dataset_dir}: the data set's name")
         wanted: dict[RowKind, bool] = {"values": values, "groups": groups}
         self._kinds = [kind for kind, is_wanted in wanted.items() if is_wanted]
-        self._json = {**_plain_json(metadata_json), "label_encoding": _encoding(self._kinds)}
+        encoding = {**_LABEL_ENCODING, **{str(kind): ENCODINGS[kind] for kind in self._kinds}}
+        self._json = {**_plain_json(metadata_json), "label_encoding": encoding}
         self._metadata = Metadata.from_json(self._json, f"metadata for {dataset_dir}")
         self._metadata.check_name(self._dataset_dir)
         self._format: OutputFormat = output_format
@@ -137,22 +145,19 @@ class DatasetWriter:
         if self._overwrite:
             _check_replaceable(self._dataset_dir)
         with self._naming_disk_errors():
-            self._open()
+            self._directory = AtomicDirectory(self._dataset_dir, replace=self._overwrite)
+            try:
+                # the binary records are the source of the pickles, so they are always written
+                keep = self._format != "pickle"
+                folder = self._directory.path if keep else self._directory.scratch / "records"
+                folder.mkdir(exist_ok=True)
+                self._files = {str(split): HashedFile(folder / split) for split in SPLITS}
+                for path in (row_path(Path(s), kind) for s in SPLITS for kind in self._kinds):
+                    self._files[path.name] = HashedFile(self._directory.path / path)
+            except BaseException:
+                self._directory.discard()
+                raise
         return self
-
-    def _open(self) -> None:
-        self._directory = AtomicDirectory(self._dataset_dir, replace=self._overwrite)
-        try:
-            # the binary records are the source of the pickles, so they are written in any case
-            keep = self._format != "pickle"
-            folder = self._directory.path if keep else self._directory.scratch / "records"
-            folder.mkdir(exist_ok=True)
-            self._files = {str(split): HashedFile(folder / split) for split in SPLITS}
-            for path in (row_path(Path(s), kind) for s in SPLITS for kind in self._kinds):
-                self._files[path.name] = HashedFile(self._directory.path / path)
-        except BaseException:
-            self._directory.discard()
-            raise
 
     def __exit__(
         self,
@@ -201,7 +206,7 @@ class DatasetWriter:
         if scale_factors is not None:
             kept = scale_factors.dtype
             self._check_array(split, "scale_factors", scale_factors, kept, (count, 2))
-        beside = self._beside(split, values=values, groups=groups)
+        beside = self._beside(split, {"values": values, "groups": groups})
         for kind, rows in beside.items():
             shape = labels.shape if kind == "values" else (count,)
             self._check_array(split, kind, rows, ROW_DTYPES[kind], shape)
@@ -217,8 +222,11 @@ class DatasetWriter:
                     self._files[f"{split}_{kind}"].write(rows.tobytes())
         self._samples[split] += count
 
-    def _beside(self, split: str, **given: np.ndarray | None) -> dict[RowKind, np.ndarray]:
+    def _beside(
+        self, split: str, given: Mapping[RowKind, np.ndarray | None]
+    ) -> dict[RowKind, np.ndarray]:
         """Return what is written beside the records, values in float32."""
+        found: dict[RowKind, np.ndarray] = {}
         for kind, rows in given.items():
             if (rows is not None) != (kind in self._kinds):
                 raise VIMHError(
@@ -226,13 +234,11 @@ class DatasetWriter:
                     f"{'with' if kind in self._kinds else 'without'} {kind}=True, but samples come "
                     f"{'without' if rows is None else 'with'} {kind}"
                 )
-        found = {kind: given[kind] for kind in self._kinds}
-        with np.errstate(over="ignore"):  # what is beyond float32 is refused as infinite
-            return {
-                kind: rows.astype("<f4") if np.issubdtype(rows.dtype, np.floating) else rows
-                for kind, rows in found.items()
-                if rows is not None
-            }
+            if rows is not None:
+                is_float = np.issubdtype(rows.dtype, np.floating)
+                with np.errstate(over="ignore"):  # what is beyond float32 is refused as infinite
+                    found[kind] = rows.astype("<f4") if is_float else rows
+        return found
 
     def _check_array(
         self,
@@ -291,7 +297,7 @@ class DatasetWriter:
             file.close()
         self._directory.discard()
 
-    def _complete_json(self, checksums: dict[str, str]) -> dict[str, Any]:
+    def _complete_json(self, checksums: dict[str, str]) -> dict[str, object]:
         """Return the metadata with what the writer knows."""
         metadata, total = self._metadata, sum(self._samples.values())
         # A reader of 2.1 would take bytes of logarithms for evenly spaced values.
@@ -315,22 +321,9 @@ class DatasetWriter:
         }
         complete = {**known, **self._json, **known}
         recipe = self._json.get("recipe")
-        if recipe is not None:
+        if isinstance(recipe, Mapping):
             complete.setdefault("recipe_hash", recipe_hash(recipe))
         return {**complete, "checksums": checksums}
-
-
-def _encoding(kinds: Sequence[RowKind]) -> dict[str, Any]:
-    """Return the metadata's `label_encoding`."""
-    return {
-        "format": "[height][width][channels][spec_min][spec_max][N] ([id][value]) x N [pixels]",
-        "metadata_bytes": BYTES_WITH_SCALE_FACTORS,
-        "scale_factors": True,
-        "N_range": [0, 255],
-        "param_id_range": [0, 255],
-        "param_val_range": [0, 255],
-        **{kind: ENCODINGS[kind] for kind in kinds},
-    }
 
 
 def recipe_hash(recipe: Mapping[str, object]) -> str:
@@ -347,7 +340,7 @@ def recipe_hash(recipe: Mapping[str, object]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _plain_json(mapping: Mapping[str, object]) -> dict[str, Any]:
+def _plain_json(mapping: Mapping[str, object]) -> dict[str, object]:
     """Copy plain containers as JSON would read them back."""
     try:
         plain = json.loads(json.dumps(dict(mapping), allow_nan=False))
