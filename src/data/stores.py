@@ -231,13 +231,8 @@ def resolve_block_size(asked: int | None, num_samples: int, sample_bytes: int) -
     """Decide the size of the blocks in which a data set on disk is shuffled; 0: all at once.
 
     While the page cache holds a file, the order of reading does not matter. A larger file would
-    cost one read, with what the system reads around it, for each sample.
-
-    Args:
-        asked: a number of samples; None: 0 for files of up to half of the main memory, else
-            blocks of about 1 MB.
-        num_samples: of the data set.
-        sample_bytes: of one.
+    cost one read, with what the system reads around it, for each sample. Where nobody asks for
+    another size, files of up to half of the main memory have no blocks, others some of about 1 MB.
 
     Example:
         >>> resolve_block_size(None, num_samples=72, sample_bytes=1024)

@@ -167,15 +167,8 @@ def decay_from_envelope(
 
     In dB the envelope of an exponential decay falls by 8.686/τ per second. A moving average
     smoothed it, so the line is fitted over the time axis smoothed in the same way; this makes the
-    first and last frames as good as the others. Frames at the floor are left out.
-
-    Args:
-        envelope: one value a frame, 0…255.
-        scale_factors: spec_min and spec_max in dB.
-        hop_s: time between two frames, s.
-
-    Returns:
-        As :func:`decay_from_image`.
+    first and last frames as good as the others. Frames at the floor are left out. Times and
+    results are those of :func:`decay_from_image`.
     """
     profile = to_db(envelope, scale_factors) * NEPER_PER_DB
     time = torch.arange(envelope.shape[1], device=envelope.device, dtype=envelope.dtype) * hop_s

@@ -86,22 +86,15 @@ class Cqt(FrontEnd):
     what is small, and with it what is far below the maximum.
 
     Computed in float32; rounding errors lie some 130 dB under the strongest row.
-
-    Attributes:
-        hop_length: samples from frame to frame.
-        freq_min: frequency of the lowest row in Hz.
-        bins_per_octave: rows an octave; 12: a row a semitone.
-        window_type: "rectangular", "hann", "hamming" or "blackman".
-        floor_db_rel: floor in dB relative to the sound's maximum (negative), or None.
     """
 
     kind: ClassVar[str] = "cqt"
     _: KW_ONLY
-    hop_length: Length
-    freq_min: LowestRow
-    bins_per_octave: BinsPerOctave = 12
-    window_type: str = "hann"
-    floor_db_rel: RelativeFloor | None = None
+    hop_length: Length  # samples from frame to frame
+    freq_min: LowestRow  # frequency of the lowest row in Hz
+    bins_per_octave: BinsPerOctave = 12  # rows an octave; 12: a row a semitone
+    window_type: str = "hann"  # or "rectangular", "hamming", "blackman"
+    floor_db_rel: RelativeFloor | None = None  # in dB relative to the sound's maximum (negative)
 
     @property
     def row_hz(self) -> Float64[np.ndarray, "H"]:

@@ -36,27 +36,19 @@ class ImageMaker:
     rounded half to even. Computed in float32, derived channels in float64, each sample by itself,
     so that the same audio gives the same bytes in any batch.
 
-    Attributes:
-        front_end: audio to dB.
-        base_channels: how often the image itself is there (3: replicated, as R, G, B).
-        temporal_envelope: whether T is a channel.
-        spectral_envelope: whether F is a channel.
-        normalize: whether S is divided by both envelopes; needs one of them as a channel, because
-            the scale factors no longer apply to S then.
-        scale_range_db: dB values of 0 and 255 for every image; None: each image's own.
-        stereo: whether sounds have a left and a right, each a channel over one range of both.
-
     Raises:
         VIMHError: for `normalize` without an envelope, and for `stereo` with one.
     """
 
-    front_end: FrontEnd
-    base_channels: int = 1
-    temporal_envelope: bool = False
-    spectral_envelope: bool = False
+    front_end: FrontEnd  # audio to dB
+    base_channels: int = 1  # how often the image itself is there (3: replicated, as R, G, B)
+    temporal_envelope: bool = False  # whether T is a channel
+    spectral_envelope: bool = False  # whether F is a channel
+    # Whether S is divided by both envelopes; needs one of them as a channel, because the scale
+    # factors no longer apply to S then.
     normalize: bool = False
-    scale_range_db: tuple[float, float] | None = None
-    stereo: bool = False
+    scale_range_db: tuple[float, float] | None = None  # of all images; None: each image's own
+    stereo: bool = False  # whether sounds have a left and a right, each a channel over one range
 
     def __post_init__(self) -> None:
         if self.base_channels < 1:

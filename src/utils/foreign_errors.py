@@ -190,11 +190,8 @@ def first_part(error: Exception) -> str:
 def called(make: Callable[[], Made], key: str) -> Made:
     """Call a constructor, and turn what it refuses into one sentence that names the key.
 
-    Hydra wraps what a class says of its arguments; the sentence holds the class's own words.
-
-    Args:
-        make: Takes nothing; a partial of a constructor, or of Hydra's ``instantiate``.
-        key: The key of the config.
+    ``make`` is a partial of a constructor, or of Hydra's ``instantiate``, which wraps what a class
+    says of its arguments; the sentence holds the class's own words.
 
     Raises:
         ConfigError: If it is refused.

@@ -27,12 +27,9 @@ _CHUNK_BYTES = 16 * 2**20
 def record_dtype(
     image_shape: tuple[int, int, int], num_parameters: int, has_scale_factors: bool
 ) -> np.dtype[np.void]:
-    """Make the structured dtype of one record: little-endian, packed.
+    """Make the structured dtype of one record, little-endian, packed, of an image (C, H, W).
 
-    Args:
-        image_shape: (C, H, W) of the images.
-        num_parameters: N, the number of (id, value) pairs in a record.
-        has_scale_factors: Version 2.1 (True), or 2.0 and 1.x (False).
+    N parameters are (id, value) pairs. Versions 2.0 and 1.x have no scale factors.
 
     Example:
         >>> record_dtype((3, 32, 32), 2, has_scale_factors=True).itemsize  # 15 + 2 N + C H W

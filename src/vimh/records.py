@@ -22,24 +22,12 @@ from src.vimh.layout import (
     RecordLayout,
     check_values,
     find_layout,
-    record_dtype,
     sampled_indices,
 )
 from src.vimh.metadata import METADATA_FILE, SPLITS, Metadata, Split
 from src.vimh.pickles import MAX_PICKLE_BYTES, PICKLE_SUFFIX, read_pickle
 from src.vimh.value_files import RowFile, RowKind, check_exact, row_path
-from src.vimh.writer import DatasetWriter, recipe_hash
-
-__all__ = [
-    "Check",
-    "DatasetWriter",
-    "OpenedDataset",
-    "Records",
-    "check_dataset",
-    "open_dataset",
-    "recipe_hash",
-    "record_dtype",
-]
+from src.vimh.writer import DatasetWriter as DatasetWriter  # here is where people look for it
 
 Check = Literal["fast", "full"]
 

@@ -18,7 +18,8 @@ from src.synth.settings import front_end_of
 from src.synth.synthesizers import Synthesizer
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import Metadata
-from src.vimh.records import Records, check_dataset, open_dataset, recipe_hash
+from src.vimh.records import Records, check_dataset, open_dataset
+from src.vimh.writer import recipe_hash
 from tests.synth.conftest import MakeRecipe
 
 ENVELOPES = ("temporal_envelope=true", "spectral_envelope=true", "normalize=true")

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from src.vimh.errors import VIMHError
-from src.vimh.layout import sampled_indices
+from src.vimh.layout import record_dtype, sampled_indices
 from src.vimh.metadata import Metadata
-from src.vimh.records import DatasetWriter, Records, check_dataset, open_dataset, record_dtype
+from src.vimh.records import DatasetWriter, Records, check_dataset, open_dataset
 from tests.vimh.conftest import ROOT, make_json, make_samples, pack_records
 
 Write = Callable[..., Path]

@@ -17,7 +17,8 @@ import pytest
 from src.vimh import atomic
 from src.vimh.convert import to_binary
 from src.vimh.errors import VIMHError
-from src.vimh.records import DatasetWriter, check_dataset, open_dataset, recipe_hash
+from src.vimh.records import DatasetWriter, check_dataset, open_dataset
+from src.vimh.writer import recipe_hash
 from tests.vimh.conftest import ROOT, make_json, make_samples, pack_records
 
 

@@ -92,7 +92,17 @@ class ImageSource(ABC):
                 )
             return
         parameters, splits = self.read()
-        with DatasetWriter(self.dataset_dir, self._metadata(parameters, recipe)) as writer:
+        channels, height, width = self.image_shape
+        metadata = {
+            "dataset_name": self.dataset_dir.name,
+            "height": height,
+            "width": width,
+            "channels": channels,
+            "parameter_names": list(parameters),
+            "parameter_mappings": parameters.to_json(),
+            "recipe": recipe,
+        }
+        with DatasetWriter(self.dataset_dir, metadata) as writer:
             for split, samples in splits.items():
                 labels = np.stack([samples.labels[name] for name in parameters], axis=1)
                 for start in range(0, len(labels), _CHUNK):
@@ -102,20 +112,6 @@ class ImageSource(ABC):
             f"wrote {self.dataset_dir}: "
             + ", ".join(f"{len(part.images)} {split}" for split, part in splits.items())
         )
-
-    def _metadata(
-        self, parameters: ParameterSpace, recipe: Mapping[str, object]
-    ) -> dict[str, object]:
-        channels, height, width = self.image_shape
-        return {
-            "dataset_name": self.dataset_dir.name,
-            "height": height,
-            "width": width,
-            "channels": channels,
-            "parameter_names": list(parameters),
-            "parameter_mappings": parameters.to_json(),
-            "recipe": dict(recipe),
-        }
 
 
 def first_share(samples: LabelledImages, share: float = 0.8) -> dict[Split, LabelledImages]:
