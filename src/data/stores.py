@@ -109,14 +109,12 @@ class Residence:
         disk: the files.
         place: "disk", "ram" or "device".
         device: trains on the samples.
-
-    Attributes:
-        store: what loaders read; the files if the samples are kept on the device.
     """
 
     def __init__(self, disk: DiskStore, place: Residency, device: torch.device) -> None:
         self.place = place
         self.device = device
+        # What loaders read; the files if the samples are kept on the device.
         self.store: Store = MemoryStore(disk) if place == "ram" else disk
         self._disk = disk
         self._copy: MemoryStore | None = None

@@ -83,10 +83,6 @@ class VIMHDataModule(LightningDataModule):
 
     Raises:
         ConfigError: An argument is wrong, or contradicts another.
-
-    Attributes:
-        order_seed: seeds the order of training samples; None: the global seed
-            (`seed_everything`), or `seed` where there is none.
     """
 
     def __init__(
@@ -141,6 +137,7 @@ class VIMHDataModule(LightningDataModule):
         self.residency = residency
         self.shuffle_block = shuffle_block
         self._check_combinations()
+        # Of training samples; None: the global seed (`seed_everything`), or `seed` without one.
         self.order_seed: int | None = None
         self._splits: Splits | None = None
         self._residence: Residence | None = None

@@ -42,13 +42,11 @@ class AuxiliaryFeatures:
 
     Raises:
         ConfigError: The data set lacks the channel, the times or the levels of a feature.
-
-    Attributes:
-        names: of the A numbers, in their order.
     """
 
     def __init__(self, features: Sequence[str], metadata: Metadata) -> None:
         self.features = tuple(features)
+        # Of the A numbers, in their order.
         self.names = tuple(name for feature in features for name in AUXILIARY_FEATURES[feature])
         if "decay_time" in self.features:
             self._find_decay_channel(metadata)

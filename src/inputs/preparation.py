@@ -23,9 +23,6 @@ class Derivation:
 
     Raises:
         ConfigError: There is no channel to derive of, or one would be made twice.
-
-    Attributes:
-        labels: of all channels: base, stored derived ones, newly derived ones.
     """
 
     def __init__(self, stored: tuple[str, ...], settings: PreparationSettings) -> None:
@@ -50,6 +47,7 @@ class Derivation:
         appended = channels.appended_labels(
             base, self._feature_types, normalize_spectrogram=self._normalizes
         )
+        # Of all channels: base, stored derived ones, newly derived ones.
         self.labels = (*appended[:num_base], *derived, *appended[num_base:])
         if self._derives and len(set(self.labels)) < len(self.labels):
             raise ConfigError(

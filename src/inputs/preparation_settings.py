@@ -42,26 +42,18 @@ class PreparationSettings:
     The fields are the data module's arguments of these names and the keys of `data` in a config
     and in a checkpoint. None: nothing is done.
 
-    Attributes:
-        feature_types: channels to derive on the fly, out of `src.inputs.channels.FEATURE_TYPES`.
-        feature_config: `normalize_spectrogram` (False), `kernel_size` (5 over time and 7 over
-            frequency), `eps` (1e-8) of the derivations.
-        auxiliary_features: numbers beside the image, out of
-            `src.inputs.auxiliary.AUXILIARY_FEATURES`.
-        channel_selection: labels or glob patterns of the channels to keep, in their order; None
-            keeps all.
-        augmentation: of natural images: `crop_padding` and `flip`
-            (:class:`~src.inputs.preparation.Augmentation`, in training only), and `normalise`:
-            each channel less its mean, over its deviation, both of the training samples.
-
     Raises:
         ConfigError: A feature or key is unknown, a value is out of its range, or nothing reads it.
     """
 
-    feature_types: FeatureTypes | None = None
+    feature_types: FeatureTypes | None = None  # channels to derive on the fly
+    # `normalize_spectrogram` (False), `kernel_size` (5 over time, 7 over frequency), `eps` (1e-8).
     feature_config: FeatureConfig | None = None
-    auxiliary_features: AuxiliaryFeatureNames | None = None
+    auxiliary_features: AuxiliaryFeatureNames | None = None  # numbers beside the image
+    # Labels or glob patterns of the channels to keep, in their order; None keeps all.
     channel_selection: ChannelPatterns | None = None
+    # Of natural images: `crop_padding` and `flip` in training only, and `normalise`: each channel
+    # less its mean, over its deviation, both of the training samples.
     augmentation: AugmentationConfig | None = None
 
     @classmethod

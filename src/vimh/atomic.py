@@ -52,11 +52,9 @@ def whole_file(target: Path) -> Iterator[Path]:
 
 
 class AtomicDirectory:
-    """Write a directory so that it is seen only when it is complete.
+    """Write a directory, `path`, so that it is seen only when it is complete.
 
-    Attributes:
-        path: The directory to fill, which has its final name already.
-        scratch: A directory for temporary files.
+    It has its final name already; `scratch` is a directory for temporary files.
     """
 
     def __init__(self, target: Path, *, replace: bool) -> None:

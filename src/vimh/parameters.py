@@ -46,25 +46,6 @@ def _numbers(values: Values) -> Float64[np.ndarray, "..."]:
 class Parameter:
     """One labelled quantity: its range, its just-noticeable difference and its encoding.
 
-    Attributes:
-        name: Name of the parameter, and of its head.
-        min: Smallest value, in `unit`.
-        max: Largest value, in `unit`. Equal to `min`: the parameter is fixed and has no head.
-            Values of a categorical parameter are class indices: always 0 to 255, unless fixed.
-        step: Nominal just-noticeable difference (JND) in `unit`, or where the spacing is log a
-            ratio minus one (0.03: 3 %); None (or 0): there is none.
-        description: A sentence for people.
-        unit: Unit of the value, for example "s" or "Hz"; empty: a plain number.
-        scale: The spacing of values that older synthesisers wrote; kept, not used.
-        kind: "continuous", or "categorical" (no order, class index = stored byte).
-        class_names: Names of the classes of a categorical parameter.
-        spacing: "linear": equal steps are equal differences; "log": equal ratios, which needs
-            min > 0.
-        step_kind: What people call the step: "jnd", or "tolerance" where no source says that it is
-            just noticeable.
-        extra: Keys of the JSON that this class does not know, kept for writing.
-        exact: Whether the data set holds exact values beside the bytes; not part of its entry.
-
     Raises:
         VIMHError: A number is not finite, `min > max`, `step < 0`, the classes do not fit, or
             `min` is not positive where the spacing is log.
@@ -75,19 +56,21 @@ class Parameter:
         (24, 255, -2.0)
     """
 
-    name: str
-    min: float | int
-    max: float | int
+    name: str  # also of its head
+    min: float | int  # smallest value, in `unit`; a categorical parameter's is a class index
+    max: float | int  # largest value; equal to `min`: the parameter is fixed and has no head
+    # Nominal just-noticeable difference (JND) in `unit`, or where the spacing is log a ratio minus
+    # one (0.03: 3 %); None (or 0): there is none.
     step: float | int | None = None
-    description: str = ""
-    unit: str = ""
-    scale: str | None = None
-    kind: Kind = "continuous"
-    class_names: tuple[str, ...] = ()
-    spacing: Spacing = "linear"
-    step_kind: StepKind = "jnd"
-    extra: Mapping[str, object] = field(default_factory=dict, hash=False)
-    exact: bool = field(default=False, compare=False)
+    description: str = ""  # a sentence for people
+    unit: str = ""  # for example "s" or "Hz"; empty: a plain number
+    scale: str | None = None  # the spacing that older synthesisers wrote; kept, not used
+    kind: Kind = "continuous"  # "categorical": no order, class index = stored byte, 0 to 255
+    class_names: tuple[str, ...] = ()  # of a categorical parameter
+    spacing: Spacing = "linear"  # equal steps are differences; "log": ratios, which needs min > 0
+    step_kind: StepKind = "jnd"  # "tolerance": no source says that the step is just noticeable
+    extra: Mapping[str, object] = field(default_factory=dict, hash=False)  # other keys of the JSON
+    exact: bool = field(default=False, compare=False)  # whether exact values lie beside the bytes
 
     def __post_init__(self) -> None:
         check_name(self.name, "a parameter's name")

@@ -37,12 +37,6 @@ class Records:
 
     A binary file is mapped, never read as a whole; a pickled one is held in memory. Pickling a
     `Records` keeps only its path and metadata; the other process opens the file again.
-
-    Attributes:
-        path: The file, absolute.
-        metadata: The metadata of its data set.
-        layout: The layout of its records.
-        groups: uint32 (N,), the group of each sample, a memory map; None where there are none.
     """
 
     def __init__(
@@ -54,7 +48,7 @@ class Records:
         beside: Mapping[RowKind, RowFile],
     ) -> None:
         """Hold (N,) records of `layout.item_dtype`, and what lies beside; use `Records.open`."""
-        self.path = path
+        self.path = path  # absolute
         self.metadata = metadata
         self.layout = layout
         self._records = items.view(layout.dtype)
@@ -67,7 +61,7 @@ class Records:
         self._codec = metadata.parameters.codec if metadata.parameters else None
         rows = {kind: file.mapped() for kind, file in beside.items()}
         self._rows: Float32[np.ndarray, "N n"] | None = rows.get("values")
-        self.groups: UInt32[np.ndarray, "N"] | None = rows.get("groups")
+        self.groups: UInt32[np.ndarray, "N"] | None = rows.get("groups")  # of each sample
 
     def __len__(self) -> int:
         return len(self._records)
