@@ -1,5 +1,6 @@
 """A data set's directory, made if it is missing and opened once."""
 
+from functools import cached_property
 from pathlib import Path
 
 from filelock import FileLock
@@ -40,21 +41,18 @@ class DatasetFiles:
             assert source is not None
             data_dir = source.dataset_dir
         self.data_dir = Path(data_dir)
-        self._opened: OpenedDataset | None = None
 
     @property
     def is_there(self) -> bool:
         """Whether the directory holds a data set, which is complete: a rename made it."""
         return (self.data_dir / METADATA_FILE).is_file()
 
-    @property
+    @cached_property
     def opened(self) -> OpenedDataset:
         """The opened data set; if it is missing, it is made first."""
-        if self._opened is None:
-            if not self.is_there:
-                self.make_if_missing()
-            self._opened = open_dataset(self.data_dir, check=self.validate)
-        return self._opened
+        if not self.is_there:
+            self.make_if_missing()
+        return open_dataset(self.data_dir, check=self.validate)
 
     def make_if_missing(self) -> None:
         """Let the source make the data set: one process, under a file lock; the others wait.

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -139,7 +140,6 @@ class VIMHDataModule(LightningDataModule):
         self._check_combinations()
         # Of training samples; None: the global seed (`seed_everything`), or `seed` without one.
         self.order_seed: int | None = None
-        self._splits: Splits | None = None
         self._residence: Residence | None = None
 
     def _check_combinations(self) -> None:
@@ -183,18 +183,11 @@ class VIMHDataModule(LightningDataModule):
         """The description of the data set."""
         return self.opened.metadata
 
-    @property
+    @cached_property
     def splits(self) -> Splits:
         """Which samples train, validate and test; the test file's follow the train file's."""
-        if self._splits is None:
-            self._splits = splits.splits_of(
-                self.opened,
-                self.shares,
-                self.seed,
-                own=self._uses_files_split,
-                avix=self.avix_training_mode,
-            )
-        return self._splits
+        own, avix = self._uses_files_split, self.avix_training_mode
+        return splits.splits_of(self.opened, self.shares, self.seed, own=own, avix=avix)
 
     @property
     def _uses_files_split(self) -> bool:
