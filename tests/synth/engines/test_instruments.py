@@ -7,12 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from src.checkpoint import load_model, read_checkpoint
+from src.evaluation.prediction.predictor import Predictor
+from src.synth.engines import worker as room
 from src.synth.engines.engine import EngineSpec
+from src.synth.engines.programs import program_digest
 from src.synth.engines.worker import EngineWorker
 from src.synth.generate import generate_dataset
 from src.synth.recipe import Recipe
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import Metadata
+from tests.hostile.attacks import honest, put, write
 from tests.synth.conftest import MakeRecipe
 
 Settings = dict[str, tuple[float, float]]
@@ -145,3 +150,25 @@ def test_a_plug_in_that_carries_over_gets_a_fresh_one(make_recipe: MakeRecipe) -
     audit = Metadata.load(folder).recipe["synth"]["audit"]
     assert audit["fresh"]
     assert audit["variation_db"] is None
+
+
+@pytest.mark.parametrize("suffix", [".ckpt", ".safetensors"])
+@pytest.mark.parametrize("target", ["plugin.PluginSynth", "vital.VitalSynth"])
+def test_nothing_that_a_checkpoint_names_is_loaded(
+    suffix: str, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evil = tmp_path / "evil.so"
+    evil.write_bytes(b"code")
+    monkeypatch.setattr(room, "_Process", lambda start: pytest.fail("an engine was started"))
+    synth = {
+        "_target_": f"{ROOM}.{target}",
+        "parameters": {"note_velocity": {"min": 0, "max": 1}, "plugin": {"min": 0, "max": 1}},
+        "plugin": str(evil),
+        "engine": {"name": "plugin", "version": "1", "sha256": program_digest(evil)},
+        "trusted_programs": [str(evil)],
+    }
+    content = put(honest(whole=False), "avix.metadata.recipe.synth", synth)
+    read = read_checkpoint(write(content, tmp_path / f"a{suffix}"))
+    predictor = Predictor(load_model(read), read.metadata)
+    with pytest.raises(VIMHError, match=r"extras\.trusted_programs=|is unknown"):
+        _ = predictor.synthesizer
