@@ -23,5 +23,8 @@ aac64 avix-architecture-comparison-64k: $(READY) ## The same with 64k weights
 asdnsc avix-densenet-size-comparison avix-simple-dense-net-size-comparison: $(READY) ## SimpleDenseNet in three sizes, three seeds each
 	$(call train,hparams_search=avix_densenet_size_comparison)
 
+cmp compare: $(READY) ## Runs side by side: settings, figures, curves (ARGS="RUN RUN..."; else the two newest)
+	@$(PYTHON) src/compare.py $(ARGS)
+
 mrt multirun-table: $(READY) ## The table of the newest multirun or sweep (ARGS=its folder)
 	@$(PYTHON) -m src.sweeps.multirun_table $(ARGS)
