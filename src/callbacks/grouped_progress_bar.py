@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from src.callbacks.gradient_stats import GradientStats
-from src.loggers.metric_groups import GRADIENTS, OVERALL, format_groups, group_metrics
+from src.loggers.metric_groups import GRADIENTS, OVERALL, format_groups, group_metrics, main_metrics
 from src.schema.bounds import Count, Real, Seconds
 from src.utils.errors import ConfigError
 
@@ -66,6 +66,10 @@ class _Phase:
         return f"{taken} + {left}  {speed_hz:.1f} it/s"
 
 
+def _logged(trainer: Trainer) -> dict[str, float]:
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
 class GroupedProgressBar(ProgressBar):
     """Progress of an epoch with speed and time left, and below it the metrics, one row per head.
 
@@ -73,7 +77,7 @@ class GroupedProgressBar(ProgressBar):
         refresh_rate: The highest rate of drawing, in Hz. Drawing takes a few milliseconds of the
             training's own time.
         plain_interval_s: Without a terminal: the shortest time between two lines, in seconds. The
-            last epoch always gets a line.
+            last epoch always gets a line. A line has the main figures of all heads together.
         with_gradients: Whether a row shows the latest figures of ``gradient_stats``.
         by_head: Whether each head has a row; False: only the metrics of all heads together.
         max_heads: The most heads that get a row.
@@ -261,28 +265,30 @@ class GroupedProgressBar(ProgressBar):
     def _draw(self, trainer: Trainer) -> None:
         if not self._enabled or self._phase is None:
             return
-        self._lines = self._metric_lines(trainer)
         if self._live is not None:
+            self._lines = self._metric_lines(trainer)
             self._live.refresh()
             interval_s = 1 / self.refresh_rate
         else:
-            phase = self._phase
-            line = [f"{phase.description}  {phase.progress}  {phase.timing}"]
-            line += [f"{group}: {text}" for group, text in self._lines.items()]
-            self.print(" | ".join(line))
+            phase, metrics = self._phase, main_metrics(_logged(trainer))
+            found = [f"{name} {value:{self.value_format}}" for name, value in metrics.items()]
+            found += [f"{n} {v:{self.value_format}}" for n, v in self._gradient_figures(trainer)]
+            self.print("  ".join([phase.description, phase.progress, phase.timing, *found]))
             interval_s = self.plain_interval_s
         self._next_draw_s = time.monotonic() + interval_s
 
+    def _gradient_figures(self, trainer: Trainer) -> list[tuple[str, float]]:
+        if self._gradients is None or trainer.state.fn != "fit":
+            return []
+        latest = self._gradients.latest.items()
+        return [(name, value) for name, value in latest if name.startswith(("norm_", "snr_"))]
+
     def _metric_lines(self, trainer: Trainer) -> dict[str, str]:
-        groups = group_metrics({k: float(v) for k, v in trainer.callback_metrics.items()})
+        groups = group_metrics(_logged(trainer))
         if not self.by_head:
             groups = {OVERALL: groups[OVERALL]}
-        if self._gradients is not None and trainer.state.fn == "fit":
-            groups[GRADIENTS] = {
-                name: value
-                for name, value in self._gradients.latest.items()
-                if name.startswith(("norm_", "snr_"))
-            }
+        if gradients := self._gradient_figures(trainer):
+            groups[GRADIENTS] = dict(gradients)
         return format_groups(groups, self.value_format, self.max_heads)
 
     def _render(self) -> RenderableType:

@@ -12,6 +12,7 @@ _KIND = r"(?:loss|acc|mae|mae_percent|mae_jnd|jnd)(?:_best|_step|_epoch)?"
 _METRIC = re.compile(
     rf"(?:(?P<stage>train|val|test)/)?(?:(?P<metric>{_KIND})|(?P<head>.+?)_(?P<own>{_KIND}))"
 )
+_MAIN = ("loss", "jnd", "mae_jnd", "acc")
 _STAGES = {"train": 0, "val": 1, "test": 2}
 
 Groups = dict[str, dict[str, int | float]]
@@ -47,6 +48,28 @@ def group_metrics(metrics: Mapping[str, int | float]) -> Groups:
         stage, head, metric = metric_parts(name)
         groups.setdefault(head, {})[f"{stage} {metric}".strip()] = value
     return groups
+
+
+def main_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return what a single line has room for: the losses, and what else is known of all heads.
+
+    Of training, that is only the loss where there is a validation.
+
+    Args:
+        metrics: Values by logged name.
+
+    Example:
+        >>> main_metrics({"train/loss": 0.5, "train/jnd": 0.1, "val/loss": 0.6, "val/jnd": 0.2})
+        {'train loss': 0.5, 'val loss': 0.6, 'val jnd': 0.2}
+    """
+    overall = group_metrics(metrics)[OVERALL]
+    stages = [stage for stage in _STAGES if f"{stage} loss" in overall]
+    return {
+        f"{stage} {kind}": overall[f"{stage} {kind}"]
+        for stage in stages
+        for kind in (_MAIN if stage == stages[-1] else _MAIN[:1])
+        if f"{stage} {kind}" in overall
+    }
 
 
 def format_groups(groups: Groups, value_format: str = ".4g", max_heads: int = 8) -> dict[str, str]:

@@ -1,14 +1,14 @@
-"""An evaluation for people and scripts: ``report.md`` with pictures, ``metrics.json``, a screen."""
+"""An evaluation for people and scripts: a page with pictures, ``metrics.json``, a screen."""
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, SupportsFloat
 
 import numpy as np
+import yaml
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
@@ -16,7 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from src.evaluation.presentation.image_axes import step_text
-from src.evaluation.presentation.metrics_file import save_metrics
+from src.evaluation.presentation.listening import listening_lines, write_sounds
+from src.evaluation.presentation.metrics_file import commit, save_metrics, versions
+from src.evaluation.presentation.page import markdown_cell, write_page
 from src.evaluation.presentation.pictures import (
     confusion_matrix,
     head_picture,
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from src.build import Built
     from src.data.vimh_datamodule import VIMHDataModule
 
-REPORT = "report.md"
+REPORT, PAGE = "report.md", "report.html"
 PICTURES = "pictures"
 WORST = 8  # samples in the picture of the worst
 CONFUSIONS = 10  # of classes, in the table of the most frequent
@@ -60,7 +62,9 @@ def report_evaluation(
     loggers: list[Logger],
     trained_on: VIMHDataModule | None = None,
 ) -> Path:
-    """Write ``report.md``, ``pictures/`` and ``metrics.json``, and print a summary.
+    """Write ``report.html``, ``report.md`` and ``metrics.json``, and print a summary.
+
+    The page holds its pictures and sounds; ``report.md`` is the same beside their folders.
 
     Args:
         cfg: The composed config; ``split``, ``report``, ``seed`` and ``ckpt_path`` are read.
@@ -70,7 +74,7 @@ def report_evaluation(
         trained_on: The data whose training split the baselines learn from; None: ``built``'s own.
 
     Returns:
-        The report's path; None on all processes but the first.
+        The page's path; None on all processes but the first.
     """
     evaluation = evaluate_split(
         built,
@@ -91,10 +95,15 @@ def report_evaluation(
     sentences = [*verdicts(evaluation), *no_yardstick(rows[1:])]
     pictures = write_pictures(evaluation, folder / PICTURES)
     facts = _facts(cfg, built, trained_on)
+    sounds = write_sounds(evaluation, folder)
     lines = report_lines(
         evaluation, facts, notes(evaluation, built, cfg.split), sentences, pictures
     )
+    lines += ["", *listening_lines(sounds), *_origin(built)]
     (folder / REPORT).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    files = [f"{PICTURES}/{name}" for name in pictures.values()]
+    files += re.findall(r"\]\((\S+\.wav)\)", "\n".join(sounds))
+    write_page(folder / PAGE, f"{built.datamodule.metadata.dataset_name}: evaluation", lines, files)
     about = evaluation_json(evaluation, cfg.split, cfg.report.resamples)
     save_metrics(cfg, built, values, str(cfg.ckpt_path), rows[1:], evaluation=about)
     console = plain_console()
@@ -104,7 +113,7 @@ def report_evaluation(
     for sentence in sentences:
         console.print(sentence, soft_wrap=True)
     print_run(console, cfg, loggers)
-    return folder / REPORT
+    return folder / PAGE
 
 
 def _facts(cfg: DictConfig, built: Built, trained_on: VIMHDataModule | None) -> dict[str, str]:
@@ -117,6 +126,22 @@ def _facts(cfg: DictConfig, built: Built, trained_on: VIMHDataModule | None) -> 
         "intervals": f"{100 * CONFIDENCE:.0f} %, bootstrap over the samples, "
         f"{cfg.report.resamples} resamples, seed {cfg.seed}",
     }
+
+
+def _origin(built: Built) -> list[str]:
+    """Return the versions that computed the report, and the model's config from its checkpoint."""
+    said = {**versions(), "commit": commit() or "none"}
+    config = yaml.safe_dump(built.model.provenance["config"], sort_keys=False, allow_unicode=True)
+    # Markdown shows lines that are indented as they are.
+    return [
+        "## Versions",
+        "",
+        ", ".join(f"{name} {markdown_cell(version)}" for name, version in said.items()),
+        "",
+        "## Config",
+        "",
+        *(f"    {line}" for line in config.splitlines()),
+    ]
 
 
 def verdicts(evaluation: Evaluation) -> list[str]:
@@ -179,11 +204,11 @@ def report_lines(
         pictures: File names in the folder of pictures, by what they show.
     """
     lines = ["# Evaluation", "", "| | |", "|---|---|"]
-    lines += [f"| {name} | {_cell(text)} |" for name, text in facts.items()]
+    lines += [f"| {name} | {markdown_cell(text)} |" for name, text in facts.items()]
     lines += ["", "Brackets hold the interval of the figure before them.", ""]
     lines += [*(f"{sentence}\n" for sentence in notes)]
     lines += ["## Against the baselines", ""]
-    lines += [f"- {_cell(sentence)}" for sentence in verdicts]
+    lines += [f"- {markdown_cell(sentence)}" for sentence in verdicts]
     lines += [
         "",
         "Better means: the whole interval of the paired difference is on the network's side.",
@@ -192,8 +217,8 @@ def report_lines(
     if joint := joint_figures(evaluation.parameters):
         lines += ["## All parameters at once", "", *_table(evaluation, joint), ""]
     for p in evaluation.parameters:
-        lines += [f"## {_cell(_title(p))}", "", *_table(evaluation, figures_of(p)), ""]
-        lines += [f"![{_cell(p.name)}]({PICTURES}/{pictures[p.name]})", ""]
+        lines += [f"## {markdown_cell(_title(p))}", "", *_table(evaluation, figures_of(p)), ""]
+        lines += [f"![{markdown_cell(p.name)}]({PICTURES}/{pictures[p.name]})", ""]
         if p.is_categorical:
             lines += _confusions(evaluation, p)
     if evaluation.distances:
@@ -218,11 +243,11 @@ def _table(evaluation: Evaluation, figures: Sequence[Figure]) -> list[str]:
     heads = []
     for figure in figures:
         unit = "%" if figure.kind in ("share", "percent") else figure.unit
-        heads.append(_cell(f"{figure.label} [{unit}]" if unit else figure.label))
+        heads.append(markdown_cell(f"{figure.label} [{unit}]" if unit else figure.label))
     lines = [f"| method | {' | '.join(heads)} |", f"|---|{'---:|' * len(figures)}"]
     for method, measured in evaluation.measured.items():
         cells = [estimate_text(figure, measured.estimate(figure.name)) for figure in figures]
-        lines.append(f"| {_cell(method)} | {' | '.join(cells)} |")
+        lines.append(f"| {markdown_cell(method)} | {' | '.join(cells)} |")
     return lines
 
 
@@ -265,7 +290,7 @@ def _confusions(evaluation: Evaluation, parameter: Parameter) -> list[str]:
     pairs = [np.unravel_index(place, wrong.shape) for place in order]
     names = parameter.class_names
     lines = [
-        f"| {_cell(names[true])} | {_cell(names[taken])} | {wrong[true, taken]} of "
+        f"| {markdown_cell(names[true])} | {markdown_cell(names[taken])} | {wrong[true, taken]} of "
         f"{counts[true].sum()} |"
         for true, taken in pairs
         if wrong[true, taken]
@@ -364,8 +389,3 @@ def evaluation_json(evaluation: Evaluation, split: str, resamples: int) -> dict[
             if p.is_categorical
         },
     }
-
-
-def _cell(text: str) -> str:
-    """Text for a cell of a Markdown table."""
-    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")

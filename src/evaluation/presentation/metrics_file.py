@@ -51,12 +51,8 @@ def save_metrics(
         },
         "num_samples": {split: info[f"num_{split}_samples"] for split in ("train", "val", "test")},
         "seed": cfg.seed,
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "lightning": lightning.__version__,
-        },
-        "commit": _commit(),
+        "versions": versions(),
+        "commit": commit(),
         "num_measured": {stage: count for stage, count in measured.items() if count},
         "dataset": datamodule.metadata.dataset_name,
         "data_dir": str(datamodule.data_dir.absolute()),
@@ -69,7 +65,16 @@ def save_metrics(
         temporary.write_text(strict_json(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _commit() -> str | None:
+def versions() -> dict[str, str]:
+    """Return the versions of what computed a result."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "lightning": lightning.__version__,
+    }
+
+
+def commit() -> str | None:
     """Return the commit of the code, with ``-dirty`` where files differ; None outside git."""
     try:
         found = subprocess.run(

@@ -14,21 +14,22 @@ from markdown import markdown
 POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
 STYLE = """
 :root { color-scheme: light dark; }
-body { font: 16px/1.45 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem;
+body { font: 16px/1.45 system-ui, sans-serif; max-width: 78rem; margin: 0 auto; padding: 1rem;
   background: Canvas; color: CanvasText; }
+p, ul, ol { max-width: 60rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2rem; overflow-wrap: anywhere; }
-table { display: block; width: fit-content; max-width: 100%; overflow-x: auto;
+table { display: block; width: fit-content; max-width: 100%; overflow-x: auto; font-size: .93rem;
   border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid color-mix(in srgb, CanvasText 25%, Canvas);
+th, td { padding: .3rem .6rem; border-bottom: 1px solid color-mix(in srgb, CanvasText 25%, Canvas);
   text-align: left; }
-th[style*=right], td[style*=right] { white-space: nowrap; }
+td:first-child { min-width: 7.5rem; } th[style], td[style] { white-space: nowrap; }
+li, td:not([style]):not(:first-child) { overflow-wrap: anywhere; }
 img { display: block; max-width: 100%; height: auto; background: white; border-radius: 4px; }
-li, td:first-child { overflow-wrap: anywhere; }
-@media (max-width: 40rem) { body { padding: .7rem; } table { font-size: .85rem; }
-  th, td { padding: .3rem .4rem; } td:first-child { min-width: 7rem; } }
 audio { width: 13rem; max-width: 60vw; height: 2.2rem; vertical-align: middle; }
 pre { overflow-x: auto; padding: .7rem; font-size: .8rem;
   background: color-mix(in srgb, CanvasText 7%, Canvas); }
+@media (max-width: 40rem) { body { padding: .7rem; } table { font-size: .85rem; }
+  th, td { padding: .3rem .4rem; } audio { width: 9rem; } }
 """
 LINK = re.compile(r'<img alt="([^"]*)" src="([^"]*)" />|<a href="([^"]*)">([^<]*)</a>')
 TYPES = {".png": "image/png", ".wav": "audio/wav"}

@@ -194,6 +194,26 @@ def _confusion_picture(parameter: Parameter, counts: Int64[np.ndarray, "K K"]) -
     return plain_texts(figure)
 
 
+def furthest_errors(
+    parameters: Sequence[Parameter], found: SplitPredictions
+) -> Float64[np.ndarray, "N"]:
+    """Return each sample's largest error over the heads, as a share of the range.
+
+    That of a wrong class is 1, that of a prediction that is NaN infinite.
+
+    Args:
+        parameters: The heads' parameters.
+        found: Predictions of some samples.
+    """
+    codec = ParameterSpace(parameters).codec
+    errors = codec.error_in_range(np.abs(codec.error(found.predicted, found.true)))
+    for column, p in enumerate(parameters):
+        if p.is_categorical:
+            errors[:, column] = errors[:, column] > 0
+    furthest: Float64[np.ndarray, "N"] = np.nan_to_num(errors, nan=np.inf).max(axis=1)
+    return furthest
+
+
 def worst_picture(
     metadata: Metadata,
     parameters: Sequence[Parameter],
@@ -211,12 +231,7 @@ def worst_picture(
     Returns:
         The picture; None where no prediction is off.
     """
-    codec = ParameterSpace(parameters).codec
-    errors = codec.error_in_range(np.abs(codec.error(found.predicted, found.true)))
-    for column, p in enumerate(parameters):
-        if p.is_categorical:
-            errors[:, column] = errors[:, column] > 0
-    furthest = np.nan_to_num(errors, nan=np.inf).max(axis=1)
+    furthest = furthest_errors(parameters, found)
     order = np.argsort(-furthest, kind="stable")[:count]
     order = order[furthest[order] > 0]
     if len(order) == 0:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from omegaconf import open_dict
 
@@ -21,6 +22,7 @@ from src.evaluation.scoring.evaluation import (
 from src.evaluation.scoring.figures import figures_of, joint_figures
 from src.utils.errors import ConfigError
 from src.vimh.parameters import Parameter
+from tests.browser import browser, missing_programs
 from tests.helpers import shrink
 
 SOUND = ("sound_mss", "sound_lsd", "sound_envelope", "sound_transport")
@@ -55,10 +57,10 @@ def evaluated(compose_config, tmp_path: Path):
             cfg.paths.output_dir = str(tmp_path / "out")
         (tmp_path / "out").mkdir(exist_ok=True)
         _, objects = evaluate(cfg)
-        assert objects["report"] == tmp_path / "out" / "report.md"
+        assert objects["report"] == tmp_path / "out" / "report.html"
         text = (tmp_path / "out" / "metrics.json").read_text()
         content = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
-        return content, objects["report"].read_text(), objects
+        return content, (tmp_path / "out" / "report.md").read_text(), objects
 
     return run
 
@@ -95,6 +97,42 @@ def test_everything_is_written(checkpoint, evaluated, tmp_path: Path) -> None:
     assert re.search(r"\| always the mean \| [\d.]+ \[[\d.]+, [\d.]+\] \|", report)
     # the nearest image of the 72-sample grid has the right decay
     assert "- Not better than nearest image in any figure (18)." in report
+
+
+def test_the_page_holds_pictures_sounds_config_and_versions(
+    checkpoint, evaluated, tmp_path: Path
+) -> None:
+    evaluated(checkpoint("avix_cnn_72dss_jnd_dg_hybrid"))
+    page = (tmp_path / "out" / "report.html").read_text()
+    loaded = re.findall(r'<(img|audio|a|link|script|iframe)\b[^>]*?(?:src|href)="([^,"]*)', page)
+    sounds = 2 * len(list((tmp_path / "out" / "sounds").glob("*_target.wav")))
+    assert sounds == 12
+    kinds = [("img", "data:image/png;base64")] * 4 + [("audio", "data:audio/wav;base64")] * sounds
+    assert loaded == kinds
+    assert "default-src 'none'" in page
+    for text in ("SimpleCNN", torch.__version__, "1 JND = 0.5 MIDI", "always the mean"):
+        assert text in page
+    target, rate_hz = soundfile.read(tmp_path / "out" / "sounds" / "0_target.wav")
+    assert (len(target), rate_hz) == (8000, 8000)
+    assert 0.1 < np.abs(target).max() <= 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(missing_programs()), reason="apt-get install chromium chromium-driver")
+@pytest.mark.parametrize("width", [390, 1400])
+def test_the_page_in_a_browser(checkpoint, evaluated, tmp_path: Path, width: int) -> None:
+    evaluated(checkpoint("avix_cnn_72dss_jnd_dg_hybrid"))
+    with browser(tmp_path / "profile") as window:
+        window.resize(width, 1000)
+        window.open((tmp_path / "out" / "report.html").as_uri())
+        window.wait_until("pictures", lambda: all(window.elements("img", "naturalWidth")))
+        window.wait_until("sounds", lambda: window.elements("audio", "duration") == [1.0] * 12)
+        assert window.requests() == []
+        (shown,), (whole,) = (
+            window.elements("html", side) for side in ("clientWidth", "scrollWidth")
+        )
+        assert whole <= shown  # wide tables scroll by themselves
+        window.screenshot(tmp_path / "report.png")
 
 
 def test_a_baseline_that_is_exact_sounds_exact(built) -> None:
@@ -233,4 +271,6 @@ def test_the_command_line_ends_with_the_report(
     last = done.stdout.strip().splitlines()[-1]
     assert last.startswith("Report:")
     folder = Path(last.removeprefix("Report:").strip()).parent
-    assert {"report.md", "metrics.json", "pictures"} <= {path.name for path in folder.iterdir()}
+    assert {"report.html", "report.md", "metrics.json", "pictures", "sounds"} <= {
+        path.name for path in folder.iterdir()
+    }
