@@ -123,7 +123,7 @@ def play(dataset: Any) -> None:
 def show(dataset: Any, directory: Path, save: Path | None) -> None:
     """Save the picture, open it, or print the table."""
     from src.evaluation.presentation.dataset_picture import dataset_figure, dataset_table
-    from src.utils.rich_utils import plain_console
+    from src.utils.rich_utils import plain_console, print_table
     from src.vimh.errors import VIMHError
 
     if save is not None:
@@ -139,7 +139,7 @@ def show(dataset: Any, directory: Path, save: Path | None) -> None:
         plt.show()
     else:
         for table in dataset_table(dataset, directory):
-            plain_console().print(table)
+            print_table(plain_console(), table)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from functools import wraps
 from importlib.metadata import version
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import rootutils
@@ -29,6 +30,7 @@ ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True
 import lightning.pytorch as pl  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.progress import track  # noqa: E402
@@ -295,6 +297,14 @@ def run_apart(words: Sequence[str], work: Path) -> dict[str, Any]:
     return json.loads(answer.read_text())
 
 
+def draw_means(axes: Axes, points: Sequence[tuple[int, float]], label: str) -> None:
+    """A dot for each measurement, and a line through the means of those of one size."""
+    sizes = sorted({size for size, _ in points})
+    means = [fmean(value for size, value in points if size == wanted) for wanted in sizes]
+    (line,) = axes.plot(sizes, means, label=label)
+    axes.plot(*zip(*points, strict=True), "o", color=line.get_color())
+
+
 def draw(results: dict[str, Any], path: Path) -> None:
     """Time, memory and parts, side by side."""
     rows = [(Case(**row["case"]), row) for row in results["trainings"]]
@@ -302,16 +312,15 @@ def draw(results: dict[str, Any], path: Path) -> None:
     time_axes, memory_axes, part_axes = figure.subplots(1, 3, width_ratios=(1, 1, 1.3))
     sized = [(c, row) for c, row in rows if c.residency == "disk"]
     for threads in (1, 2):
-        points = sorted((c.samples, r["batch_ms"]) for c, r in sized if c.threads == threads)
-        label = f"{threads} thread{'s' * (threads > 1)}"
-        time_axes.plot(*zip(*points, strict=True), "o-", label=label)
-    time_axes.set(xscale="log", xlabel="samples", ylabel="time a batch of 128 (ms)", ylim=(0, None))
+        points = [(c.samples, r["batch_ms"]) for c, r in sized if c.threads == threads]
+        draw_means(time_axes, points, f"{threads} thread{'s' * (threads > 1)}")
+    time_axes.set(xscale="log", xlabel="samples", ylabel="time a batch of 128 [ms]", ylim=(0, None))
     time_axes.set_title("CNN 64k: a flat line is linear")
     time_axes.legend(loc="lower left")
     for kind, label in (("anon", "the process's own"), ("file", "page cache, mapped")):
-        points = sorted((c.samples, r["memory_mb"][kind]) for c, r in sized if c.threads == 2)
-        memory_axes.plot(*zip(*points, strict=True), "o-", label=label)
-    memory_axes.set(xscale="log", xlabel="samples", ylabel="resident memory (MB)", ylim=(0, None))
+        points = [(c.samples, r["memory_mb"][kind]) for c, r in sized if c.threads == 2]
+        draw_means(memory_axes, points, label)
+    memory_axes.set(xscale="log", xlabel="samples", ylabel="resident memory [MB]", ylim=(0, None))
     memory_axes.set_title("Memory, from disk")
     memory_axes.legend()
     parted = [(c, row["parts_ms"]) for c, row in rows if c.parts]
@@ -322,7 +331,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
         shares = 100 * np.array([parts[part] for _, parts in parted]) / totals
         part_axes.barh(names, shares, left=left, label=part)
         left += shares
-    part_axes.set(xlabel="share of a step (%)", xlim=(0, 100), title="A step's time, 2 threads")
+    part_axes.set(xlabel="share of a step [%]", xlim=(0, 100), title="A step's time, 2 threads")
     part_axes.invert_yaxis()
     part_axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
     for axes in (time_axes, memory_axes):

@@ -36,6 +36,8 @@ cl clean-logs: ## Remove all runs under logs/
 # Two workers with one thread each: faster on two cores than one worker with two.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 -q
 
+DOCS_PACKAGES := mkdocs-material==9.8.2 "mkdocstrings[python]==1.0.8"
+
 t test: $(READY) ## The fast tests
 	@$(PYTEST) -m "not slow" $(ARGS)
 
@@ -71,6 +73,13 @@ b bench: $(READY) ## Measure the performance budgets: table and benchmarks/resul
 
 sca scaling: $(READY) ## Training from 1,000 to a million samples, memory, parts of a step: a plot (half an hour, 4 GB)
 	@$(RUN) benchmarks/scaling.py $(ARGS)
+
+# Its packages are no part of training: they are installed where they are missing.
+do docs: $(READY) ## The documentation as a site, with a reference of src/: site/index.html
+	@$(PYTHON) -c "import material, mkdocstrings_handlers.python" 2>/dev/null || \
+	  $(PYTHON) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) $(DOCS_PACKAGES)
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
+	@echo "The documentation: site/index.html (with search: $(PYTHON) -m http.server --directory site)"
 
 md makefile-docs: $(READY) ## Write docs/makefile.md from the Makefile
 	@$(PYTHON) scripts/makefile_docs.py

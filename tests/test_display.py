@@ -1,5 +1,6 @@
 """The command that shows a data set, and the picture it makes."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -8,12 +9,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.text import Text
+from rich.console import Console
 
 import display_vimh
-from src.evaluation.presentation.dataset_picture import dataset_figure, spread
+from src.evaluation.presentation.dataset_picture import dataset_figure, dataset_table, spread
 from src.evaluation.presentation.image_axes import ImageAxes
 from src.synth.generate import generate_dataset
 from src.synth.resynthesis import synthesizer_of
+from src.utils.rich_utils import print_table
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import Metadata
 from src.vimh.records import DatasetWriter, open_dataset
@@ -157,6 +160,18 @@ def test_a_table_where_there_is_no_display(colours: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_narrow_terminal_cuts_no_figure(sounds: Path) -> None:
+    for columns in (60, 80, 120):
+        console = Console(width=columns, record=True, file=io.StringIO())
+        for table in dataset_table(open_dataset(sounds), sounds):
+            print_table(console, table)
+        text = console.export_text()
+        assert "…" not in text
+        assert max(map(len, text.splitlines())) <= columns
+        for figure in ("log10(s)", "126", "0.5", "-2", "0.3", "█"):
+            assert figure in text
+
+
 def test_a_display_that_shows_nothing_is_no_success(colours: Path) -> None:
     for more in (
         {"DISPLAY": ":9"},

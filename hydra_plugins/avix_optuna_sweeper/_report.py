@@ -50,7 +50,7 @@ def report(shared: SharedStudy, space: SearchSpace) -> float | None:
         _write(folder / RESULTS, OmegaConf.to_yaml(OmegaConf.create(results)))
         plotted = counts.completed >= MIN_TRIALS_TO_PLOT
         if plotted:
-            write_plots(study, folder)
+            write_plots(study, folder, metric_name(shared))
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"Study {study.study_name}: {counts}")
     if counts.running:
@@ -85,15 +85,23 @@ def repeat_command(shared: SharedStudy, space: SearchSpace, trial: FrozenTrial) 
     return shlex.join(["python", sys.argv[0], *overrides])
 
 
-def write_plots(study: optuna.Study, folder: Path) -> None:
+def metric_name(shared: SharedStudy) -> str:
+    """Return what a study optimises, for the axes of its plots."""
+    config = shared.settings.config
+    named = None if config is None else config.get("optimized_metric")
+    return str(named or "objective value")
+
+
+def write_plots(study: optuna.Study, folder: Path, metric: str) -> None:
     """Write history, importances and slices as PNG and as interactive HTML.
 
     Args:
         study: With at least two completed trials.
         folder: Of the files; ``plotly.min.js`` lies beside them, so that they need no network.
+        metric: What a single objective is called.
     """
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it explains its categorical axes
-    for name, arguments in _targets(study):
+    for name, arguments in _targets(study, metric):
         for kind, picture, page in _plots():
             with warnings.catch_warnings():
                 # Optuna calls its plots experimental, and says so of studies with few trials.
@@ -115,10 +123,10 @@ def _plots() -> Iterator[tuple[str, Callable[..., Any], Callable[..., Any]]]:
     yield "slice", pictures.plot_slice, pages.plot_slice
 
 
-def _targets(study: optuna.Study) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _targets(study: optuna.Study, metric: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield a file name's ending and the plots' arguments for each objective."""
     if len(study.directions) == 1:
-        yield "", {}
+        yield "", {"target_name": metric}
         return
     for i in range(len(study.directions)):
 

@@ -9,6 +9,8 @@ from lightning.pytorch.utilities.model_summary import get_human_readable_count
 from rich import get_console
 from rich.table import Table
 
+from src.utils.rich_utils import print_table
+
 
 class NetworkSummary(RichModelSummary):
     """Lightning's summary of the network alone, for one image.
@@ -40,14 +42,17 @@ class NetworkSummary(RichModelSummary):
         names, weights = columns["Name"], [text.strip() for text in columns["Params"]]
         unknown = ["?"] * len(names)
         sizes = [columns.get("In sizes", unknown), columns.get("Out sizes", unknown)]
-        table = Table("part", "layer", "in", "out", header_style="bold")
-        table.add_column("weights", justify="right")
+        table = Table(header_style="bold")
+        table.add_column("part", overflow="fold")
+        for heading in ("layer", "in", "out"):
+            table.add_column(heading, no_wrap=True)
+        table.add_column("weights", justify="right", no_wrap=True)
         for row, name in enumerate(names):
             if name.split(".")[0] == "net" or weights[row] != "0":
                 shapes = [_of_one_image(column[row]) for column in sizes]
                 table.add_row(name, columns["Type"][row], *shapes, weights[row])
         console = get_console()
-        console.print(table)
+        print_table(console, table)
         total, trained = (
             get_human_readable_count(count).strip()
             for count in (total_parameters, trainable_parameters)

@@ -35,6 +35,7 @@ JOB_FILE = "job.json"
 # The metrics to show by default, where they were logged.
 METRICS = ("val/mae_best", "test/mae_jnd", "test/jnd", "test/acc", "test/loss")
 SEED = "seed"
+MAX_NAME = 20  # letters of a job's name in a table
 NUM_COLUMNS = 200  # of text, where there is no terminal
 
 
@@ -103,9 +104,9 @@ def job_table(jobs: Sequence[Job], metrics: Sequence[str]) -> Table:
     """Write a row for each job: the overrides in which jobs differ, weights, time and metrics."""
     keys = differing_keys(jobs)
     table = _table(["job", *keys], ["weights", "time", "status", *metrics])
-    for job in jobs:
+    for name, job in zip(shown_names(jobs), jobs, strict=True):
         table.add_row(
-            job.name,
+            name,
             *(_shortened(job.overrides.get(key, "")) for key in keys),
             "" if job.num_weights is None else f"{job.num_weights:,}",
             _duration(job.seconds),
@@ -113,6 +114,13 @@ def job_table(jobs: Sequence[Job], metrics: Sequence[str]) -> Table:
             *(_number(job.metrics.get(name)) for name in metrics),
         )
     return table
+
+
+def shown_names(jobs: Sequence[Job]) -> list[str]:
+    """Return the jobs' names, or numbers where they are long, as those of single runs are."""
+    names = [job.name for job in jobs]
+    long = max(map(len, names)) > MAX_NAME
+    return [str(number) for number in range(1, len(names) + 1)] if long else names
 
 
 def seed_table(jobs: Sequence[Job], metrics: Sequence[str]) -> Table | None:
@@ -159,6 +167,10 @@ def print_tables(folder: Path, metrics: Sequence[str] | None = None) -> None:
     console = plain_console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console = plain_console(width=NUM_COLUMNS)
+    numbers = shown_names(jobs)
+    for number, job in zip(numbers, jobs, strict=True):
+        if number != job.name:
+            console.print(f"{number:>3}  {job.name}", soft_wrap=True)
     print_table(console, job_table(jobs, shown))
     if (over_seeds := seed_table(jobs, shown)) is not None:
         print_table(console, over_seeds)

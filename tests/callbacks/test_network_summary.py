@@ -13,8 +13,14 @@ from src.models.multihead_module import MultiheadLitModule
 from tests.callbacks.fakes import trainer
 
 
-def printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: Any, depth: int = 2) -> str:
-    console = Console(width=100, record=True)
+def printed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    module: Any,
+    depth: int = 2,
+    columns: int = 100,
+) -> str:
+    console = Console(width=columns, record=True)
     monkeypatch.setattr("src.callbacks.network_summary.get_console", lambda: console)
     NetworkSummary(max_depth=depth).on_fit_start(trainer(tmp_path), module)
     return console.export_text()
@@ -41,6 +47,14 @@ def test_parts_of_the_network_with_the_sizes_of_one_image(
     assert rows["net.heads"][1] == "10, 2"
     weights = sum(p.numel() for p in cnn_module().parameters())
     assert f"{weights / 1000:.1f} K weights" in text
+
+
+def test_a_narrow_terminal_cuts_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = printed(tmp_path, monkeypatch, cnn_module(), columns=50)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 50
+    for figure in ("SimpleCNN", "3×32×32, 2", "4×16×16", "8×8×8", "10, 2"):
+        assert figure in text
 
 
 def test_a_compiled_network_is_not_run_for_the_table(

@@ -81,7 +81,7 @@ def sweep(
     """`sweep("x=interval(0,1)")` in this process, without plots: exit code and the output."""
     from hydra_plugins.avix_optuna_sweeper import _report
 
-    monkeypatch.setattr(_report, "write_plots", lambda study, folder: None)
+    monkeypatch.setattr(_report, "write_plots", lambda study, folder, metric: None)
 
     def run(*overrides: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", sweeps.command(*overrides)[1:])

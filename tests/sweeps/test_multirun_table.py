@@ -98,3 +98,19 @@ def test_newest_multirun(folder: Path, tmp_path: Path) -> None:
     assert newest_multirun(tmp_path / "logs") == folder
     with pytest.raises(ConfigError, match="no multirun"):
         newest_multirun(tmp_path)
+
+
+def test_single_runs_have_numbers_for_their_long_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    names = [f"2026-11-29_14-40-1{k}-734026_avix_cnn_72dss_jnd_dg_hybrid" for k in range(2)]
+    for name, rate in zip(names, ("0.005", "0.0005"), strict=True):
+        overrides = [f"model.optimizer.lr={rate}"]
+        write_job(tmp_path / "runs" / name, overrides, loss=0.5, job=None)
+    main([str(tmp_path / "runs")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [f"  1  {names[0]}", f"  2  {names[1]}"]
+    rows = [line for line in lines if line.startswith("│")]
+    assert [row.split("│")[1].strip() for row in rows] == ["1", "2"]
+    assert all("0.5" in row for row in rows)

@@ -218,12 +218,12 @@ def label_lines(metadata: Metadata, values: Float64[np.ndarray, "P"]) -> list[st
 
 def dataset_table(dataset: OpenedDataset, directory: Path) -> tuple[Table, Table]:
     """Return the same for a terminal: the metadata, and a line for each parameter."""
-    about = Table(title=Text(str(directory)), show_header=False, title_justify="left")
+    about = Table("", "", title=Text(str(directory)), show_header=False, title_justify="left")
     for name, text in facts(dataset):
         about.add_row(name, Text(text))
     parameters = Table(title="Parameters", title_justify="left")
-    for heading in ("name", "unit"):
-        parameters.add_column(heading, no_wrap=True)
+    parameters.add_column("name", overflow="fold")
+    parameters.add_column("unit", no_wrap=True)
     for heading in ("min", "max", "step"):
         parameters.add_column(heading, justify="right", no_wrap=True)
     parameters.add_column("how often", no_wrap=True)
