@@ -2,22 +2,31 @@
 
 # Python versions in the order of how well they were tried; each is asked whether it is new enough, for
 # a name may be a shim that does not run. A .venv that was broken (moved, half made) is made anew.
+# PYTHON3 names another: make venv PYTHON3=python3.13. A .venv of another version is then made anew.
+PYTHON3 ?=
+VERSION := import sys; print(sys.version_info[:2])
+OTHER := $(if $(PYTHON3),$(shell [ "$$($(VENV)/bin/python -c '$(VERSION)' 2>&1)" = \
+  "$$($(PYTHON3) -c '$(VERSION)' 2>&1)" ] || echo other))
 define FIND_PYTHON
 python=; \
-for candidate in python3.11 python3.12 python3.13 python3 python; do \
+for candidate in $(or $(PYTHON3),python3.11 python3.12 python3.13 python3 python); do \
   if "$$candidate" -c "import sys; sys.exit(sys.version_info < (3, 11))" >/dev/null 2>&1; then \
     python=$$candidate; break; \
   fi; \
 done; \
 if [ -z "$$python" ]; then \
-  echo "AVIX needs Python 3.11 or newer, and found $$(python3 --version 2>/dev/null || echo none)." >&2; \
-  echo "Install one, or name it: make PYTHON=/path/to/python3.11 with its packages in place." >&2; \
+  found=$$("$(or $(PYTHON3),python3)" --version 2>/dev/null || echo none); \
+  echo "AVIX needs Python 3.11 or newer, and found $$found." >&2; \
+  echo "Name one: make venv PYTHON3=python3.13, or PYTHON=/path/to/python with its packages." >&2; \
   exit 1; \
 fi
 endef
 
-$(VENV)/.installed: requirements.txt
-	@if ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then \
+.PHONY: other
+other:
+
+$(VENV)/.installed: requirements.txt $(OTHER)
+	@if [ -n "$(OTHER)" ] || ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then \
 	  $(FIND_PYTHON); \
 	  echo "Making $(VENV) with $$("$$python" --version)"; \
 	  "$$python" -m venv --clear $(VENV) || exit 1; \

@@ -22,16 +22,16 @@ SOUNDS = "sounds"
 
 
 def heard_samples(evaluation: Evaluation) -> Integer[np.ndarray, "S"]:
-    """Choose samples to listen to: half around the median error, then those with the largest.
+    """Choose samples to listen to: some with middling errors, then those with the largest.
 
     An error is the share of a parameter's range, the largest of all parameters.
     """
     furthest = furthest_errors(evaluation.parameters, evaluation.found)
     order = np.argsort(furthest, kind="stable")
     half = HEARD // 2
-    middle = max(len(order) // 2 - half // 2, 0)
-    chosen = [*order[middle : middle + half], *order[-half:]]
-    return np.array(list(dict.fromkeys(chosen)), dtype=np.int64)
+    others, largest = np.split(order, [max(len(order) - half, 0)])
+    start = max(len(others) - half, 0) // 2
+    return np.concatenate([others[start : start + half], largest])
 
 
 def write_sounds(evaluation: Evaluation, folder: Path) -> list[str]:

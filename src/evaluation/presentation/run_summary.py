@@ -177,10 +177,12 @@ def measured_text(built: Built, stage: str) -> str:
 
 
 def print_run(console: Console, cfg: DictConfig, loggers: list[Logger]) -> None:
-    """Print where a run lies, and how to look at it in TensorBoard."""
+    """Print where a run lies, where its loggers' data are, and how to look at TensorBoard's."""
     console.print(f"Run:         {shown_path(cfg.paths.output_dir)}", soft_wrap=True)
-    for logger in loggers:
+    used = {name: own for name, own in (cfg.get("logger") or {}).items() if own is not None}
+    for (name, settings), logger in zip(used.items(), loggers, strict=True):
         if not isinstance(logger, TensorBoardLogger):
+            _print_place(console, name, settings, logger)
             continue
         folder = Path(logger.log_dir)
         # Beside the others of its kind, a run is shown by its name.
@@ -191,3 +193,11 @@ def print_run(console: Console, cfg: DictConfig, loggers: list[Logger]) -> None:
             "  (http://localhost:6006)",
             soft_wrap=True,
         )
+
+
+def _print_place(console: Console, name: str, settings: DictConfig, logger: Logger) -> None:
+    """Print where a logger keeps its data: a folder, a database, or a service."""
+    said = settings.get("tracking_uri") or settings.get("repo")
+    place = said or logger.log_dir or logger.save_dir or "its service"
+    where = shown_path(place) if Path(place).exists() else place
+    console.print(f"logged:      {name}: {where}", soft_wrap=True)

@@ -1,0 +1,43 @@
+"""Loggers of other projects with their real packages: the extra [loggers]. Nothing leaves this host."""
+
+from pathlib import Path
+
+import pytest
+from omegaconf import open_dict
+
+from src.train import train
+from tests.helpers import shrink
+
+PLACES = {
+    "csv": "csv/version_0/metrics.csv",
+    "wandb": "wandb/offline-run-*/*.wandb",
+    "mlflow": "mlflow.db",
+    "aim": ".aim",
+    "comet": "comet/*.zip",
+}
+PACKAGES = {"wandb": "wandb", "mlflow": "mlflow", "aim": "aim", "comet": "comet_ml"}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # what the packages import warns in many ways
+@pytest.mark.parametrize("name", PLACES)
+def test_a_run_logs_for_real_and_says_where(
+    name: str,
+    compose_config,
+    data_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if name in PACKAGES:
+        pytest.importorskip(PACKAGES[name], reason="the extra [loggers] is not installed")
+    monkeypatch.setenv("COMET_OFFLINE_DIRECTORY", str(tmp_path / "comet"))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    offline = {"wandb": ["logger.wandb.offline=true"], "comet": ["logger.comet.online=false"]}
+    words = ["experiment=digits_cnn", f"logger={name}", *offline.get(name, [])]
+    cfg = shrink(compose_config("train", *words), data_root)
+    with open_dict(cfg):
+        cfg.paths.log_dir = cfg.paths.output_dir = str(tmp_path)
+    train(cfg)
+    assert list(tmp_path.glob(PLACES[name]))
+    assert f"logged:      {name}: " in capsys.readouterr().out
