@@ -21,6 +21,7 @@ by the first target that needs it and again when `requirements.txt` changes.
 |---|---|
 | `ARGS="…"` | passed on to the command: overrides for trainings and data sets, options for pytest |
 | `PYTHON=…` | use this interpreter with the packages that it has, and no `.venv` |
+| `PYTHON3=…` | make the virtual environment by this interpreter, such as `python3.13` |
 | `VENV=…` | another place for the virtual environment (default `.venv`) |
 | `PIP_ARGS="…"` | passed to `pip install`, such as the index of another torch build |
 | `RUN_ENV="…"` | environment of trainings, data sets and benchmarks, such as `OMP_NUM_THREADS=1` |

@@ -1,4 +1,4 @@
-"""Loggers of other projects with their real packages: the extra [loggers]. Nothing leaves this host."""
+"""Loggers of other projects with their real packages (the extra [loggers]), all of them offline."""
 
 from pathlib import Path
 
