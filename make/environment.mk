@@ -22,10 +22,8 @@ if [ -z "$$python" ]; then \
 fi
 endef
 
-.PHONY: other
-other:
-
-$(VENV)/.installed: requirements.txt $(OTHER)
+.PHONY: $(if $(OTHER),$(VENV)/.installed)
+$(VENV)/.installed: requirements.txt
 	@if [ -n "$(OTHER)" ] || ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then \
 	  $(FIND_PYTHON); \
 	  echo "Making $(VENV) with $$("$$python" --version)"; \
