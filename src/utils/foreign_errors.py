@@ -89,6 +89,17 @@ CAUSES = (
         r"\1 is out of memory: lower data.batch_size={data.batch_size}, or take a smaller network",
     ),
     Cause(
+        r"unable to (?:open|write|allocate|resize|mmap)[^:]*(?:shared memory|</torch_).*?:"
+        r" ([\w -]+) \(\d+\)|DataLoader worker \(pid \d+\) is killed by signal: (Bus error)",
+        r"/dev/shm, the memory that processes share, is too small or cannot be used (\1\2): "
+        "enlarge it (docker run --shm-size=1g), or set data.num_workers=0, which needs next to none",
+    ),
+    Cause(
+        r"DataLoader worker \(pid\D*[\d, ]+\) (?:is (killed by signal: \w+)|(exited) unexpectedly)",
+        r"data.num_workers={data.num_workers}: a process that loads data ended (\1\2), often "
+        "because memory ran out; with 0 the run loads by itself. Its last checkpoint is untouched",
+    ),
+    Cause(
         r"Error\(s\) in loading state_dict for \w+",
         "ckpt_path={ckpt_path}: its weights are not those of this network; give the model that it "
         "was trained with, or use src/eval.py, which takes the model from the checkpoint",

@@ -15,7 +15,7 @@ CFG = OmegaConf.create(
     {
         "trainer": {"precision": 64, "max_epochs": 3, "accelerator": "cpu", "gradient_clip_val": 1},
         "model": {"optimizer": {"lr": 0.1}},
-        "data": {"batch_size": 8},
+        "data": {"batch_size": 8, "num_workers": 2},
         "ckpt_path": None,
     }
 )
@@ -89,6 +89,24 @@ def test_a_training_that_its_config_ends(
         ("MPS backend out of memory (MPS allocated", "MPS is out of memory"),
         ("mat1 and mat2 must have the same dtype, but got Float and Double", "precision=64"),
         ("Error(s) in loading state_dict for MultiheadLitModule:\n size", "ckpt_path=null"),
+        (
+            "DataLoader worker (pid 5709) is killed by signal: Killed. ",
+            "data.num_workers=2: a process that loads data ended (killed by signal: Killed)",
+        ),
+        ("DataLoader worker (pid(s) 12, 13) exited unexpectedly", "ended (exited), often because"),
+        (
+            "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that",
+            "/dev/shm, the memory that processes share, is too small or cannot be used (Bus error)",
+        ),
+        (
+            "unable to open shared memory object </torch_30295_0> in read-write mode: Read-only "
+            "file system (30)",
+            "cannot be used (Read-only file system)",
+        ),
+        (
+            "unable to write to file </torch_12_3_0>: No space left on device (28)",
+            "cannot be used (No space left on device)",
+        ),
         (
             "You restored a checkpoint with current_epoch=9, but you have set max_epochs=3",
             "has 9 epochs already: raise trainer.max_epochs=3",
