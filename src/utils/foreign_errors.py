@@ -92,7 +92,7 @@ CAUSES = (
         r"unable to (?:open|write|allocate|resize|mmap)[^:]*(?:shared memory|</torch_).*?:"
         r" ([\w -]+) \(\d+\)|DataLoader worker \(pid \d+\) is killed by signal: (Bus error)",
         r"/dev/shm, the memory that processes share, is too small or cannot be used (\1\2): "
-        "enlarge it (docker run --shm-size=1g), or set data.num_workers=0, which needs next to none",
+        "enlarge it (docker run --shm-size=1g), or set data.num_workers=0, which needs hardly any",
     ),
     Cause(
         r"DataLoader worker \(pid\D*[\d, ]+\) (?:is (killed by signal: \w+)|(exited) unexpectedly)",
