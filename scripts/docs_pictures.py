@@ -23,25 +23,29 @@ from src.evaluation.presentation.dataset_picture import dataset_figure  # noqa: 
 from src.evaluation.presentation.pictures import head_picture  # noqa: E402
 from src.evaluation.presentation.prediction_files import comparison_figure  # noqa: E402
 from src.synth.generate import generate_dataset  # noqa: E402
+from src.synth.images import level_range  # noqa: E402
 from src.vimh.records import OpenedDataset, open_dataset  # noqa: E402
 
 FOLDER = ROOT / "docs" / "images"
 MODEL = ROOT / "examples" / "model"
 COLOURS = 128
+ALL_COLOURS = 256  # of a picture with two scales
 
 
-def save(figure: Figure, name: str, dpi: int) -> None:
+def save(figure: Figure, name: str, dpi: int, colours: int = COLOURS) -> None:
     """Write a figure as a PNG with few colours.
 
     Args:
         figure: Drawn.
         name: The file's, without its ending.
         dpi: Pixels an inch.
+        colours: As many at most.
     """
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=dpi, format="png")
     path = FOLDER / f"{name}.png"
-    Image.open(drawn).convert("RGB").quantize(COLOURS).save(path, optimize=True)
+    picture = Image.open(drawn).convert("RGB")
+    picture.quantize(colours, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
     print(f"{path.stat().st_size:>7,} bytes  {path}")
 
 
@@ -69,9 +73,10 @@ def main() -> None:
     read = read_checkpoint(MODEL / "simple_wide.safetensors")
     predictor = Predictor(load_model(read), read.metadata)
     (found,) = predictor.predict_file(MODEL / "saw.wav")
-    images, _ = predictor.image_maker(predictor.resynthesise(found.values)[None])
-    again = Prediction("resynthesised", images[0], found.values)
-    save(comparison_figure(predictor, found, again), "prediction", dpi=80)
+    images, scale_factors = predictor.image_maker(predictor.resynthesise(found.values)[None])
+    ends = level_range(scale_factors[0])
+    again = Prediction("resynthesised", images[0], found.values, level_range_db=ends)
+    save(comparison_figure(predictor, found, again), "prediction", dpi=80, colours=ALL_COLOURS)
     with tempfile.TemporaryDirectory() as folder:
         save(dataset_figure(dataset("resonator", 2000, Path(folder))), "dataset", dpi=55)
         fresh = dataset("simple_wide", 1024, Path(folder))
