@@ -1,12 +1,14 @@
 #!/usr/bin/env python
 """Write a folder of notes with a table of labels, as somebody's own recordings would be.
 
-usage: python examples/own_sounds/make_notes.py FOLDER [--notes 1500] [--seed 1]
+usage: python examples/own_sounds/make_notes.py FOLDER [--notes 1500] [--seed 1] [--nsynth]
 
 The notes are of General MIDI instruments, played by the program `fluidsynth` with a soundfont
 (Debian: fluidsynth, timgm6mb-soundfont). Where one of them is missing, a few lines of NumPy stand
 in for them, and the last line says so. FOLDER gets WAV files and labels.csv: file, pitch (MIDI
-number), velocity, instrument, and group: notes of one instrument and pitch belong together.
+number), velocity, instrument, and group: notes of one instrument and pitch belong together. With
+--nsynth other instruments play, and the files are named as those of the NSynth data set, such as
+bass_synthetic_038-022-050.wav (family, source, number, pitch, velocity); there is no table then.
 """
 
 import argparse
@@ -16,6 +18,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +33,20 @@ PROGRAMS = {
     "clarinet": 71,
     "flute": 73,
 }
+NSYNTH = {  # family_source_number
+    "keyboard_acoustic_000": 0,
+    "keyboard_electronic_004": 4,
+    "mallet_acoustic_012": 12,
+    "organ_electronic_016": 16,
+    "guitar_acoustic_025": 25,
+    "guitar_electronic_027": 27,
+    "bass_synthetic_038": 38,
+    "string_acoustic_045": 45,
+    "brass_acoustic_056": 56,
+    "brass_acoustic_060": 60,
+    "reed_acoustic_071": 71,
+    "flute_acoustic_073": 73,
+}
 PITCHES = (48, 84)  # C3 to C6
 VELOCITIES = (20, 127)
 HELD_S, SPACED_S, BEFORE_S = 1.0, 1.5, 0.05  # note on to note off, to the next note; file before it
@@ -39,12 +56,12 @@ SOUNDFONTS = ("TimGM6mb.sf2", "default-GM.sf2", "FluidR3_GM.sf2")
 FOLDERS = ("/usr/share/sounds/sf2", "/usr/share/soundfonts", "/opt/homebrew/share/soundfonts")
 
 
-def draw_notes(count: int, seed: int) -> list[tuple[str, int, int]]:
+def draw_notes(count: int, seed: int, names: Iterable[str]) -> list[tuple[str, int, int]]:
     """Instrument, pitch and velocity of each note; none twice."""
     rng = np.random.default_rng(seed)
     every = [
         (name, pitch, velocity)
-        for name in PROGRAMS
+        for name in names
         for pitch in range(PITCHES[0], PITCHES[1] + 1)
         for velocity in range(VELOCITIES[0], VELOCITIES[1] + 1)
     ]
@@ -116,29 +133,37 @@ def stand_in(program: int, notes: list[tuple[str, int, int]]) -> list[np.ndarray
     return sounds
 
 
-def make_notes(folder: Path, count: int, seed: int) -> str:
-    """Write the notes and their table.
+def sounds_of(
+    notes: list[tuple[str, int, int]], programs: Mapping[str, int], soundfont: Path | None
+) -> Iterable[tuple[tuple[str, int, int], np.ndarray]]:
+    """Yield each note with its sound, an instrument after the other."""
+    for name, program in programs.items():
+        own = [note for note in notes if note[0] == name]
+        sounds = stand_in(program, own) if soundfont is None else play(soundfont, program, own)
+        yield from zip(own, sounds, strict=True)
+
+
+def make_notes(folder: Path, count: int, seed: int, nsynth: bool = False) -> str:
+    """Write the notes and their table, or with `nsynth` the notes under names that say all.
 
     Returns:
         What played them.
     """
     soundfont = find_soundfont() if shutil.which("fluidsynth") else None
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = draw_notes(count, seed)
-    with (folder / "labels.csv").open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["file", "pitch", "velocity", "instrument", "group"])
-        for name, program in PROGRAMS.items():
-            notes = [note for note in drawn if note[0] == name]
-            if soundfont is None:
-                sounds = stand_in(program, notes)
-            else:
-                sounds = play(soundfont, program, notes)
-            (folder / name).mkdir(exist_ok=True)
-            for (_, pitch, velocity), sound in zip(notes, sounds, strict=True):
-                path = f"{name}/{pitch:03d}_{velocity:03d}.wav"
-                soundfile.write(folder / path, sound, RATE_HZ, subtype="PCM_16")
-                table.writerow([path, pitch, velocity, name, f"{name} {pitch}"])
+    programs = NSYNTH if nsynth else PROGRAMS
+    rows = [["file", "pitch", "velocity", "instrument", "group"]]
+    drawn = draw_notes(count, seed, programs)
+    for (name, pitch, velocity), sound in sounds_of(drawn, programs, soundfont):
+        path = (
+            f"{name}{'-' if nsynth else '/'}{pitch:03d}{'-' if nsynth else '_'}{velocity:03d}.wav"
+        )
+        (folder / path).parent.mkdir(exist_ok=True)
+        soundfile.write(folder / path, sound, RATE_HZ, subtype="PCM_16")
+        rows.append([path, str(pitch), str(velocity), name, f"{name} {pitch}"])
+    if not nsynth:
+        with (folder / "labels.csv").open("w", newline="") as file:
+            csv.writer(file).writerows(rows)
     if soundfont is None:
         return "NumPy, because there is no fluidsynth or no soundfont here"
     return f"FluidSynth with {soundfont}"
@@ -153,12 +178,18 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--notes", type=int, default=1500, help="how many (default: 1500)")
     parser.add_argument("--seed", type=int, default=1, help="of the choice (default: 1)")
+    parser.add_argument("--nsynth", action="store_true", help="names as NSynth has them, no table")
     given = parser.parse_args()
-    most = len(PROGRAMS) * (PITCHES[1] - PITCHES[0] + 1) * (VELOCITIES[1] - VELOCITIES[0] + 1)
+    most = (
+        len(NSYNTH if given.nsynth else PROGRAMS)
+        * (PITCHES[1] - PITCHES[0] + 1)
+        * (VELOCITIES[1] - VELOCITIES[0] + 1)
+    )
     if not 1 <= given.notes <= most:
         sys.exit(f"make_notes.py: --notes is {given.notes}; expected 1 to {most}")
-    player = make_notes(given.folder, given.notes, given.seed)
-    print(f"wrote {given.notes} notes and labels.csv to {given.folder}, played by {player}")
+    player = make_notes(given.folder, given.notes, given.seed, given.nsynth)
+    table = "" if given.nsynth else " and labels.csv"
+    print(f"wrote {given.notes} notes{table} to {given.folder}, played by {player}")
 
 
 if __name__ == "__main__":

@@ -154,7 +154,7 @@ class MultiheadLitModule(ResumableModule):
     @property
     def learnt_as_classes(self) -> list[bool]:
         """Whether each head's loss is for classes, in the heads' order."""
-        return [head.loss.output_mode == "classification" for head in self.heads.values()]
+        return [head.loss.has_accuracy(head.parameter) for head in self.heads.values()]
 
     @property
     def logged_names(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""examples/own_sounds/make_notes.py, without FluidSynth."""
+"""The scripts of examples/own_sounds, without FluidSynth."""
 
 import csv
 import importlib.util
@@ -10,16 +10,21 @@ import pytest
 from src.recordings.importing import import_recordings
 from src.recordings.settings import ImportSettings
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "own_sounds" / "make_notes.py"
+SCRIPTS = Path(__file__).parents[2] / "examples" / "own_sounds"
 
 
-@pytest.fixture
-def example(monkeypatch) -> ModuleType:
-    found = importlib.util.spec_from_file_location("make_notes", SCRIPT)
+def load(name: str) -> ModuleType:
+    found = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
     assert found is not None
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def example(monkeypatch) -> ModuleType:
+    module = load("make_notes")
     monkeypatch.setattr(module, "find_soundfont", lambda: None)
     return module
 
@@ -50,3 +55,34 @@ def test_a_midi_file_counts_time_in_variable_lengths(example: ModuleType) -> Non
     assert bytes([0x90, 60, 100]) in track
     assert bytes([0x90, 72, 30]) in track
     assert track.endswith(b"\xff\x2f\x00")
+
+
+def test_notes_named_as_those_of_nsynth_are_read_by_their_names(
+    example: ModuleType, tmp_path: Path
+) -> None:
+    example.make_notes(tmp_path / "notes", 40, seed=1, nsynth=True)
+    assert not (tmp_path / "notes" / "labels.csv").exists()
+    settings = ImportSettings(
+        folder=str(tmp_path / "notes"),
+        pattern="{family}_{source}_{number:d}-{pitch:d}-{velocity:d}.wav",
+        columns=["family", "source", "pitch"],
+        output_dir=str(tmp_path),
+    )
+    parameters = import_recordings(settings, progress=False).metadata.parameters
+    assert parameters.names == ("family", "source", "pitch")
+    assert {"acoustic", "electronic"} <= {*(parameters["source"].class_names or ())}
+    assert (parameters["pitch"].min, parameters["pitch"].max) >= (48, 49)
+
+
+def test_drums_are_labelled_by_their_files_names(tmp_path: Path) -> None:
+    drums = load("label_drums")
+    said = {"EE_Kick_Low": "kick", "sd_02": "snare", "hh_p": "hi-hat", "PearlSideStick": "rim",
+            "ft_1": "tom", "crash16i__ride_cup": "cymbal", "xFX": None}  # fmt: skip
+    assert {name: drums.drum_of(name) for name in said} == said
+    for name in said:
+        (tmp_path / "kit a").mkdir(exist_ok=True)
+        (tmp_path / "kit a" / f"{name}.wav").touch()
+    assert drums.label_drums(tmp_path, tmp_path / "drums.csv") == (6, 1)
+    with (tmp_path / "drums.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0] == {"file": "kit a/EE_Kick_Low.wav", "drum": "kick", "group": "kit a"}

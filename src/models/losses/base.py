@@ -77,6 +77,10 @@ class HeadLoss(nn.Module, ABC):
         cls.check_fits(parameter)
         return {}
 
+    def has_accuracy(self, parameter: Parameter) -> bool:
+        """Whether the share of values in the true class says something of a head."""
+        return self.output_mode == "classification"
+
     @abstractmethod
     def outputs(self, parameter: Parameter) -> int:
         """Return how many columns the network has to give this head."""

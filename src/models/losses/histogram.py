@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Interval
@@ -97,10 +97,12 @@ class HLGaussLoss(ClassLoss):
     padded on both sides by ``padding_sigma · σ``, so that targets at the ends are not cut.
 
     Args:
-        num_steps: The range in JND, ``(max − min) / step``, from the data set.
+        num_steps: The range in JND, ``(max − min) / step``, from the data set; None where the
+            parameter has no step: then ``steps_without`` of them are counted as JND.
         sigma_jnd: σ of the targets, in JND; ½...1 is a good start.
         bins_per_jnd: Bins in one JND; 2 or more.
         padding_sigma: Padding on each side, in σ.
+        steps_without: Steps in the range of a parameter that has none.
         decode: jnd_window: the centre of the window of ±1 JND that holds the most probability,
             which is the best guess when being within one JND counts. expectation: the mean, which
             is the best guess for squared error.
@@ -110,19 +112,21 @@ class HLGaussLoss(ClassLoss):
     """
 
     target: TargetKind = "value"
-    needs_step: ClassVar[bool] = True
     edges: Tensor
 
     def __init__(
         self,
-        num_steps: Positive,
+        num_steps: Positive | None,
         sigma_jnd: Annotated[Real, Interval(gt=0, le=1000)] = 0.75,
         bins_per_jnd: Annotated[int, Interval(ge=1, le=1000)] = 2,
         padding_sigma: Annotated[Real, Interval(gt=0, le=100)] = 3.0,
+        steps_without: Annotated[int, Interval(ge=1, le=10_000)] = 32,
         decode: Annotated[str, OneOf(DECODINGS)] = "jnd_window",
     ) -> None:
         super().__init__()
+        num_steps = steps_without if num_steps is None else num_steps
         check_positive("num_steps", num_steps)
+        check_at_least("steps_without", steps_without, 1)
         check_positive("sigma_jnd", sigma_jnd)
         check_at_least("bins_per_jnd", bins_per_jnd, 1)
         check_positive("padding_sigma", padding_sigma)
@@ -144,8 +148,13 @@ class HLGaussLoss(ClassLoss):
 
     @classmethod
     def arguments_from(cls, parameter: Parameter) -> dict[str, Any]:
-        """Return the range in JND."""
-        return super().arguments_from(parameter) | {"num_steps": parameter.num_steps}
+        """Return the range in JND, or None."""
+        steps = None if parameter.step is None else parameter.num_steps
+        return super().arguments_from(parameter) | {"num_steps": steps}
+
+    def has_accuracy(self, parameter: Parameter) -> bool:
+        """Whether the parameter has steps; its bins are no classes."""
+        return parameter.step is not None
 
     def outputs(self, parameter: Parameter) -> int:
         """Return one column a bin."""

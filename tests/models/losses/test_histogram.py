@@ -140,3 +140,19 @@ def test_wrong_arguments_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=match):
         make(decay, **arguments)
+
+
+def test_a_parameter_without_a_step_has_as_many_bins_as_the_loss_says(
+    stepless: Parameter, decay: Parameter
+) -> None:
+    loss = make(stepless, steps_without=32, bins_per_jnd=2, padding_sigma=3.0, sigma_jnd=1.0)
+    assert loss.outputs(stepless) == 64 + 1 + 12
+    target = torch.tensor([0.25])
+    logits = -(loss.edges[:-1] + 0.5 - 16.0).square()[None]  # the bin at a quarter of 64
+    assert loss(logits, target) < loss(logits, target + 0.1)
+    quarter = stepless.min + 0.25 * (stepless.max - stepless.min)
+    assert loss.decode(logits, stepless).item() == pytest.approx(quarter)
+    # Its classes would be the bytes of the format, which nobody chose.
+    assert not loss.has_accuracy(stepless)
+    assert make(decay, steps_without=32).outputs(decay) == make(decay).outputs(decay)
+    assert make(decay).has_accuracy(decay)
