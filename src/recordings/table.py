@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ FILE = "file"  # the column that names the sound or image
 MAX_BYTES = 2**28
 MAX_COLUMNS = 1000
 MAX_CELL = 10_000  # characters
+MAX_NAMED = 8  # columns in a message
+_WITH_COMMA = re.compile(r"[+-]?\d+(,\d+)?([eE][+-]?\d+)?")
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
 
 
@@ -41,7 +44,8 @@ class Table:
 def read_table(path: Path) -> Table:
     """Read a table of labels.
 
-    The first line of CSV and TSV names the columns; ``;`` separates them too. Each line of
+    The first line of CSV and TSV names the columns; ``;`` separates them too, and where it does,
+    numbers may have a decimal comma. A column whose cells are all empty is left out. Each line of
     JSON lines is an object of texts, numbers, true, false and null.
 
     Args:
@@ -56,9 +60,12 @@ def read_table(path: Path) -> Table:
     found = _json_lines(path, lines) if is_json else _separated(path, lines)
     header = next(found, (0, []))[1]
     if FILE not in header:
+        header = [name.lower() if name.lower() == FILE else name for name in header]
+    if FILE not in header:
+        named = ", ".join(shown(name) for name in header[:MAX_NAMED])
         raise VIMHError(
-            f"{path}: expected a column {FILE!r} that names each sound or image, found the "
-            f"columns {shown(header)}"
+            f"{path}: expected a column {FILE!r} that names each sound or image, found "
+            f"{named or 'no column'}{', ...' if len(header) > MAX_NAMED else ''}"
         )
     _check_header(path, header)
     rows: list[int] = []
@@ -79,7 +86,20 @@ def read_table(path: Path) -> Table:
             column.append(cell.strip())
     if not rows:
         raise VIMHError(f"{path}: there are no rows in it, only the names of the columns")
-    return Table(str(path), dict(zip(header, cells, strict=True)), rows)
+    columns = dict(zip(header, cells, strict=True))
+    filled = {name: texts for name, texts in columns.items() if name == FILE or any(texts)}
+    if not is_json and _separator(path, lines) == ";":
+        filled = {
+            name: texts if name == FILE else _pointed(texts) for name, texts in filled.items()
+        }
+    return Table(str(path), filled, rows)
+
+
+def _pointed(texts: list[str]) -> list[str]:
+    """Return numbers with a decimal point, where all texts are numbers and some have a comma."""
+    if not all(_WITH_COMMA.fullmatch(text) for text in texts if text):
+        return texts
+    return [text.replace(",", ".") for text in texts]
 
 
 def _text(path: Path) -> str:
@@ -108,13 +128,16 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
         )
 
 
+def _separator(path: Path, lines: Sequence[str]) -> str:
+    first = lines[0] if lines else ""
+    if path.suffix.lower() in (".tsv", ".tab") or ("\t" in first and "," not in first):
+        return "\t"
+    return "," if "," in first or ";" not in first else ";"
+
+
 def _separated(path: Path, lines: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
     """Yield header and rows, each with its line, without empty ones."""
-    first = lines[0] if lines else ""
-    separator = "," if "," in first or ";" not in first else ";"
-    if path.suffix.lower() in (".tsv", ".tab") or ("\t" in first and "," not in first):
-        separator = "\t"
-    reader = csv.reader(lines, delimiter=separator, strict=True)
+    reader = csv.reader(lines, delimiter=_separator(path, lines), strict=True)
     is_header = True
     try:
         for row in reader:

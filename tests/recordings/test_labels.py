@@ -234,6 +234,29 @@ def test_a_pattern_takes_bounded_time() -> None:
 
 
 def test_a_table_of_json_numbers_keeps_what_is_written(tmp_path: Path) -> None:
-    line = json.dumps({"file": "a.wav", "take": 7, "on": True, "off": None})
-    found = table(tmp_path, line, "l.json")
-    assert found.columns == {"file": ["a.wav"], "take": ["7"], "on": ["true"], "off": [""]}
+    first = {"file": "a.wav", "take": 7, "on": True, "off": None, "never": None}
+    lines = [json.dumps(row) for row in (first, {"file": "b.wav", "off": False})]
+    columns = {"file": ["a.wav", "b.wav"], "take": ["7", ""], "on": ["true", ""]}
+    assert table(tmp_path, "\n".join(lines), "l.json").columns == {**columns, "off": ["", "false"]}
+
+
+def test_a_table_as_a_spreadsheet_of_the_continent_writes_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    lines = (
+        '"File";"Höhe";"Länge";"wer";"Notiz"',
+        '"ä 1.wav";"1,5";"3";"a,b";""',
+        '"b,1.wav";"-2,25e1";"";"c";""',
+    )
+    path.write_text("\r\n".join(lines), encoding="utf-8-sig", newline="")
+    columns = read_table(path).columns
+    assert columns == {
+        "file": ["ä 1.wav", "b,1.wav"],  # whatever its letters' size, and never a number
+        "Höhe": ["1.5", "-2.25e1"],
+        "Länge": ["3", ""],
+        "wer": ["a,b", "c"],
+    }  # a column without a text is no label
+    path.write_text('file,a\nx.wav,"1,5"\n')  # there a comma separates
+    assert read_table(path).columns["a"] == ["1,5"]
+    path.write_text("name,a,b,c,d,e,f,g,h\n1,2,3,4,5,6,7,8,9\n")
+    with pytest.raises(VIMHError, match=r"column 'file' .* found 'name', 'a', .*'g', \.\.\."):
+        read_table(path)

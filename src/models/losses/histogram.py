@@ -105,7 +105,8 @@ class HLGaussLoss(ClassLoss):
         steps_without: Steps in the range of a parameter that has none.
         decode: jnd_window: the centre of the window of ±1 JND that holds the most probability,
             which is the best guess when being within one JND counts. expectation: the mean, which
-            is the best guess for squared error.
+            is the best guess for squared error. None: jnd_window where the parameter has a step,
+            else expectation.
 
     Raises:
         ValueError: If a number is not positive or ``decode`` unknown.
@@ -121,9 +122,10 @@ class HLGaussLoss(ClassLoss):
         bins_per_jnd: Annotated[int, Interval(ge=1, le=1000)] = 2,
         padding_sigma: Annotated[Real, Interval(gt=0, le=100)] = 3.0,
         steps_without: Annotated[int, Interval(ge=1, le=10_000)] = 32,
-        decode: Annotated[str, OneOf(DECODINGS)] = "jnd_window",
+        decode: Annotated[str, OneOf(DECODINGS)] | None = None,
     ) -> None:
         super().__init__()
+        decode = decode or (DECODINGS[1] if num_steps is None else DECODINGS[0])
         num_steps = steps_without if num_steps is None else num_steps
         check_positive("num_steps", num_steps)
         check_at_least("steps_without", steps_without, 1)

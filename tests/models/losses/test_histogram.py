@@ -154,5 +154,6 @@ def test_a_parameter_without_a_step_has_as_many_bins_as_the_loss_says(
     assert loss.decode(logits, stepless).item() == pytest.approx(quarter)
     # Its classes would be the bytes of the format, which nobody chose.
     assert not loss.has_accuracy(stepless)
+    assert (loss.decoding, make(decay).decoding) == ("expectation", "jnd_window")
     assert make(decay, steps_without=32).outputs(decay) == make(decay).outputs(decay)
     assert make(decay).has_accuracy(decay)
