@@ -32,6 +32,12 @@ evimhstk exp-vimh-stk: $(READY) ## CNN 64k on a plucked string: pitch and decay
 epl exp-plate: $(READY) ## CNN on impulse responses of a plate: six parameters
 	$(call train,experiment=plate_cnn)
 
+edx exp-dexed: $(READY) ## CNN on a DX7: its algorithm and four numbers (needs the extra [dexed])
+	$(call train,experiment=dexed_cnn)
+
+evt exp-vital: $(READY) ## CNN on Vital: eight controls (needs the extra [vital])
+	$(call train,experiment=vital_cnn)
+
 evimh exp-vimh-16kdss: $(READY) ## CNN 64k on 16384 random samples, cross-entropy
 	$(call train,experiment=vimh_cnn_16kdss)
 
