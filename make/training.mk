@@ -38,6 +38,15 @@ edx exp-dexed: $(READY) ## CNN on a DX7: its algorithm and four numbers (needs t
 evt exp-vital: $(READY) ## CNN on Vital: eight controls (needs the extra [vital])
 	$(call train,experiment=vital_cnn)
 
+efvoice exp-faust-voice: $(READY) ## CNN 64k on a Faust voice: wave, cutoff, Q, attack, decay; needs pip install -e ".[faust]"
+	$(call train,experiment=faust_voice_cnn)
+
+effm exp-faust-fm: $(READY) ## The same on two operators in Faust: ratio, index and both decays
+	$(call train,experiment=faust_fm_cnn)
+
+efstring exp-faust-string: $(READY) ## The same on a plucked string in Faust: decay, brightness, position
+	$(call train,experiment=faust_string_cnn)
+
 evimh exp-vimh-16kdss: $(READY) ## CNN 64k on 16384 random samples, cross-entropy
 	$(call train,experiment=vimh_cnn_16kdss)
 

@@ -1,12 +1,25 @@
 """What tests of whole runs share."""
 
+import importlib.util
 from pathlib import Path
 
+import pytest
 from omegaconf import DictConfig, open_dict
 
 from tests.fakes import image_root, sound_root
 
 SMALL = 96  # samples; enough for two batches of 32 in a 70/20/10 split
+
+
+# Synthesisers that others wrote, and the package that each needs.
+ENGINES = {"faust": "cyfaust", "vital": "vita", "dexed": "dexed", "plugin": "minihost"}
+
+
+def needs_engine(experiment: str) -> list[pytest.MarkDecorator]:
+    """Marks of an experiment: left out where its synthesiser's package is not installed."""
+    package = ENGINES.get(experiment.partition("_")[0])
+    is_missing = package is not None and importlib.util.find_spec(package) is None
+    return [pytest.mark.skipif(is_missing, reason=f"needs {package}")]
 
 
 def shrink(cfg: DictConfig, data_root: Path) -> DictConfig:

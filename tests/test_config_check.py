@@ -14,13 +14,16 @@ from src.command_line import add_or_override
 from src.config_check import TrainConfig, check_config
 from src.evaluation.export.model_files import missing_packages
 from src.utils.errors import ConfigError
+from tests.helpers import needs_engine
 from tests.test_wrong_overrides import COMMANDS, MODEL, SOUND
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "configs" / "experiment").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize(
+    "experiment", [pytest.param(name, marks=needs_engine(name)) for name in EXPERIMENTS]
+)
 def test_every_experiment_passes(experiment: str, compose_config) -> None:
     own = [f"data.source.{key}=x" for key in ("folder", "labels") if "recordings" in experiment]
     check_config(compose_config("train", f"experiment={experiment}", *own), TrainConfig)

@@ -7,18 +7,21 @@ import torch
 from omegaconf import DictConfig, open_dict
 
 from src.train import train
-from tests.helpers import shrink
+from tests.helpers import needs_engine, shrink
 
 EXPERIMENTS = sorted(p.stem for p in (Path(__file__).parents[1] / "configs/experiment").glob("*"))
 
 
-# 28 M weights; 96 sounds of a second at 44.1 kHz
-LONG = {"convnext_v2_official_tiny_benchmark", "plate_cnn"}
+# 28 M weights; 96 sounds of a second at 44.1 kHz; engines, for which faust_voice_cnn stands
+LONG = {"convnext_v2_official_tiny_benchmark", "plate_cnn", "faust_fm_cnn", "faust_string_cnn"}
 
 
 @pytest.mark.parametrize(
     "experiment",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in EXPERIMENTS],
+    [
+        pytest.param(name, marks=[*needs_engine(name), *[pytest.mark.slow] * (name in LONG)])
+        for name in EXPERIMENTS
+    ],
 )
 def test_experiment_takes_two_steps_and_validates(
     experiment: str, compose_config, data_root: Path

@@ -25,7 +25,7 @@ from src.schema.arguments import shown
 from src.schema.plain import MAX_DEPTH, MAX_NODES
 from src.schema.specs import TARGET
 from src.utils.errors import ConfigError
-from src.utils.trust import PROGRAM_KEYS, Trust, texts_in
+from src.utils.trust import PROGRAM_KEYS, Trust, in_config, texts_in
 
 MAX_BYTES = 4 * 2**20  # of a config's file
 FORMER_TRAINER = "lightning.pytorch.trainer.Trainer"  # of runs from before src.utils.trainer
@@ -115,7 +115,7 @@ def check_config(config: object, own: object, trust: Trust, where: Path) -> None
                 f"command line name or trust; {AGAIN}"
             )
         is_program = name in PROGRAM_KEYS and value is not None
-        if is_program and _in_config(config, value) not in trust.programs:
+        if is_program and in_config(config, value) not in trust.programs:
             raise ConfigError(
                 f"{where}: {key} is {shown(value, 200)}, a program that neither your configs nor "
                 f"your command line name; {AGAIN}"
@@ -175,17 +175,5 @@ def trust_of_user(own: object, modules: Sequence[str], programs: Sequence[str] =
     for module in (torch.optim, torch.optim.lr_scheduler):
         classes = inspect.getmembers(module, inspect.isclass)
         found |= {f"{module.__name__}.{name}" for name, cls in classes if issubclass(cls, bases)}
-    paths = [path for path in (_in_config(own, text) for text in named) if path is not None]
+    paths = [path for path in (in_config(own, text) for text in named) if path is not None]
     return Trust(tuple(modules), frozenset(found), (*programs, *paths))
-
-
-def _in_config(config: object, path: object) -> str | None:
-    """Return a program's path with its interpolations as a config has them; None: there is none.
-
-    A run's folder may say what `paths.root_dir` is, so the text of an interpolation says nothing.
-    """
-    assert isinstance(config, dict)
-    try:
-        return f"{OmegaConf.create({**config, 'program_': path}).program_}"
-    except OmegaConfBaseException:
-        return None

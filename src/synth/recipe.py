@@ -27,6 +27,7 @@ from src.synth.settings import (
     with_preset,
 )
 from src.synth.synthesizers import Synthesizer, build_synthesizer, synthesizer_class
+from src.utils.trust import PROGRAM_KEYS
 from src.vimh.errors import VIMHError
 from src.vimh.fields import LEAST_SOUND, MOST_SOUND
 from src.vimh.names import DatasetName
@@ -351,7 +352,7 @@ class Recipe:
             sample_rate=self.sample_rate,
             duration_s=self.duration,
             size=self.num_samples,
-            synth=self.dataset.name or self.synthesizer.synth_type,
+            synth=self.dataset.name or self.synthesizer.set_name,
             num_parameters=len(self.synthesizer.parameters.heads),
             avix=self.avix,
             temporal_envelope=self.temporal_envelope,
@@ -385,7 +386,7 @@ class Recipe:
             "duration": self.duration,
             "pre_emphasis_coefficient": self.pre_emphasis_coefficient,
             "image": vars(self.image),
-            "name": self.dataset.name or synthesizer.synth_type,
+            "name": self.dataset.name or synthesizer.set_name,
             "size": self.num_samples,
             "noise": None if self.noise is None else vars(self.noise),
             "synth_type": synthesizer.synth_type,
@@ -409,10 +410,12 @@ class Recipe:
     def to_json(self) -> dict[str, object]:
         """Return the whole recipe as plain values, which :meth:`from_mapping` takes back.
 
-        Of `generate` only `scale`, and without `overwrite`: the same samples have the same JSON
-        wherever and however they were made.
+        Of `generate` only `scale`, of a program's path only its name, and without `overwrite`: the
+        same samples have the same JSON wherever and however they were made.
         """
         values = asdict(self)
         values["generate"] = {"scale": self.generate.scale}
+        programs = {k: Path(str(v)).name for k, v in self.synth.items() if v and k in PROGRAM_KEYS}
+        values["synth"] |= programs
         del values["overwrite"]
         return values

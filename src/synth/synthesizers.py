@@ -149,6 +149,11 @@ class Synthesizer(ABC):
         """Length of a whole sound in samples: ``round(duration · rate)``."""
         return round(self.duration_s * self.sample_rate_hz)
 
+    @property
+    def set_name(self) -> str:
+        """What a data set is called that gets no name."""
+        return self.synth_type
+
     def check_generating(self) -> None:
         """Refuse parameters whose values the sounds would not follow as the config says.
 

@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 KEY = "extras.trusted_modules"
 PROGRAMS = "extras.trusted_programs"
@@ -73,7 +74,8 @@ def trusting_config(cfg: DictConfig) -> Iterator[None]:
     """Trust within a block what a user's own config, which comes from no file of a run, names."""
     modules = OmegaConf.select(cfg, KEY) or ()
     own = OmegaConf.to_container(cfg)
-    programs = [*(OmegaConf.select(cfg, PROGRAMS) or ()), *texts_in(own, *PROGRAM_KEYS)]
+    named = (in_config(own, text) for text in texts_in(own, *PROGRAM_KEYS))
+    programs = [*(OmegaConf.select(cfg, PROGRAMS) or ()), *filter(None, named)]
     with trusting(modules, frozenset(texts_in(own, "_target_")), programs):
         yield
 
@@ -89,6 +91,18 @@ def texts_in(node: object, *keys: str) -> Iterator[str]:
     elif isinstance(node, list):
         for value in node:
             yield from texts_in(value, *keys)
+
+
+def in_config(config: object, path: object) -> str | None:
+    """Return a program's path with its interpolations as a config has them; None: there is none.
+
+    A run's folder may say what `paths.root_dir` is, so the text of an interpolation says nothing.
+    """
+    assert isinstance(config, dict)
+    try:
+        return f"{OmegaConf.create({**config, 'program_': path}).program_}"
+    except OmegaConfBaseException:
+        return None
 
 
 def how_to_trust_program(name: str, sha256: str, trusted: Sequence[str]) -> str:

@@ -1,6 +1,8 @@
 """Programs and plug-ins by their content: a file, or a bundle, which is a folder."""
 
 import hashlib
+import os
+import re
 from pathlib import Path
 
 from src.synth.errors import RecipeError
@@ -8,24 +10,43 @@ from src.utils.trust import current_trust, how_to_trust_program
 from src.vimh.plain import file_digest, shown
 
 MAX_TEXT_BYTES = 2**20  # of a program
+_IMPORT = re.compile(rb'\b(?:import|library|component)\s*\(\s*"([^"\0]+)"')
 # Programs of this project are trusted as its code is.
 _SHIPPED = Path(__file__).resolve().parents[3] / "examples" / "faust"
 
 
 def program_digest(path: Path) -> str:
-    """Return the SHA-256 of a file; of a folder that of the names and digests of its files.
+    """Return the SHA-256 of a file; of several files that of their names and digests.
+
+    Several are those of a folder, or a Faust program and what it imports from beside it.
 
     Raises:
-        RecipeError: if there is neither.
+        RecipeError: if there is none.
     """
     if path.is_file():
-        return file_digest(path)
-    if not path.is_dir():
+        digest, others = file_digest(path), _imported(path)
+    elif path.is_dir():
+        digest = ""
+        others = {p.relative_to(path).as_posix(): p for p in path.rglob("*") if p.is_file()}
+    else:
         raise RecipeError(f"{path}: there is no such file; expected a program or a plug-in")
-    digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        digest.update(f"{file.relative_to(path).as_posix()}\0{file_digest(file)}\n".encode())
-    return digest.hexdigest()
+    if not others:
+        return digest
+    lines = (f"{name}\0{file_digest(file)}\n" for name, file in sorted(others.items()))
+    return hashlib.sha256((digest + "".join(lines)).encode()).hexdigest()
+
+
+def _imported(program: Path) -> dict[str, Path]:
+    """Return the files beside a Faust program that it imports, by the names that it gives them."""
+    found: dict[str, Path] = {}
+    waiting = [program] if program.suffix == ".dsp" else []
+    while waiting:
+        for name in map(os.fsdecode, _IMPORT.findall(waiting.pop().read_bytes())):
+            file = program.parent / name
+            if name not in found and file.is_file() and file != program:
+                found[name] = file
+                waiting.append(file)
+    return found
 
 
 def program_text(path: Path) -> str:

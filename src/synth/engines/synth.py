@@ -1,6 +1,7 @@
 """A synthesiser whose sounds an engine makes, in a process of its own."""
 
 import importlib.util
+import re
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -130,6 +131,13 @@ class EngineSynth(Synthesizer):
         self.varies = options.get("allow_variation", False)
         self._own = own
         self._timeout_s = options.get("timeout_s", TIMEOUT_S)
+
+    @property
+    def set_name(self) -> str:
+        """The engine and its program: "faust_voice"."""
+        program = self._own.get(self.program_key or "")
+        name = f"{self.synth_type}_{Path(str(program)).stem}" if program else self.synth_type
+        return re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:64]
 
     def render(
         self, values: Mapping[str, Float64[np.ndarray, "B"]], num_samples: int | None = None
