@@ -14,6 +14,7 @@ EXPERIMENTS = sorted(p.stem for p in (Path(__file__).parents[1] / "configs/exper
 
 # 28 M weights; 96 sounds of a second at 44.1 kHz; engines, for which faust_voice_cnn stands
 LONG = {"convnext_v2_official_tiny_benchmark", "plate_cnn", "faust_fm_cnn", "faust_string_cnn"}
+LONG |= {"dexed_cnn", "vital_cnn"}
 
 
 @pytest.mark.parametrize(

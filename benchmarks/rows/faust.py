@@ -57,12 +57,12 @@ def measure(quick: bool, work: Path) -> list[Row]:
         return [
             Row(name, against, SPEED, failure="cyfaust is not installed: pip install -e .[faust]")
         ]
-    processes, size = len(os.sched_getaffinity(0)), 4096 if quick else 16384
+    processes, size = len(os.sched_getaffinity(0)), 2048 if quick else 16384
     own = settings(work / "faust", size)
     seconds = interleaved(
         lambda: generate_dataset(own, progress=False),
         lambda: bare_loops(processes, size, own["sample_rate"]),
-        pairs=3 if quick else 5,
+        pairs=2 if quick else 5,
     )
     rates = {"per_second": size / min(seconds[0]), "per_second_plain": size / min(seconds[1])}
     speed = Row(

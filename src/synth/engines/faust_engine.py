@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 from jaxtyping import Float32
@@ -50,35 +50,11 @@ class FaustEngine(Engine):
         note: Note | None = None,
         input: Input = "impulse",
     ) -> None:
-        import cyfaust  # here: only a worker's process imports it
-
-        path = Path(dsp)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise EngineError(f"synth.dsp is {dsp}; expected a Faust program: {error}") from error
-        program = re.sub(r"\W+", "_", path.stem), text
-        include = "-I", str(path.parent)
-        options = *include, "-ftz", "1"  # numbers too small for full precision, which are slow: 0
-        said = io.StringIO()
-        with redirect_stdout(said):  # cyfaust prints what is wrong
-            if not text.strip():
-                self._factory = None
-            elif cyfaust.LLVM_BACKEND:
-                for_this_machine, all_of_it = "", -1
-                self._factory = cyfaust.llvm_create_dsp_factory_from_string(
-                    *program, for_this_machine, all_of_it, *options
-                )
-            else:
-                self._factory = cyfaust.create_dsp_factory_from_string(*program, *options)
-            expanded = self._factory and cyfaust.expand_dsp_from_string(*program, *include)
-        if self._factory is None:
-            words = " ".join(said.getvalue().split()) or "the program is empty"
-            raise EngineError(f"synth.dsp is {dsp}, which does not compile. Faust says: {words}")
-        self._version = f"Faust {cyfaust.get_version()}"
+        program = _compiled(dsp)
+        self._version = program.version
         self._rate_hz = sample_rate_hz
-        # What a program writes into a table stays there when its state is cleared.
-        self._writes_tables = expanded is None or "rwtable" in expanded[1]
+        self._writes_tables = program.writes_tables
+        self._factory = program.factory  # while it lives, so does what it made
         self._dsp = self._factory.create_dsp_instance()
         self._dsp.init(sample_rate_hz)
         ranges = {
@@ -137,6 +113,50 @@ class FaustEngine(Engine):
         inputs = np.zeros((count, num_samples), np.float32)
         inputs[:, :1] = self._input == "impulse"
         return inputs
+
+
+class _Program(NamedTuple):
+    """What cyfaust made of a program.
+
+    Attributes:
+        factory: Makes instances of it.
+        version: Faust's, and LLVM's where it compiled.
+        writes_tables: Whether it writes into a table, which clearing its state does not empty.
+    """
+
+    factory: Any
+    version: str
+    writes_tables: bool
+
+
+def _compiled(dsp: str) -> _Program:
+    import cyfaust  # here: only a worker's process imports it
+
+    path = Path(dsp)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise EngineError(f"synth.dsp is {dsp}; expected a Faust program: {error}") from error
+    if not text.strip():
+        raise EngineError(f"synth.dsp is {dsp}, which is empty; expected a Faust program")
+    program = re.sub(r"\W+", "_", path.stem), text
+    include = "-I", str(path.parent)
+    options = *include, "-ftz", "1"  # numbers too small for full precision, which are slow, are 0
+    said = io.StringIO()
+    with redirect_stdout(said):  # cyfaust prints what is wrong
+        if cyfaust.LLVM_BACKEND:
+            this_machine, most = "", -1
+            factory = cyfaust.llvm_create_dsp_factory_from_string(
+                *program, this_machine, most, *options
+            )
+        else:
+            factory = cyfaust.create_dsp_factory_from_string(*program, *options)
+        expanded = factory and cyfaust.expand_dsp_from_string(*program, *include)
+    if factory is None:
+        words = " ".join(said.getvalue().split())
+        raise EngineError(f"synth.dsp is {dsp}, which does not compile. Faust says: {words}")
+    writes_tables = expanded is None or "rwtable" in expanded[1]
+    return _Program(factory, f"Faust {cyfaust.get_version()}", writes_tables)
 
 
 def _shortest(value: float) -> float:

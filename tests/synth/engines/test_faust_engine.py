@@ -156,7 +156,7 @@ def test_a_program_imports_what_lies_beside_it(program: Program, tmp_path: Path)
     [
         ("process = foo;", "Faust says: my:1 : ERROR : undefined symbol : foo"),
         ("process = _ : +;", "The number of outputs [1] of A must be equal to the number"),
-        ("", "the program is empty"),
+        ("", "which is empty; expected a Faust program"),
         ('import("nowhere.lib"); process = 1;', "unable to open file nowhere.lib"),
         ('process = 0, 0 : soundfile("a", 2) : !, !, _, _;', "plays sound files"),
         ("process = nentry(\"m[style:menu{'a':5}]\", 0, 0, 1, 1);", "sends 5 for 'a'"),
