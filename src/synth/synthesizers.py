@@ -141,6 +141,7 @@ class Synthesizer(ABC):
         self.draws = ParameterSpace(
             _draw(name, mapping, self.draw_names) for name, mapping in (draws or {}).items()
         )
+        self.set_name: str = self.synth_type  # of a data set that gets no name
         self.sample_rate_hz = sample_rate_hz
         self.duration_s = duration_s
 
@@ -148,11 +149,6 @@ class Synthesizer(ABC):
     def num_samples(self) -> int:
         """Length of a whole sound in samples: ``round(duration · rate)``."""
         return round(self.duration_s * self.sample_rate_hz)
-
-    @property
-    def set_name(self) -> str:
-        """What a data set is called that gets no name."""
-        return self.synth_type
 
     def check_generating(self) -> None:
         """Refuse parameters whose values the sounds would not follow as the config says.

@@ -130,14 +130,10 @@ class EngineSynth(Synthesizer):
             self.audit = section(AuditRecord, audit, "synth.audit") if audit else None
         self.varies = options.get("allow_variation", False)
         self._own = own
-        self._timeout_s = options.get("timeout_s", TIMEOUT_S)
-
-    @property
-    def set_name(self) -> str:
-        """The engine and its program: "faust_voice"."""
-        program = self._own.get(self.program_key or "")
+        program = own.get(self.program_key or "")
         name = f"{self.synth_type}_{Path(str(program)).stem}" if program else self.synth_type
-        return re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:64]
+        self.set_name = re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:64]  # "faust_voice"
+        self._timeout_s = options.get("timeout_s", TIMEOUT_S)
 
     def render(
         self, values: Mapping[str, Float64[np.ndarray, "B"]], num_samples: int | None = None
