@@ -9,10 +9,11 @@ import pytest
 from src.synth.engines.listing import listed_controls
 from src.synth.engines.programs import program_digest
 from src.synth.errors import LostSounds, RecipeError
-from src.synth.generate import generate_dataset
+from src.synth.generate import generate_dataset, metadata_json
 from src.synth.parts import generate
 from src.synth.recipe import Recipe
 from src.synth.resynthesis import resynthesise, synthesizer_of
+from src.synth.samples import SampleMaker
 from src.utils.trust import trusting
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import METADATA_FILE, Metadata
@@ -183,7 +184,9 @@ def made(make_mock: MakeMock, tmp_path: Path) -> tuple[Metadata, Path]:
     plugin = tmp_path / "my.plugin"
     plugin.write_bytes(b"a plug-in")
     recipe = make_mock({"pitch": {}}, size=4, plugin=str(plugin))
-    return Metadata.load(generate_dataset(recipe, progress=False).dataset_dir), plugin
+    maker = SampleMaker(Recipe.from_mapping(recipe).completed())
+    described = json.loads(json.dumps(metadata_json(maker)))
+    return Metadata.from_json(described, "metadata"), plugin
 
 
 VALUES = {"pitch": np.array([200.0, 300.0])}
