@@ -8,7 +8,8 @@ from jaxtyping import Float64
 
 from src.synth.errors import RecipeError
 from src.synth.rendering import Columns
-from src.synth.synthesizers import Synthesizer, fill_lanes
+from src.synth.synthesizers import Synthesizer
+from src.synth.waves import fill_lanes
 from src.vimh.parameters import Parameter
 
 # Of a range: what rounding may add to a value at its end.

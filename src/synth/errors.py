@@ -1,4 +1,4 @@
-"""The error of a recipe: its message begins with the whole key that is at fault."""
+"""The errors of recipes: a message begins with the whole key that is at fault."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,6 +7,8 @@ from contextlib import contextmanager
 import numpy as np
 from jaxtyping import Float32, Shaped
 
+from src.schema.arguments import shown
+from src.schema.specs import Lookup, imported
 from src.utils.errors import ConfigError
 from src.vimh.errors import ParameterError, VIMHError
 
@@ -76,3 +78,30 @@ def class_errors(key: str) -> Iterator[None]:
         text = str(error)
         where = "" if re.match(r"(synth|stft|mel|image)[.:]", text) else f"{key}: "
         raise RecipeError(f"{where}{text}") from error
+
+
+def named_class(
+    target: object, key: str, base: type, example: str, look_up: Lookup = imported
+) -> type:
+    """Return the class that a recipe names.
+
+    Args:
+        target: its import path.
+        key: where the recipe says it.
+        base: what it is derived from.
+        example: the path of another one, for messages.
+        look_up: from the path to the class.
+
+    Raises:
+        RecipeError: if there is no such class, or it is not derived from `base`.
+    """
+    if not isinstance(target, str) or "." not in target:
+        raise RecipeError(
+            f"{key} is {shown(target)}; expected the import path of a {base.__name__}, such as "
+            f"{example}"
+        )
+    with recipe_errors():
+        found = look_up(target, key)
+    if not issubclass(found, base) or found is base:
+        raise RecipeError(f"{key} is {target}, not a subclass of {base.__name__}")
+    return found

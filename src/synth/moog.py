@@ -8,7 +8,8 @@ from jaxtyping import Float32, Float64
 from torch import Tensor
 
 from src.synth.scripted import scripted
-from src.synth.synthesizers import Synthesizer, fill_lanes, midi_to_hz, sawtooth
+from src.synth.synthesizers import Synthesizer
+from src.synth.waves import fill_lanes, midi_to_hz, sawtooth
 from src.vimh.errors import VIMHError
 
 NOTE_OFF = 0.6  # share of the sound's duration after which the envelope is released

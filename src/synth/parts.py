@@ -33,7 +33,8 @@ from src.synth.generate import (
 )
 from src.synth.lost import lost_report
 from src.synth.parallel import Advance, progress_bar, reuse_freed_blocks
-from src.synth.recipe import JOIN, Part, PartText, Recipe
+from src.synth.part import JOIN, Part, PartText
+from src.synth.recipe import Recipe
 from src.synth.samples import SampleMaker
 from src.vimh.atomic import AtomicDirectory
 from src.vimh.errors import VIMHError

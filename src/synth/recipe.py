@@ -17,6 +17,7 @@ from src.synth.draws import check_draws
 from src.synth.engines.control import Control
 from src.synth.errors import RecipeError, class_errors, parameter_errors, recipe_errors
 from src.synth.images import ImageMaker
+from src.synth.part import JOIN, Part, PartText
 from src.synth.settings import (
     Decibels,
     MelSection,
@@ -40,21 +41,7 @@ MIN_SAMPLES = 2  # one to train on, one to test on
 MAX_SAMPLES = 2**32 - 1  # what a permutation in 4 bytes a sample takes
 MAX_IMAGE_BYTES = 2**27
 MAX_SOUND_SAMPLES = 2**24  # a recipe from elsewhere does not decide how much memory is taken
-JOIN = "join"  # generate.part: put the parts together
-_PART = re.compile(r"(\d{1,9})/(\d{1,9})")
-
-
-def _is_part(text: str) -> bool:
-    found = _PART.fullmatch(text)
-    return found is not None and 1 <= int(found[1]) <= int(found[2])
-
-
 Side = Annotated[Whole, Interval(ge=1, le=MAX_SIDE)]
-PartText = Annotated[
-    str,
-    Predicate(_is_part),
-    doc("a part such as 3/16 (1/16 is the first, 16/16 the last)"),
-]
 SetName = Annotated[
     str,
     Predicate(re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch),
@@ -77,43 +64,6 @@ class DatasetSection:
 
     name: SetName | None = None
     size: Annotated[Whole, Interval(ge=MIN_SAMPLES, le=MAX_SAMPLES)] | None = None
-
-
-@dataclass(frozen=True)
-class Part:
-    """One of the pieces that several processes make of a data set, `generate.part: 3/16`.
-
-    Attributes:
-        number: which, from 1.
-        count: of how many.
-    """
-
-    number: int
-    count: int
-
-    @classmethod
-    def parse(cls, text: str) -> "Part":
-        """Return the part that a :data:`PartText` names.
-
-        Example:
-            >>> Part.parse("3/16")
-            Part(number=3, count=16)
-        """
-        number, _, count = text.partition("/")
-        return cls(int(number), int(count))
-
-    def positions(self, num_samples: int) -> range:
-        """Return its share of the data set's positions 0…`num_samples` − 1.
-
-        Example:
-            >>> [Part(number, 3).positions(10) for number in (1, 2, 3)]
-            [range(0, 3), range(3, 6), range(6, 10)]
-        """
-        start, stop = (n * num_samples // self.count for n in (self.number - 1, self.number))
-        return range(start, stop)
-
-    def __str__(self) -> str:
-        return f"part {self.number} of {self.count}"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from annotated_types import Interval
 from jaxtyping import Complex128, Float32, Float64
 
 from src.schema.bounds import Seed
-from src.synth.synthesizers import Synthesizer, fill_lanes
+from src.synth.synthesizers import Synthesizer
+from src.synth.waves import fill_lanes
 from src.vimh.errors import VIMHError
 
 _BLOCK = 128  # samples; fixed, so that a shorter rendering has the same bits

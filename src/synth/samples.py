@@ -12,7 +12,7 @@ from src.synth.lost import LostSamples
 from src.synth.philox import permutation, uniforms, white_noise
 from src.synth.recipe import NoiseSection, Recipe
 from src.synth.rendering import Renderer, check_finite, refuse_sound
-from src.synth.synthesizers import fill_lanes
+from src.synth.waves import fill_lanes
 from src.vimh.parameters import Parameter, ParameterSpace
 
 

@@ -12,9 +12,9 @@ from omegaconf import OmegaConf
 from src.schema.arguments import check_arguments, check_value, section, shown
 from src.schema.bounds import Whole
 from src.schema.plain import plain_values
-from src.schema.specs import TARGET, Lookup, imported, listed
+from src.schema.specs import TARGET, listed
 from src.synth.cqt import BinsPerOctave, Cqt, LowestRow, longest_kernel, spanning_hop
-from src.synth.errors import RecipeError, class_errors, recipe_errors
+from src.synth.errors import RecipeError, class_errors, named_class, recipe_errors
 from src.synth.front_end import DEFAULT_FLOOR_DB, FrontEnd
 from src.synth.spectrogram import (
     BinsPerHarmonic,
@@ -37,6 +37,7 @@ SampleRate = Annotated[Whole, Interval(ge=1, le=MOST_SOUND)]
 PreEmphasis = Annotated[float, Interval(ge=0, lt=1)]
 _TIME = re.compile(r"(\d{1,6}(?:\.\d{1,6})?) ?ms")
 _Time = Annotated[str, Predicate(_TIME.fullmatch), doc("a time such as 64 ms")]
+_FRONT_END = "src.synth.spectrogram.Stft"  # an example, for messages
 AUTO = "auto"
 PRESET = "front_end"  # of `configs/front_end`: image, transform and filters in one word
 _PRESETS = Path(__file__).parents[2] / "configs" / PRESET
@@ -190,7 +191,9 @@ def build_front_end(
             "pre_emphasis_coefficient": check_value(PreEmphasis, pre_emphasis_coefficient, key),
         }
         if TARGET in stft:
-            front_end = _built(_front_end_class(stft[TARGET]), stft, image)
+            front_end = _built(
+                named_class(stft[TARGET], f"stft.{TARGET}", FrontEnd, _FRONT_END), stft, image
+            )
         else:
             stft = checked_stft(
                 stft, sample_rate_hz=sample_rate_hz, width=width, duration_s=duration_s
@@ -267,7 +270,8 @@ def _described(metadata: Metadata, stft: Mapping[str, object]) -> FrontEnd:
         }
         if TARGET in stft:
             look_up = listed(own_classes(FrontEnd), "a file may name only front ends")
-            cls = _front_end_class(stft[TARGET], "spectrogram_config", look_up)
+            key = f"spectrogram_config.{TARGET}"
+            cls = named_class(stft[TARGET], key, FrontEnd, _FRONT_END, look_up)
             return _built(cls, {k: v for k, v in stft.items() if k != "sample_rate"}, image)
         own = CqtSection if stft.get("type") == "cqt" else StftSection
         return _of_sections(
@@ -281,21 +285,6 @@ def _known(cls: type[_Section | MelSection], config: Mapping[str, object]) -> di
     """Return what a section reads of a config out of a file, which may say more."""
     names = {f.name for f in fields(cls)}
     return {key: value for key, value in config.items() if key in names}
-
-
-def _front_end_class(
-    target: object, where: str = "stft", look_up: Lookup = imported
-) -> type[FrontEnd]:
-    key = f"{where}.{TARGET}"
-    if not isinstance(target, str) or "." not in target:
-        raise RecipeError(
-            f"{key} is {shown(target)}; expected the import path of a FrontEnd, such as "
-            "src.synth.spectrogram.Stft"
-        )
-    cls = look_up(target, key)
-    if not issubclass(cls, FrontEnd) or cls is FrontEnd:
-        raise RecipeError(f"{key} is {target}, not a subclass of {FrontEnd.__name__}")
-    return cls
 
 
 def _built(cls: type[FrontEnd], stft: Mapping[str, object], image: _OfTheRecipe) -> FrontEnd:

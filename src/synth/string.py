@@ -9,7 +9,8 @@ from annotated_types import Interval
 from jaxtyping import Float32, Float64, Int64
 
 from src.schema.bounds import Seed
-from src.synth.synthesizers import Synthesizer, fill_lanes, midi_to_hz
+from src.synth.synthesizers import Synthesizer
+from src.synth.waves import fill_lanes, midi_to_hz
 from src.vimh.errors import VIMHError
 
 _DAMPING = 0.5  # S of a string that is left alone: the mean of two neighbours
