@@ -31,6 +31,7 @@ IN_THE_TABLE = {
     "resonator": "| resonator,",
     "moog": "| sawtooth through a ladder filter |",
     "string": "| plucked string ",
+    "plate": "| plate reverb ",
 }
 
 
