@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
-from src.vimh.codec import Codec, Spacing
+from src.vimh.codec import Codec, Numbers, Spacing
 from src.vimh.errors import VIMHError
 from src.vimh.fields import Kind, StepKind, check_name, parameter_number, parameter_value
 from src.vimh.parameter_checks import (
@@ -201,6 +201,10 @@ class Parameter:
     def value_of_class(self, index: Values) -> Float64[np.ndarray, "..."]:
         """Value in units at the centre of a class, kept within min..max."""
         return np.asarray(self.codec.value_of_class(_numbers(index)).clip(self.min, self.max))
+
+    def share_of_range(self, error: Numbers) -> Numbers:
+        """Return an error in the unit as a share of max - min, whatever the spacing."""
+        return error / self.range
 
     def class_table(self) -> Int64[np.ndarray, "256"]:
         """Class index of each of the 256 possible bytes, so that labels are one look-up."""

@@ -128,7 +128,7 @@ def sample_columns(
             f"{p.name}_mae": np.abs(own),
             f"{p.name}_rmse": np.square(own),
         }
-        in_ranges.append(np.square(own / p.range))
+        in_ranges.append(np.square(p.share_of_range(own)))
         if p.is_log:
             columns[f"{p.name}_mae_percent"] = 100.0 * np.abs(own) / true[:, column]
         if p.has_jnd:
