@@ -7,9 +7,9 @@ name would give each a folder of its own.
 from __future__ import annotations
 
 import os
-import socket
 from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 # What the processes of one start have in common and no other start has: SLURM draws the port anew,
 # so a number that a cluster gives twice names two starts.
@@ -41,7 +41,7 @@ def shared_name(runs_dir: Path, fresh: str) -> str:
     start = start_of_run()
     if start is None:
         return fresh
-    mark, mine = _mark(runs_dir, start), _mark(runs_dir, f"{socket.gethostname()}_{os.getpid()}")
+    mark, mine = _mark(runs_dir, start), _mark(runs_dir, uuid4().hex)
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
         mine.write_text(fresh, "utf-8")

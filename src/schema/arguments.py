@@ -97,7 +97,7 @@ def _hints(cls: type) -> dict[str, Hint]:
 
 def check_arguments(
     cls: type,
-    given: Mapping[str, object],
+    given: Mapping[Any, object],
     where: str,
     *,
     complete: bool = True,

@@ -292,6 +292,11 @@ class Recipe:
             return self.dataset.size
         return math.prod(len(p.grid()) for p in self.synthesizer.parameters.heads.values())
 
+    @property
+    def _set_name(self) -> str:
+        """What the data set's name says of its sounds."""
+        return self.dataset.name or self.synthesizer.set_name
+
     def dataset_name(self) -> str:
         """Return the data set's name (vimh.md, "Names")."""
         channels, height, width = self.image_maker.image_shape
@@ -302,7 +307,7 @@ class Recipe:
             sample_rate=self.sample_rate,
             duration_s=self.duration,
             size=self.num_samples,
-            synth=self.dataset.name or self.synthesizer.set_name,
+            synth=self._set_name,
             num_parameters=len(self.synthesizer.parameters.heads),
             avix=self.avix,
             temporal_envelope=self.temporal_envelope,
@@ -336,7 +341,7 @@ class Recipe:
             "duration": self.duration,
             "pre_emphasis_coefficient": self.pre_emphasis_coefficient,
             "image": vars(self.image),
-            "name": self.dataset.name or synthesizer.set_name,
+            "name": self._set_name,
             "size": self.num_samples,
             "noise": None if self.noise is None else vars(self.noise),
             "synth_type": synthesizer.synth_type,
@@ -365,6 +370,7 @@ class Recipe:
         """
         values = asdict(self)
         values["generate"] = {"scale": self.generate.scale}
+        values["dataset"]["name"] = self._set_name
         programs = {k: Path(str(v)).name for k, v in self.synth.items() if v and k in PROGRAM_KEYS}
         values["synth"] |= programs
         del values["overwrite"]

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypedDict
 from annotated_types import Interval, Predicate, doc
 from omegaconf import OmegaConf
 
-from src.schema.arguments import check_arguments, check_value, section, shown
+from src.schema.arguments import check_arguments, check_value, section, shown, signature_of
 from src.schema.bounds import Whole
 from src.schema.plain import plain_values
 from src.schema.specs import TARGET, listed
@@ -292,6 +292,12 @@ def _built(cls: type[FrontEnd], stft: Mapping[str, object], image: _OfTheRecipe)
     own = {key: value for key, value in stft.items() if key != TARGET}
     for key in own.keys() & image.keys():
         raise RecipeError(f"stft.{key} is not read; the recipe's own keys say it")
+    if "type" in own and "type" not in signature_of(cls).arguments:
+        raise RecipeError(
+            f"stft.type is {shown(own['type'])}, and stft.{TARGET} is {cls.__name__}, which has no "
+            "type: a preset of front_end does not replace it; choose another stft before, as in "
+            "stft=pitch_512 front_end=mel_64"
+        )
     with class_errors("stft"):
         return cls(**check_arguments(cls, {**own, **image}, "stft"))
 

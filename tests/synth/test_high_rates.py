@@ -5,6 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from src.evaluation.presentation.image_axes import ImageAxes
+from src.synth.errors import RecipeError
 from src.synth.generate import generate_dataset
 from src.synth.images import ImageMaker
 from src.synth.recipe import Recipe
@@ -21,7 +22,16 @@ RATE_HZ = 44100
 
 
 def at_44100(make_recipe: MakeRecipe, name: str, *overrides: str) -> dict:
-    return make_recipe(name, "front_end=mel_64", "sample_rate=44100", "dataset.size=2", *overrides)
+    # A preset does not replace a front end that is a class of its own.
+    own = ["stft=pitch_512"] if name == "plate" else []
+    words = [*own, "front_end=mel_64", "sample_rate=44100", "dataset.size=2", *overrides]
+    return make_recipe(name, *words)
+
+
+def test_a_preset_does_not_replace_a_class(make_recipe: MakeRecipe) -> None:
+    recipe = make_recipe("plate", "front_end=mel_64", "dataset.size=2")
+    with pytest.raises(RecipeError, match="stft=pitch_512 front_end=mel_64"):
+        Recipe.from_mapping(recipe).image_maker  # noqa: B018 - it is built when it is asked for
 
 
 @pytest.mark.parametrize("name", RECIPES)

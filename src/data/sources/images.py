@@ -46,17 +46,19 @@ class ImageSource(ABC):
 
     Args:
         vimh_dir: the folder that the data set's directory is made in.
-        name: the last part of the data set's name.
+        name: the last part of the data set's name; None: the class has it.
 
     Attributes:
         image_shape: (C, H, W) of every image.
+        name: the last part of the data set's name.
         dataset_dir: what :meth:`make` writes.
     """
 
     image_shape: ClassVar[tuple[int, int, int]]
+    name: str
 
-    def __init__(self, vimh_dir: Text | Path, name: str) -> None:
-        self.name = name
+    def __init__(self, vimh_dir: Text | Path, name: str | None = None) -> None:
+        name = self.name = name or self.name
         channels, height, width = self.image_shape
         self.dataset_dir = Path(vimh_dir) / f"vimh-{height}x{width}x{channels}_{name}"
 
