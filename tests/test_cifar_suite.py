@@ -47,6 +47,7 @@ def fake(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+@pytest.mark.sampled(3)
 def test_every_run_composes_to_the_network_it_is_named_after(run, compose_config) -> None:
     cfg = compose_config("train", *run.overrides, *QUICK)
     name = run.name.split("_")[1]

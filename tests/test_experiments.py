@@ -24,6 +24,7 @@ LONG |= {"dexed_cnn", "vital_cnn"}
         for name in EXPERIMENTS
     ],
 )
+@pytest.mark.sampled(4)
 def test_experiment_takes_two_steps_and_validates(
     experiment: str, compose_config, data_root: Path
 ) -> None:

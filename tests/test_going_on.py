@@ -152,6 +152,7 @@ def test_a_setting_that_needs_other_moments_is_refused_by_name(run: Run, last) -
         ("loss=ordinal", r"loss._target_"),
     ],
 )
+@pytest.mark.sampled(3)
 def test_other_data_heads_or_networks_are_refused(
     run: Run, tmp_path: Path, override: str, key: str, request: pytest.FixtureRequest
 ) -> None:

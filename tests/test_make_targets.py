@@ -110,6 +110,7 @@ def check(arguments: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.sampled(4)
 def test_every_command_composes(target: str) -> None:
     for arguments in dry_run(target):
         check(arguments)

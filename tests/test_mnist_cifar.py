@@ -98,6 +98,7 @@ def test_losses_that_need_an_order_are_refused(name: str, config) -> None:
         build(config(f"data={name}", "loss=ordinal"))
 
 
+@pytest.mark.slow
 def test_an_augmented_run_that_goes_on_ends_with_the_same_weights(config, tmp_path: Path) -> None:
     """Crops are drawn as an uninterrupted run would draw them."""
     weights = []

@@ -72,6 +72,7 @@ def run(compose_config, data_root: Path):
         "extras.ignore_warnings=true",
     ],
 )
+@pytest.mark.sampled(4)
 def test_a_run_with(command: str, run) -> None:
     metrics, objects = run(command)
     assert torch.isfinite(metrics["test/loss"])

@@ -73,6 +73,7 @@ def test_long_names_run_what_the_short_ones_do(short: str, long: str) -> None:
 
 
 @pytest.mark.parametrize("target", AVIX_MODE)
+@pytest.mark.sampled(5)
 def test_avix_mode(target: str, compose_config, data_root: Path) -> None:
     """Takes the steps of one epoch, with the batches that the target itself has."""
     cfg = compose_config("train", *overrides_of(target))

@@ -111,6 +111,7 @@ def test_checkpoint_loads_as_plain_data(run) -> None:
 
 # Here it is meant: the resumed run has a folder of its own.
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")
+@pytest.mark.slow
 def test_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(run) -> None:
     # A cosine would be another one over two epochs than over four.
     constant = "model/scheduler=constant"
@@ -190,6 +191,7 @@ def test_metrics_json_names_units_and_versions(run, tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("key", ["net", "loss"])
+@pytest.mark.sampled(3)
 def test_hostile_checkpoint_is_refused(run, tmp_path: Path, tampered: dict, key: str) -> None:
     path = _checkpoint(run, tmp_path)
     content = torch.load(path, weights_only=True)

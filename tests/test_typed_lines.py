@@ -68,6 +68,7 @@ def test_null_is_lightnings_default(compose_config) -> None:
 
 @pytest.mark.parametrize("plus", ["", "+", "++"])
 @pytest.mark.parametrize("line", TRAINER_LINES)
+@pytest.mark.sampled(3)
 def test_a_trainer_key_composes_with_and_without_plus(plus: str, line: str, compose_config) -> None:
     name, _, value = line.partition("=")
     cfg = compose_config("train", "trainer=cpu", f"{plus}trainer.{line}")
@@ -76,6 +77,7 @@ def test_a_trainer_key_composes_with_and_without_plus(plus: str, line: str, comp
 
 
 @pytest.mark.parametrize("line", TRAINER_LINES)
+@pytest.mark.sampled(4)
 def test_a_run_with_a_trainer_key(line: str, short) -> None:
     metrics, objects = train(short(f"trainer.{line}"))
     assert objects["trainer"].global_step >= 1
@@ -204,6 +206,7 @@ def test_nothing_is_said_of_weights_where_nothing_was_tested(short, capsys, capl
         *(" ".join(overrides_of(target)) for target in ("dglw", "dgro", "dgt", "dgnx", "dgbx")),
     ],
 )
+@pytest.mark.sampled(3)
 def test_the_check_before_a_run_takes_the_line(line: str, compose_config) -> None:
     cfg = compose_config("train", *line.split())
     check_config(cfg, TrainConfig)

@@ -73,6 +73,7 @@ def test_it_is_said_and_nothing_waits_for_it(
         ["trainer.fast_dev_run=true"],
     ],
 )
+@pytest.mark.sampled(4)
 def test_where_there_is_one_nothing_is_left_out(
     run: Run, overrides: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -116,6 +117,7 @@ def test_a_plateau_needs_a_validation_in_each_epoch(run: Run) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [10, 16, 25, 32, 50, 64])
+@pytest.mark.sampled(2)
 def test_batches_are_those_that_the_trainer_counts(run: Run, batch_size: int) -> None:
     _, objects = run("trainer.max_epochs=1", batch_size=batch_size)
     trainer = objects["trainer"]

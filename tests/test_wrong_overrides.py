@@ -123,6 +123,7 @@ def plain_config(name: str, compose_config) -> dict:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.sampled(3)
 def test_what_is_accepted_is_listed(name: str, compose_config) -> None:
     """All of the smaller commands; of the others one in so many."""
     values = plain_config(name, compose_config)

@@ -112,6 +112,7 @@ PLACES: dict[str, Callable[[dict, Path], object]] = {
 
 
 @pytest.mark.parametrize("place", PLACES)
+@pytest.mark.sampled(5)
 def test_a_planted_class_is_refused_by_name(place: str, plant: Plant, tmp_path: Path) -> None:
     said = refusal(plant(lambda config: PLACES[place](config, tmp_path / "mark")))
     assert "_target_" in said
@@ -132,6 +133,7 @@ LOOK_UPS = [
 @pytest.mark.parametrize(
     ("key", "text"), [("task_name", LOOK_UPS[0]), *(("tags", text) for text in LOOK_UPS)]
 )
+@pytest.mark.sampled(4)
 def test_a_planted_look_up_is_refused(key: str, text: str, plant: Plant) -> None:
     value = [text] if key == "tags" else text
     said = refusal(plant(lambda config: config.update({key: value})))
@@ -172,6 +174,7 @@ def test_planted_overrides_are_refused(line: str, message: str, plant: Plant) ->
         ("overrides.yaml", "- [a]\n", "expected a list"),
     ],
 )
+@pytest.mark.sampled(2)
 def test_files_that_hydra_did_not_write(
     name: str, content: str, message: str, plant: Plant
 ) -> None:
@@ -214,6 +217,7 @@ def test_a_folder_trusts_no_module(plant: Plant, in_config: bool) -> None:
 
 
 @pytest.mark.parametrize("value", ["[a b]", "[1]", "[../x]", "a", "[.]"])
+@pytest.mark.sampled(3)
 def test_what_is_trusted_is_a_list_of_modules(plant: Plant, value: str) -> None:
     assert "extras.trusted_modules is" in refusal(plant(), f"extras.trusted_modules={value}")
 

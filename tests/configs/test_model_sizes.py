@@ -96,6 +96,7 @@ def composed(tmp_path_factory) -> Callable[..., DictConfig]:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.sampled(3)
 def test_every_model_builds_for_its_data_with_its_own_loss(name, composed):
     network = network_of(composed(f"model={name}"), data_of(name))
     assert network.image_shape == DATA[data_of(name)][0]

@@ -138,6 +138,7 @@ def attempt(folder: Path, info: Any, *, draw: bool = False) -> None:
 
 
 @pytest.mark.parametrize("value", EXTREMES, ids=range(len(EXTREMES)))
+@pytest.mark.sampled(6)
 def test_every_key_with_an_extreme(value: Any, folder: Path) -> None:
     original = written(folder)
     for at in places(original):

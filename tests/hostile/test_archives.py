@@ -146,6 +146,7 @@ LONG = ("many views", "dicts", "marks")  # tens of seconds where types are check
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in PICKLES]
 )
+@pytest.mark.sampled(3)
 def test_pickles(name: str, tmp_path: Path) -> None:
     refused(archive(tmp_path / "a.ckpt", PICKLES[name]))
 

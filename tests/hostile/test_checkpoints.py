@@ -47,6 +47,7 @@ def loaded(path: Path) -> object:
 
 
 @pytest.mark.parametrize("place", PLACES)
+@pytest.mark.sampled(2)
 def test_nothing_is_looked_up(place: str, file: Path, refused, built) -> None:
     for number, text in enumerate(LOOKED_UP):
         content = put(honest(whole=False), place, text)
@@ -70,6 +71,7 @@ def test_nothing_is_looked_up_in_keys_and_lists(place: str, file: Path, refused,
 
 
 @pytest.mark.parametrize("target", CLASSES)
+@pytest.mark.sampled(2)
 def test_no_class_but_those_of_the_tables(target: str, file: Path, refused, built) -> None:
     for place in (NET, LOSS):
         if place == LOSS and target == "torch.nn.CrossEntropyLoss":
@@ -134,6 +136,7 @@ def test_what_is_built_of_an_honest_one(name: str, built) -> None:
 
 
 @pytest.mark.parametrize("key", ["lin1_size", "lin2_size", "auxiliary_hidden_size", "joint_size"])
+@pytest.mark.sampled(3)
 def test_sizes_that_do_not_fit_take_no_memory(key: str, file: Path, refused) -> None:
     for size in (65_536, 10**6, 10**12, 2**62, 10**30, -1, 0, 1.5, "8", True, [8], float("nan")):
         if key in ("auxiliary_hidden_size", "joint_size") and size == 0:

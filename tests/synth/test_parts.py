@@ -56,6 +56,7 @@ def files(folder: Path) -> set[str]:
         ("simple_noisy", ("dataset.size=60", "generate.scale=dataset")),
     ],
 )
+@pytest.mark.sampled(3)
 def test_bytes_are_those_of_one_run(
     make_recipe: MakeRecipe, tmp_path: Path, name: str, overrides: tuple[str, ...], count: int
 ) -> None:

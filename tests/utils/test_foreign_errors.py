@@ -50,6 +50,7 @@ CFG = OmegaConf.create(
 )
 @pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled", "ignore:Error detected in")
 @pytest.mark.filterwarnings("ignore:Encountered `nan` values in tensor", "ignore:.*AMP with fp16")
+@pytest.mark.sampled(3)
 def test_a_training_that_its_config_ends(
     compose_config, data_root: Path, overrides: list[str], sentence: str
 ) -> None:
@@ -143,6 +144,7 @@ def test_every_sentence_names_keys_of_the_config(compose_config) -> None:
             assert key.rpartition(".")[2] in group, key
 
 
+@pytest.mark.slow
 def test_without_a_compiler_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # Nothing but a function: what checks shapes in tests does not compile.
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))

@@ -140,6 +140,7 @@ def test_extremes_give_finite_losses_gradients_and_values(
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.sampled(3)
 def test_the_best_output_decodes_to_the_value(
     name: str, decay: Parameter, velocity: Parameter, octaves: Parameter
 ) -> None:
@@ -227,6 +228,7 @@ def test_foreign_losses_are_refused(decay: Parameter) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.sampled(2)
 def test_probabilities_are_of_the_classes(
     name: str, dtype: torch.dtype, velocity: Parameter
 ) -> None:
