@@ -24,6 +24,7 @@ EXPERIMENTS = sorted(path.stem for path in (ROOT / "configs" / "experiment").glo
 @pytest.mark.parametrize(
     "experiment", [pytest.param(name, marks=needs_engine(name)) for name in EXPERIMENTS]
 )
+@pytest.mark.sampled(2)
 def test_every_experiment_passes(experiment: str, compose_config) -> None:
     own = [f"data.source.{key}=x" for key in ("folder", "labels") if "recordings" in experiment]
     check_config(compose_config("train", f"experiment={experiment}", *own), TrainConfig)
@@ -222,6 +223,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("key", "value", "message"), WRONG)
+@pytest.mark.sampled(3)
 def test_a_wrong_value_is_one_sentence(key: str, value, message: str, compose_config) -> None:
     cfg = compose_config("train", "experiment=avix_cnn_16kdss")
     with open_dict(cfg):

@@ -172,7 +172,7 @@ def test_a_narrow_terminal_cuts_no_figure(sounds: Path) -> None:
             assert figure in text
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.slow
 def test_a_display_that_shows_nothing_is_no_success(colours: Path) -> None:
     for more in (
         {"DISPLAY": ":9"},

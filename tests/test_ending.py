@@ -53,6 +53,7 @@ def run(compose_config, data_root: Path, tmp_path: Path) -> Run:
         (["trainer.fast_dev_run=true"], "fast_dev_run", "trainer.fast_dev_run"),
     ],
 )
+@pytest.mark.sampled(2)
 def test_the_reason_is_in_the_log_and_in_metrics_json(
     run: Run,
     overrides: list[str],

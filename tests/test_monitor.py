@@ -84,6 +84,7 @@ def test_a_head_without_a_step_makes_it_the_loss(config) -> None:
         ),
     ],
 )
+@pytest.mark.sampled(3)
 def test_a_contradiction_is_told(
     config, model: MultiheadLitModule, overrides: list[str], message: str
 ) -> None:
@@ -102,6 +103,7 @@ def test_a_contradiction_is_told(
         ("val/jnd", None, None),
     ],
 )
+@pytest.mark.sampled(3)
 def test_a_search_goes_the_way_of_its_metric(
     metric: str,
     direction: str | None,

@@ -19,6 +19,7 @@ WITHOUT_WEIGHT_DECAY = {"LBFGS", "Rprop", "SparseAdam"}
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.sampled(3)
 def test_every_optimizer_of_pytorch_takes_the_place_of_adamw(name: str, compose_config) -> None:
     said = [f"model.optimizer._target_=torch.optim.{name}"]
     if name in WITHOUT_WEIGHT_DECAY:

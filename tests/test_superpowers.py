@@ -98,6 +98,7 @@ def test_max_time_ends_a_run(run) -> None:
 
 
 @pytest.mark.parametrize("mode", ["default", "fdr", "limit", "overfit", "profiler"])
+@pytest.mark.sampled(2)
 def test_debug_modes(mode: str, run, tmp_path: Path) -> None:
     cfg_changes = {} if mode in ("limit", "overfit") else {"trainer.max_epochs": 1}
     metrics, objects = run(f"debug={mode}", **cfg_changes)
@@ -138,6 +139,7 @@ def test_overfitting_learns_three_batches_by_heart(run) -> None:
         ("ckpt_path=/path/to/ckpt/name.ckpt", "ckpt_path", "/path/to/ckpt/name.ckpt"),
     ],
 )
+@pytest.mark.sampled(3)
 def test_commands_that_need_another_machine_compose(command, key, value, compose_config) -> None:
     cfg = compose_config("train", *shlex.split(command))
     assert OmegaConf.select(cfg, key) == value

@@ -85,6 +85,7 @@ def test_a_run_with_a_trainer_key(line: str, short) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["RMSprop", "RAdam", "NAdam", "Adagrad", "SGD"])
+@pytest.mark.sampled(3)
 def test_a_run_with_another_optimizer(optimizer: str, short) -> None:
     cfg = short(
         f"model.optimizer._target_=torch.optim.{optimizer}", "trainer.limit_train_batches=1"
@@ -136,6 +137,7 @@ def test_a_criterion_that_does_not_fit_is_one_sentence(line: str, message: str, 
         ("gradient_stats", False),
     ],
 )
+@pytest.mark.sampled(2)
 def test_a_run_says_which_weights_were_tested(
     callbacks: str, saved: bool, short, capsys: pytest.CaptureFixture[str]
 ) -> None:

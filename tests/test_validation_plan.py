@@ -44,6 +44,7 @@ def run(compose_config, data_root: Path, tmp_path: Path) -> Run:
         ("trainer.check_val_every_n_epoch=3", "before batch 15"),
     ],
 )
+@pytest.mark.sampled(2)
 def test_it_is_said_and_nothing_waits_for_it(
     run: Run, override: str, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:

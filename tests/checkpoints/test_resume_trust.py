@@ -154,6 +154,7 @@ def test_a_planted_look_up_is_refused(key: str, text: str, plant: Plant) -> None
         ("a=['", "is no override"),
     ],
 )
+@pytest.mark.sampled(2)
 def test_planted_overrides_are_refused(line: str, message: str, plant: Plant) -> None:
     def change(config: dict) -> None:  # what an override names, Hydra wrote into the config too
         if "callbacks" in line:
@@ -202,6 +203,7 @@ def test_a_module_that_is_trusted_now_may_be_named(plant: Plant) -> None:
 
 
 @pytest.mark.parametrize("in_config", [True, False])
+@pytest.mark.sampled(2)
 def test_a_folder_trusts_no_module(plant: Plant, in_config: bool) -> None:
     trusted = {"trusted_modules": ["logging"]}
     folder = plant(
@@ -223,6 +225,7 @@ def test_what_is_trusted_is_a_list_of_modules(plant: Plant, value: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["dsp", "plugin"])
+@pytest.mark.sampled(4)
 def test_a_planted_program_is_refused_by_name(key: str, plant: Plant) -> None:
     def change(config: dict) -> None:
         config["data"]["source"]["recipe"]["synth"][key] = "/tmp/evil"

@@ -114,6 +114,7 @@ def run(
         (2, "in_step", 5),
     ],
 )
+@pytest.mark.sampled(3)
 def test_killed_and_resumed_ends_with_the_same_weights(
     make_dataset: Callable[..., Path], tmp_path: Path, num_workers: int, hook: str, step: int
 ) -> None:

@@ -110,6 +110,7 @@ def test_nothing_is_built_in_an_argument(name: str, file: Path, refused, built) 
 
 
 @pytest.mark.parametrize("value", FOREIGN, ids=lambda value: type(value).__name__)
+@pytest.mark.sampled(3)
 def test_only_plain_data(value: object, tmp_path: Path, refused, built) -> None:
     for place in (f"{NET}.dropout", "avix.config.x", "avix.metadata.more", "epoch", "state_dict.w"):
         path = tmp_path / "hostile.ckpt"

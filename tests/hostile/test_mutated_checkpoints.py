@@ -22,6 +22,7 @@ def run(seed: int, cases: int, folder: Path) -> dict[str, float]:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_mutated_checkpoints_load_or_are_refused(tmp_path: Path) -> None:
     counts = run(1, 120, tmp_path)
     assert counts["loaded"] > 20

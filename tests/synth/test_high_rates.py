@@ -35,6 +35,7 @@ def test_a_preset_does_not_replace_a_class(make_recipe: MakeRecipe) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.sampled(3)
 def test_every_recipe(make_recipe: MakeRecipe, name: str) -> None:
     recipe = at_44100(make_recipe, name, "duration=0.07")
     dataset = check_dataset(generate_dataset(recipe, progress=False).dataset_dir)

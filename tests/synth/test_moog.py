@@ -168,6 +168,7 @@ def test_other_classes_than_those_that_are_rendered_are_refused(waveform: dict[s
 
 
 @pytest.mark.parametrize("name", ["resonator", "stk", "moog_basic", "moog_envelope", "mixed"])
+@pytest.mark.sampled(5)
 def test_the_bytes_do_not_depend_on_chunks_and_threads(
     name: str, make_recipe: Any, tmp_path: Path
 ) -> None:

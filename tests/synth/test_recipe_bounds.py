@@ -65,6 +65,7 @@ LONG = {RECIPES[0], "moog_envelope"}
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in RECIPES]
 )
+@pytest.mark.sampled(3)
 def test_any_value_is_meant_or_refused_in_one_sentence_that_names_the_key(
     name: str, make_recipe: MakeRecipe
 ) -> None:

@@ -290,6 +290,7 @@ def test_refusals_are_told_apart() -> None:
         pickle.dumps(contents())[:-50],
     ],
 )
+@pytest.mark.sampled(2)
 def test_broken_and_absurd_pickles(data: bytes, write_by_hand: Write) -> None:
     with pytest.raises(VIMHError, match="train_batch"):
         opened(write_by_hand, data)
