@@ -25,7 +25,7 @@ def test_the_site_is_whole_searchable_and_asks_nobody(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     index = (tmp_path / "site" / "search" / "search_index.json").read_text(encoding="utf-8")
-    assert "Write a file that is seen only when it is complete" in index
+    assert "Remove what killed writers left in" in index
     loaded = re.compile(r'<(?:script|img|link rel="stylesheet")[^>]*(?:src|href)="(https?:[^"]+)"')
     pages = list((tmp_path / "site").rglob("*.html"))
     assert len(pages) > 40
