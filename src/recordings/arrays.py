@@ -26,8 +26,33 @@ _BROKEN = (
 )
 
 
-class ArrayFile:
-    """A sound in memory that is read as `soundfile.SoundFile` is.
+class SoundInMemory:
+    """A sound that is read as `soundfile.SoundFile` is.
+
+    Args:
+        samples: all of it, (frames, channels).
+        rate_hz: frames a second.
+    """
+
+    def __init__(self, samples: Shaped[np.ndarray, "T C"], rate_hz: int) -> None:
+        self._samples, self.samplerate = samples, rate_hz
+        self.frames, self.channels = samples.shape
+        self._place = 0
+
+    def read(self, frames: int, dtype: str, always_2d: bool) -> Float32[np.ndarray, "T C"]:
+        """Return the next frames."""
+        assert always_2d
+        part = self._samples[self._place : self._place + frames]
+        self._place += len(part)
+        return part.astype(dtype, copy=False)
+
+    def seek(self, place: int) -> None:
+        """Go to a frame."""
+        self._place = place
+
+
+class ArrayFile(SoundInMemory):
+    """The sound of one of NumPy's files.
 
     Args:
         path: the file.
@@ -49,21 +74,9 @@ class ArrayFile:
         except _BROKEN as error:
             kind = path.suffix.lower()
             raise VIMHError(f"{path}: not a {kind} file of numbers ({_short(error)})") from error
-        self._samples = _samples(path, arrays[0])
-        self.frames, self.channels = self._samples.shape
-        self.samplerate = rate_hz if arrays[1] is None else _rate(path, arrays[1])
-        self._place = 0
-
-    def read(self, frames: int, dtype: str, always_2d: bool) -> Float32[np.ndarray, "T C"]:
-        """Return the next frames."""
-        assert always_2d
-        part = self._samples[self._place : self._place + frames]
-        self._place += len(part)
-        return part.astype(dtype, copy=False)
-
-    def seek(self, place: int) -> None:
-        """Go to a frame."""
-        self._place = place
+        super().__init__(
+            _samples(path, arrays[0]), rate_hz if arrays[1] is None else _rate(path, arrays[1])
+        )
 
 
 def _arrays(

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+
+from src.recordings.arrays import SoundInMemory
 
 HEADER_BYTES = 4096  # in which the sound has to begin
 MOST_BYTES = 2**24  # of a file that is read at once
@@ -66,8 +67,8 @@ class WavHeader:
         return None
 
 
-class WavFile:
-    """A plain WAV file in memory, read as `soundfile.SoundFile` is.
+class WavFile(SoundInMemory):
+    """A plain WAV file in memory.
 
     Args:
         header: what it says of itself.
@@ -75,8 +76,6 @@ class WavFile:
     """
 
     def __init__(self, header: WavHeader, content: bytes) -> None:
-        self.samplerate, self.channels = header.samplerate, header.channels
-        self.frames = header.frames
         bits = header.kind[1]
         count = header.frames * header.channels * (bits // 8 if bits == 24 else 1)
         dtype = {16: "<i2", 24: "u1", 32: "<i4"}[bits] if header.kind[0] == _PCM else "<f4"
@@ -87,19 +86,7 @@ class WavFile:
             samples = values * np.float32(2.0**-15)
         else:
             samples = (_widened(values) if bits == 24 else values).astype(np.float32) * _FULL_SCALE
-        self._samples = samples.reshape(-1, header.channels)
-        self._place = 0
-
-    def read(self, frames: int, dtype: str, always_2d: bool) -> Float32[np.ndarray, "T C"]:
-        """Return the next frames."""
-        assert always_2d
-        part = self._samples[self._place : self._place + frames]
-        self._place += len(part)
-        return part.astype(dtype, copy=False)
-
-    def seek(self, place: int) -> None:
-        """Go to a frame."""
-        self._place = place
+        super().__init__(samples.reshape(-1, header.channels), header.samplerate)
 
 
 def _widened(packed: np.ndarray) -> np.ndarray:

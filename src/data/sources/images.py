@@ -58,9 +58,10 @@ class ImageSource(ABC):
     name: str
 
     def __init__(self, vimh_dir: Text | Path, name: str | None = None) -> None:
-        name = self.name = name or self.name
+        if name is not None:  # a class may have a property in its place
+            self.name = name
         channels, height, width = self.image_shape
-        self.dataset_dir = Path(vimh_dir) / f"vimh-{height}x{width}x{channels}_{name}"
+        self.dataset_dir = Path(vimh_dir) / f"vimh-{height}x{width}x{channels}_{self.name}"
 
     @abstractmethod
     def recipe(self) -> dict[str, object]:

@@ -50,12 +50,11 @@ def _imported(program: Path) -> dict[str, Path]:
 
 
 def program_text(path: Path) -> str:
-    """Return the text of a program.
+    """Return the text of a program that is there: :func:`program_digest` has looked.
 
     Raises:
         RecipeError: if it is none, or too long.
     """
-    program_digest(path)
     data = path.read_bytes() if path.is_file() else b"\xff"
     if len(data) > MAX_TEXT_BYTES:
         raise RecipeError(f"{path} has {len(data)} bytes; expected at most {MAX_TEXT_BYTES}")
@@ -77,10 +76,7 @@ def trusted_program(sha256: str | None, name: str, key: str) -> Path:
         RecipeError: if there is none. What the file names itself is not looked at.
     """
     trusted = current_trust().programs
-    for path in map(Path, trusted):
-        if program_digest(path) == sha256:
-            return path
-    for path in sorted(_SHIPPED.glob("*.dsp")):
+    for path in (*map(Path, trusted), *sorted(_SHIPPED.glob("*.dsp"))):
         if program_digest(path) == sha256:
             return path
     how = how_to_trust_program(shown(Path(name).name), f"{sha256}", trusted)
