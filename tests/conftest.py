@@ -8,6 +8,7 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import random
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -29,6 +30,9 @@ Compose = Callable[..., DictConfig]
 
 def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)
+    # A shell starts what runs in the background with Ctrl-C ignored, and children inherit that.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest takes out what -m does not want
