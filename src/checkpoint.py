@@ -40,7 +40,8 @@ from src.schema.arguments import check_arguments, shown, signature_of, unknown_k
 from src.schema.plain import check_plain, plain_values
 from src.schema.specs import HYDRA_KEYS, TARGET, listed
 from src.synth.front_end import FrontEnd
-from src.synth.table import own_classes, own_synthesizers
+from src.synth.synthesizers import Synthesizer
+from src.synth.table import own_classes
 from src.utils.errors import CheckpointError, ConfigError
 from src.utils.pylogger import RankedLogger
 from src.utils.trust import KEY, current_trust
@@ -178,7 +179,7 @@ def warn_of_untrusted(model: MultiheadLitModule) -> None:
         "model.net": (config["model"]["net"][TARGET], NETWORKS),
         "loss": (config["loss"][TARGET], LOSSES),
         **{key: (own[TARGET], LOSSES) for key, own in losses.items() if own is not None},
-        "the data set's synthesiser": (synth.get(TARGET), own_synthesizers()),
+        "the data set's synthesiser": (synth.get(TARGET), own_classes(Synthesizer)),
         "the data set's front end": (front_end.get(TARGET), own_classes(FrontEnd)),
     }
     found = {

@@ -12,7 +12,7 @@ from src.synth.errors import LostSounds, RecipeError, recipe_errors
 from src.synth.recipe import Recipe
 from src.synth.rendering import check_finite, render
 from src.synth.synthesizers import Synthesizer
-from src.synth.table import own_synthesizers
+from src.synth.table import own_classes
 from src.utils.errors import ConfigError
 from src.utils.pylogger import RankedLogger
 from src.vimh.errors import VIMHError
@@ -51,7 +51,7 @@ def synthesizer_of(metadata: Metadata) -> Synthesizer | None:
     if not isinstance(target, str):
         raise VIMHError(f"{where}.synth._target_ is {shown(target)}; expected an import path")
     with recipe_errors(f"{where}."):
-        look_up = listed(own_synthesizers(), "a file may name only synthesisers")
+        look_up = listed(own_classes(Synthesizer), "a file may name only synthesisers")
         cls = look_up(target, "synth._target_")
         if not issubclass(cls, Synthesizer):
             raise RecipeError(f"synth._target_ is {target}, which is no {Synthesizer.__name__}")

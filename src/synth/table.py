@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 import src.synth
-from src.synth.synthesizers import Synthesizer
 
 
 @functools.cache
@@ -26,16 +25,6 @@ def own_classes(base: type) -> Mapping[str, type]:
         if cls.__module__.startswith(f"{room}.") and not inspect.isabstract(cls):
             table[f"{cls.__module__}.{cls.__name__}"] = cls
     return MappingProxyType(table)
-
-
-def own_synthesizers() -> Mapping[str, type[Synthesizer]]:
-    """Return the synthesisers of `src.synth` by their import paths.
-
-    Example:
-        >>> own_synthesizers()["src.synth.resonator.ResonatorSynth"].synth_type
-        'resonator'
-    """
-    return own_classes(Synthesizer)
 
 
 def _subclasses(base: type) -> Iterator[type]:

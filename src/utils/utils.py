@@ -63,13 +63,10 @@ def keep_freed_memory() -> bool:
     if not sys.platform.startswith("linux"):
         return False
     library = ctypes.CDLL(None)
-    try:
-        library.gnu_get_libc_version  # noqa: B018  # only glibc has it; musl has no mallopt
-        mallopt = library.mallopt
-    except AttributeError:
+    if not hasattr(library, "gnu_get_libc_version"):  # musl has no mallopt
         return False
-    done = [mallopt(option, _KEPT_BYTES) for option in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD)]
-    return all(done)
+    options = (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD)
+    return min(library.mallopt(option, _KEPT_BYTES) for option in options) == 1
 
 
 def check_seed(seed: object, key: str) -> int:
