@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from src.build import CHECKPOINT_DATA_KEYS, build_from
+from src.calibration.calibration import NUMBERS, TENSORS, Calibration
 from src.checkpoints.checkpoint_io import load_checkpoint
 from src.data.vimh_datamodule import VIMHDataModule
 from src.inputs.preparation import Preparation
@@ -35,6 +36,7 @@ from src.model_settings import (
     module_spec,
     network_spec,
 )
+from src.models.intervals import adopt
 from src.models.multihead_module import MultiheadLitModule
 from src.schema.arguments import check_arguments, shown, signature_of, unknown_key
 from src.schema.plain import check_plain, plain_values
@@ -54,6 +56,7 @@ MAX_TEXT_BYTES = 4 * 2**20  # of the descriptions in a safetensors file; 0.02 MB
 MAX_HEADER_BYTES = 16 * 2**20  # of a safetensors file; it names the tensors
 GROUPS = ("data", "model", "loss")
 NEEDED = ("avix", "state_dict", "epoch", "global_step")
+CALIBRATION = "calibration"  # its key in a checkpoint, and the beginning of its tensors' names
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Checkpoint:
     state_dict: dict[str, Tensor]  # the module's tensors
     epoch: int  # the epoch it was saved in, from 0
     global_step: int  # the optimiser steps taken
+    calibration: Calibration | None = None  # what was measured of it; None in older files
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -109,16 +113,27 @@ def check_content(raw: Any, path: Path) -> Checkpoint:
         data, preparation, settings = _checked_config(plain_values(described["config"]))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+    metadata = Metadata.from_json(plain_values(described["metadata"]), where=str(path))
     return Checkpoint(
         path=path,
         settings=settings,
         data=data,
         preparation=preparation,
-        metadata=Metadata.from_json(plain_values(described["metadata"]), where=str(path)),
+        metadata=metadata,
         state_dict=_checked_tensors(raw["state_dict"], path),
         epoch=raw["epoch"],
         global_step=raw["global_step"],
+        calibration=_checked_calibration(raw.get(CALIBRATION), list(metadata.parameters), path),
     )
+
+
+def _checked_calibration(parts: Any, heads: list[str], path: Path) -> Calibration | None:
+    if parts is None:
+        return None
+    if isinstance(parts, Mapping):
+        check_plain(parts.get(NUMBERS), f"{path}: {CALIBRATION}")
+        _checked_tensors(parts.get(TENSORS), path, CALIBRATION)
+    return Calibration.from_parts(parts, heads, str(path))
 
 
 def _checked_config(
@@ -198,25 +213,25 @@ def warn_of_untrusted(model: MultiheadLitModule) -> None:
         )
 
 
-def _checked_tensors(state: Any, path: Path) -> dict[str, Tensor]:
+def _checked_tensors(state: Any, path: Path, key: str = "state_dict") -> dict[str, Tensor]:
     """Check that the tensors by name are plain, and that each has memory of its own size.
 
     A tensor of a million million numbers can be a view of one number: what is copied from it is not
     bounded by the file.
     """
     if not isinstance(state, Mapping):
-        raise ConfigError(f"{path}: state_dict is {shown(state)}; expected tensors by name.")
+        raise ConfigError(f"{path}: {key} is {shown(state)}; expected tensors by name.")
     total, size = 0, path.stat().st_size
     for name, tensor in state.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise ConfigError(
-                f"{path}: state_dict has {shown(name)} of type {type(tensor).__name__}; expected "
+                f"{path}: {key} has {shown(name)} of type {type(tensor).__name__}; expected "
                 "tensors by name."
             )
         if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
-            raise ConfigError(f"{path}: state_dict.{name[:100]} is no plain tensor.")
+            raise ConfigError(f"{path}: {key}.{name[:100]} is no plain tensor.")
         if tensor.is_complex() or tensor.requires_grad:
-            raise ConfigError(f"{path}: state_dict.{name[:100]} is no tensor of plain numbers.")
+            raise ConfigError(f"{path}: {key}.{name[:100]} is no tensor of plain numbers.")
         total += tensor.numel() * tensor.element_size()
         if total > size:
             raise ConfigError(
@@ -239,7 +254,12 @@ def write_safetensors(checkpoint: Checkpoint, path: Path, about: Mapping[str, st
     }
     place = {"epoch": checkpoint.epoch, "global_step": checkpoint.global_step}
     texts = {"avix": json.dumps(described), "place": json.dumps(place)}
-    tensors = {name: tensor.contiguous().clone() for name, tensor in checkpoint.state_dict.items()}
+    tensors = dict(checkpoint.state_dict)
+    if checkpoint.calibration is not None:
+        parts = checkpoint.calibration.to_parts()
+        texts[CALIBRATION] = json.dumps(parts[NUMBERS])
+        tensors |= {f"{CALIBRATION}.{name}": own for name, own in parts[TENSORS].items()}
+    tensors = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
     save_file(tensors, path, metadata={**about, **texts})
     return path
 
@@ -263,10 +283,15 @@ def _load_safetensors(path: Path) -> dict[str, Any]:
             if too_long:
                 raise ValueError(f"{too_long[0]} has more than {MAX_TEXT_BYTES} characters")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        described = {key: json.loads(texts[key]) for key in ("avix", "place") if key in texts}
+        known = ("avix", "place", CALIBRATION)
+        described = {key: json.loads(texts[key]) for key in known if key in texts}
     except (SafetensorError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from error
     place = described.pop("place", {})
+    if CALIBRATION in described:
+        ours = [name for name in tensors if name.startswith(f"{CALIBRATION}.")]
+        own = {name.removeprefix(f"{CALIBRATION}."): tensors.pop(name) for name in ours}
+        described[CALIBRATION] = {NUMBERS: described[CALIBRATION], TENSORS: own}
     return {**described, **(place if isinstance(place, dict) else {}), "state_dict": tensors}
 
 
@@ -282,6 +307,8 @@ def load_model(checkpoint: Checkpoint) -> MultiheadLitModule:
             checkpoint.settings, checkpoint.metadata, preparation, checkpoint.state_dict
         )
         model.load_state_dict(checkpoint.state_dict)
+        if checkpoint.calibration is not None:
+            adopt(model, checkpoint.calibration)
     except RuntimeError as error:
         raise ConfigError(
             f"{checkpoint.path}: its weights do not fit the network it describes: {error}"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MaxMetric, MinMetric
 
+from src.calibration.calibration import Calibration
 from src.checkpoints.resumable import ResumableModule
 from src.inputs.batch import Batch, RawBatch
 from src.inputs.preparation import Preparation
@@ -112,6 +113,7 @@ class MultiheadLitModule(ResumableModule):
             self.example_input_array = net.example_inputs()
         self.preparation = preparation
         self.provenance = provenance or {}
+        self.calibration: Calibration | None = None  # see src/models/intervals.py
 
         spelled = HeadArguments(
             criterion=criterion,

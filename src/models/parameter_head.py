@@ -109,6 +109,12 @@ class ParameterHead(nn.Module):
         return self.loss.decode(self._for_loss(outputs), self.parameter)
 
     @torch.no_grad()
+    def spread(self, outputs: Float[Tensor, "B K"]) -> Float[Tensor, " B"]:
+        """Return how uncertain outputs are, as shares of the range; 1 where they do not say it."""
+        found = self.loss.spread(self._for_loss(outputs), self.parameter)
+        return torch.ones_like(outputs[:, 0], dtype=torch.float32) if found is None else found
+
+    @torch.no_grad()
     def values_of(self, labels: Tensor) -> Float[Tensor, " B"]:
         """Return labels, as :meth:`forward` takes them, in the unit: the class's centre, or value.
 

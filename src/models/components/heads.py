@@ -120,6 +120,7 @@ class HeadLayers(nn.Module):
         self.parameter_ranges = _resolve_ranges(parameter_ranges or {}, self.activations)
         self._codecs = {n: Codec.between(*ends) for n, ends in self.parameter_ranges.items()}
         self.auxiliary_input_size = auxiliary_input_size
+        self.num_features = num_features  # of the image
 
         self.auxiliary: nn.Sequential | None = None
         if auxiliary_input_size > 0:

@@ -78,8 +78,17 @@ class MultiheadNetwork(nn.Module, ABC):
         Raises:
             ValueError: The images or the auxiliary features are not of the expected shape.
         """
+        return self.outputs_and_features(images, auxiliary)[0]
+
+    def outputs_and_features(
+        self,
+        images: Float[Tensor, "B C H W"],
+        auxiliary: Float[Tensor, "B A"] | None = None,
+    ) -> tuple[dict[str, Float[Tensor, "B _"]] | Float[Tensor, "B _"], Float[Tensor, "B F"]]:
+        """Compute what :meth:`forward` does, and the features that it is of."""
         self.check_images(images)
-        return self.heads(self.features(images), auxiliary)
+        features = self.features(images)
+        return self.heads(features, auxiliary), features
 
     def _use_channels_last(self) -> None:
         """Keep the channels of a pixel together in memory; results are the same.

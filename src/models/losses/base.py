@@ -97,6 +97,19 @@ class HeadLoss(nn.Module, ABC):
         """Return the classes' probabilities, float32 (B, K); None where the head has no classes."""
         return None
 
+    def spread(self, outputs: Tensor, parameter: Parameter) -> Tensor | None:
+        """Return how uncertain outputs (B, K) are, float32 (B,) above 0, as a share of the range.
+
+        On the parameter's own scale (0...1). None where the outputs do not say it: numbers alone.
+        Of classes the standard deviation of their centres, with half a class beside it.
+        """
+        shares = self.probabilities(outputs)
+        if shares is None or parameter.is_categorical:
+            return None
+        index = torch.arange(parameter.num_classes, device=outputs.device).float()
+        centres = parameter.codec.normalise(parameter.codec.value_of_class(index))
+        return deviation(shares, centres, 0.5 / (parameter.num_classes - 1))
+
     @abstractmethod
     def decode(self, outputs: Tensor, parameter: Parameter) -> Tensor:
         """Convert outputs (B, K) to values in the parameter's unit, float32 (B,), in min...max."""
@@ -247,6 +260,21 @@ def expected_class(probabilities: Float[Tensor, "B K"]) -> Float[Tensor, " B"]:
     """
     columns, like = probabilities.shape[1], full_precision(probabilities)
     return (like * torch.arange(columns, device=like.device, dtype=like.dtype)).sum(dim=1)
+
+
+def deviation(
+    shares: Float[Tensor, "B K"], places: Float[Tensor, " K"], least: float
+) -> Float[Tensor, " B"]:
+    """Compute the standard deviation of distributions over places, and `least` beside it.
+
+    ``√(Σ_k p_k (x_k − Σ_j p_j x_j)² + least²)``
+
+    Example:
+        >>> deviation(torch.tensor([[0.5, 0.5], [0.0, 1.0]]), torch.tensor([0.0, 0.8]), 0.3)
+        tensor([0.5000, 0.3000])
+    """
+    mean = (shares * places).sum(dim=1, keepdim=True)
+    return ((shares * (places - mean).square()).sum(dim=1) + least**2).sqrt()
 
 
 def class_values(index: Tensor, parameter: Parameter) -> Float[Tensor, " B"]:

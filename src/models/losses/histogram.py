@@ -19,6 +19,7 @@ from src.models.losses.base import (
     check_choice,
     check_columns,
     check_positive,
+    deviation,
     full_precision,
     target_column,
 )
@@ -171,6 +172,12 @@ class HLGaussLoss(ClassLoss):
 
     def probabilities(self, outputs: Float[Tensor, "B K"]) -> None:
         """Return None: bins are narrower than classes."""
+
+    def spread(self, outputs: Float[Tensor, "B K"], parameter: Parameter) -> Float[Tensor, " B"]:
+        """Return the standard deviation of the bins, with half a bin beside it."""
+        check_columns(outputs, self.num_bins, "one logit a bin", self)
+        places = (self.edges[:-1] + 0.5) / self.bins_in_range
+        return deviation(outputs.float().softmax(dim=1), places, 0.5 / self.bins_in_range)
 
     def decode(self, outputs: Float[Tensor, "B K"], parameter: Parameter) -> Float[Tensor, " B"]:
         """Return the best window's centre, or the expectation, in units, clipped to min...max."""

@@ -85,13 +85,17 @@ class BetaNLLLoss(ValueLoss):
         """Return the mean, in units, clipped to min...max."""
         return super().decode(self._gaussian(outputs)[0], parameter)
 
+    def spread(self, outputs: Float[Tensor, "B K"], parameter: Parameter) -> Float[Tensor, " B"]:
+        """Return σ."""
+        return torch.exp(0.5 * self._gaussian(outputs)[1].float())
+
     def deviation(self, outputs: Float[Tensor, "B K"], parameter: Parameter) -> Float[Tensor, " B"]:
         """Return half the distance between the values of μ − σ and μ + σ, in the unit.
 
         That is the standard deviation σ, but for where the spacing is log.
         """
-        mean, log_variance = (column.float() for column in self._gaussian(outputs))
-        deviation = torch.exp(0.5 * log_variance)
+        mean = self._gaussian(outputs)[0].float()
+        deviation = self.spread(outputs, parameter)
         low, high = map(parameter.codec.denormalise, (mean - deviation, mean + deviation))
         half: Tensor = (high - low) / 2
         return half
