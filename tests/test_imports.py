@@ -24,13 +24,21 @@ ALLOWED: dict[str, set[str]] = {
     "recordings": {*LOWEST, "synth"},
     "data": {*LOWEST, "synth", "inputs", "recordings"},
     "models": {*LOWEST, "inputs", "checkpoints", "calibration"},
+    "refining": {*LOWEST, "synth"},
     "evaluation": set(),
-    "evaluation.scoring": {*LOWEST, "synth", "inputs", "data", "models", "calibration", "build"},
-    "evaluation.prediction": {*LOWEST, "synth", "models", "recordings", "calibration"},
+    "evaluation.scoring": {
+        *LOWEST,
+        *("synth", "inputs", "data", "models", "calibration", "build", "refining"),
+    },
+    "evaluation.prediction": {
+        *LOWEST,
+        *("synth", "models", "recordings", "calibration", "refining"),
+    },
     "evaluation.export": {*LOWEST, "models", "checkpoint"},
     "evaluation.presentation": {
         *LOWEST,
-        *("synth", "models", "build", "data", "evaluation.scoring", "evaluation.prediction"),
+        *("synth", "models", "build", "data", "refining"),
+        *("evaluation.scoring", "evaluation.prediction"),
     },
     "callbacks": {
         *LOWEST,

@@ -112,6 +112,7 @@ class PlateSynth(Synthesizer):
     )  # fmt: skip
     level_parameter = "area_density"
     level_power = -1
+    is_exact = True
 
     def __init__(
         self,
@@ -166,7 +167,7 @@ class PlateSynth(Synthesizer):
         # The largest and softest plate has the most modes: a quarter of an ellipse of m and n.
         stiffness, tension = (self.parameters[name].min for name in ("stiffness", "tension"))
         area = self.length_x * self.parameters["length_y"].max
-        modes = area / (4.0 * np.pi) * self._highest_square(stiffness, tension)
+        modes = area / (4.0 * np.pi) * self._highest_square(stiffness, tension, self._highest)
         if modes > _MOST_MODES:
             raise RecipeError(
                 f"synth.parameters: a plate of stiffness {stiffness:g} and length_y "
@@ -175,9 +176,9 @@ class PlateSynth(Synthesizer):
                 "larger stiffness.min or a lower synth.highest_hz"
             )
 
-    def _highest_square(self, stiffness: float, tension: float) -> float:
-        """Return γ² of a mode at the highest frequency: of the tension's and the other's root."""
-        top = self._highest**2
+    def _highest_square(self, stiffness: float, tension: float, highest: float) -> float:
+        """Return γ² of a mode at a frequency in radians a second: its equation's positive root."""
+        top = highest**2
         return 2.0 * top / (tension + float(np.sqrt(tension**2 + 4.0 * stiffness * top)))
 
     def derive(
@@ -204,16 +205,20 @@ class PlateSynth(Synthesizer):
         return self._fill(audio, values, np.complex64)
 
     def render_float64(
-        self, values: Mapping[str, Float64[np.ndarray, "B"]], num_samples: int | None = None
+        self,
+        values: Mapping[str, Float64[np.ndarray, "B"]],
+        num_samples: int | None = None,
+        below_hz: float | None = None,
     ) -> Float64[np.ndarray, "B T"]:
         """Render a batch in double precision, with a relative error below 1e-9.
 
         Args:
             values: as in :meth:`Synthesizer.render`.
             num_samples: T; None: the whole sound.
+            below_hz: modes above it are left out; None: none but those above `highest_hz`.
         """
         audio = np.empty((len(values["stiffness"]), self._length(num_samples)))
-        return self._fill(audio, values, np.complex128)
+        return self._fill(audio, values, np.complex128, below_hz)
 
     def _length(self, num_samples: int | None) -> int:
         return self.num_samples if num_samples is None else num_samples
@@ -223,21 +228,28 @@ class PlateSynth(Synthesizer):
         audio: Inexact[np.ndarray, "B T"],
         values: Mapping[str, Float64[np.ndarray, "B"]],
         dtype: type[np.complexfloating],
+        below_hz: float | None = None,
     ) -> Inexact[np.ndarray, "B T"]:
         """Write each plate's sound. One by one: plates have from 200 to 50,000 modes."""
         for row in range(len(audio)):
-            modes = self.modes({name: float(column[row]) for name, column in values.items()})
+            plate = {name: float(column[row]) for name, column in values.items()}
+            modes = self.modes(plate, below_hz)
             audio[row] = _summed(modes, audio.shape[1], dtype)
         return audio
 
-    def modes(self, plate: Mapping[str, float]) -> Modes:
+    def modes(self, plate: Mapping[str, float], below_hz: float | None = None) -> Modes:
         """Return the modes of one plate.
 
         Args:
             plate: the value of every parameter.
+            below_hz: the highest mode's frequency, where that is less than `highest_hz`.
         """
         step, length_y = 1.0 / self.sample_rate_hz, plate["length_y"]
-        gamma = np.sqrt(self._highest_square(plate["stiffness"], plate["tension"])) / np.pi
+        highest = self._highest
+        if below_hz is not None:
+            highest = min(highest, 2.0 * np.pi * below_hz)
+        gamma_square = self._highest_square(plate["stiffness"], plate["tension"], highest)
+        gamma = np.sqrt(gamma_square) / np.pi
         m = np.arange(1.0, np.floor(gamma * self.length_x) + 2.0)
         n = np.arange(1.0, np.floor(gamma * length_y) + 2.0)
         square = (np.pi / self.length_x * m)[:, None] ** 2 + (np.pi / length_y * n) ** 2
@@ -245,7 +257,7 @@ class PlateSynth(Synthesizer):
         along_x = np.sin(np.pi * self.input_x * m) * np.sin(np.pi * plate["output_x"] * m)
         along_y = np.sin(np.pi * self.input_y * n) * np.sin(np.pi * plate["output_y"] * n)
         shape = along_x[:, None] * along_y
-        heard = omega_square <= self._highest**2
+        heard = omega_square <= highest**2
         omega_square, shape = omega_square[heard], shape[heard]
         order = np.argsort(omega_square, kind="stable")
         omega_square, shape = omega_square[order], shape[order]

@@ -112,6 +112,7 @@ class Synthesizer(ABC):
     # Whether a new instance was compared with another before generating began.
     is_audited: ClassVar[bool] = False
     varies = False  # whether two sounds of the same values may differ
+    is_exact: ClassVar[bool] = False  # whether `render_float64` has the digits of float64
     # Arguments that do not decide the sounds: data sets that differ in them alone are the same.
     beside_identity: ClassVar[frozenset[str]] = frozenset()
 
@@ -245,6 +246,21 @@ class Synthesizer(ABC):
         Returns:
             The sounds: finite, float32.
         """
+
+    def render_float64(
+        self,
+        values: Mapping[str, Float64[np.ndarray, "B"]],
+        num_samples: int | None = None,
+        below_hz: float | None = None,
+    ) -> Float64[np.ndarray, "B T"]:
+        """Render a batch as exactly as this synthesiser can; :mod:`src.refining` asks for it.
+
+        Args:
+            values: as in :meth:`render`.
+            num_samples: T; None: the whole sound.
+            below_hz: what lies above it need not be right, where that saves time; None: all is.
+        """
+        return self.render(values, num_samples).astype(np.float64)
 
 
 def _recipe_parameter(name: str, mapping: object) -> Parameter:

@@ -1,0 +1,169 @@
+"""A synthesiser's parameters found again from its sounds."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from src.refining.refiner import Refiner
+from src.refining.space import Space, reflected
+from src.synth.draws import derived
+from src.synth.synthesizers import Synthesizer, build_synthesizer
+from src.vimh.errors import VIMHError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def synthesizer(name: str, rate_hz: int = 8000, duration_s: float = 0.5, **changes: Any) -> Any:
+    config = yaml.safe_load((ROOT / "configs" / "synth" / f"{name}.yaml").read_text())
+    config["parameters"] |= changes
+    return build_synthesizer(config, sample_rate_hz=rate_hz, duration_s=duration_s)
+
+
+def columns(synth: Synthesizer, values: Mapping[str, float]) -> dict[str, np.ndarray]:
+    fixed = {name: p.min for name, p in synth.parameters.fixed.items()}
+    both = fixed | dict(values)
+    return {name: np.array([both[name]]) for name in synth.parameters}
+
+
+def sound_of(synth: Synthesizer, values: Mapping[str, float]) -> np.ndarray:
+    return synth.render(columns(synth, values))[0]
+
+
+def moved(synth: Synthesizer, values: Mapping[str, float], share: float) -> dict[str, float]:
+    """The values, each moved by a share of its range, up and down in turn."""
+    heads = synth.parameters.heads
+    return {
+        name: float(p.denormalise(p.normalise(values[name]) + share * (-1) ** k))
+        for k, (name, p) in enumerate(heads.items())
+    }
+
+
+def errors(synth: Synthesizer, found: Mapping[str, float], true: Mapping[str, float]) -> np.ndarray:
+    """Errors in shares of the normalised range."""
+    heads = synth.parameters.heads.items()
+    return np.array([abs(float(p.normalise(found[n]) - p.normalise(true[n]))) for n, p in heads])
+
+
+RESONANCE = {"log10_frequency": 2.6, "log10_q": 1.1}
+
+
+def test_a_resonator_is_found_from_three_per_cent_away() -> None:
+    synth = synthesizer("resonator")
+    start = moved(synth, RESONANCE, 0.03)
+    refined = Refiner(synth, {"log10_frequency": 0.03, "log10_q": 0.03})(
+        sound_of(synth, RESONANCE), start
+    )
+    assert refined.converged
+    assert refined.compared == "waveform"
+    assert refined.residual < 1e-6
+    assert refined.residual_db == pytest.approx(20 * np.log10(refined.residual))
+    assert errors(synth, refined.values, RESONANCE).max() < 1e-6
+    assert refined.values == refined.best
+    assert refined.start == start
+    assert refined.renders > 0
+    assert refined.seconds > 0
+
+
+def test_the_level_is_solved_for_and_not_searched() -> None:
+    """Half the level is half the sound: a level parameter costs no rendering."""
+    varying = {"min": 10, "max": 126, "step": 2}
+    true = {**RESONANCE, "note_velocity": 63.0}
+    renders = []
+    for level in (1.0, 0.25):
+        synth = synthesizer("resonator", note_velocity=varying)
+        assert [p.name for p in Space(synth, None).searched] == ["log10_frequency", "log10_q"]
+        start = moved(synth, true, 0.02) | {"note_velocity": 120.0}
+        refined = Refiner(synth, {})(level * sound_of(synth, true), start)
+        assert refined.values["note_velocity"] == pytest.approx(63.0 * level, rel=1e-6)
+        renders.append(refined.renders)
+    assert renders[0] == renders[1]
+
+
+def test_a_sound_of_something_else_keeps_the_networks_values() -> None:
+    synth = synthesizer("resonator", duration_s=0.25)
+    noise = np.random.default_rng(0).standard_normal(2000).astype(np.float32)
+    start = dict(RESONANCE)
+    refined = Refiner(synth, {}, max_renders=300)(noise, start)
+    assert not refined.converged
+    assert refined.values == start
+    assert refined.best.keys() == start.keys()
+    assert refined.residual > 0.25
+
+
+def test_a_value_at_the_end_of_its_range_is_found() -> None:
+    synth = synthesizer("resonator")
+    true = {"log10_frequency": 3.0, "log10_q": 0.0}
+    start = {"log10_frequency": 2.97, "log10_q": 0.06}
+    refined = Refiner(synth, {})(sound_of(synth, true), start)
+    assert errors(synth, refined.values, true).max() < 1e-5
+    for name, parameter in synth.parameters.heads.items():
+        assert parameter.min <= refined.best[name] <= parameter.max
+
+
+def test_coordinates_beyond_an_end_are_reflected() -> None:
+    points = np.linspace(-3.0, 3.0, 601)
+    folded = reflected(points)
+    assert folded.min() >= 0.0
+    assert folded.max() <= 1.0
+    assert np.abs(np.diff(folded)).max() < 0.0101  # no jump
+    assert folded[(points >= 0) & (points <= 1)] == pytest.approx(
+        points[(points >= 0) & (points <= 1)]
+    )
+
+
+def test_the_same_sound_gives_the_same_bits() -> None:
+    synth = synthesizer("resonator", duration_s=0.25)
+    audio, start = sound_of(synth, RESONANCE), moved(synth, RESONANCE, 0.03)
+    first, second = (Refiner(synth, {}, seed=3)(audio, start) for _ in range(2))
+    assert first.values == second.values
+    assert first.renders == second.renders
+
+
+def test_without_a_network_starts_are_drawn() -> None:
+    synth = synthesizer("resonator")
+    refined = Refiner(synth, {})(sound_of(synth, RESONANCE), None)
+    assert refined.converged
+    assert refined.start == {}
+    assert errors(synth, refined.values, RESONANCE).max() < 1e-6
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0])
+def test_residuals_are_relative(scale: float) -> None:
+    """A plate's displacement is 1e-9 m: nothing may have an absolute floor."""
+    varying = {"min": 10 * scale, "max": 126 * scale}
+    synth = synthesizer("resonator", note_velocity=varying)
+    true = {**RESONANCE, "note_velocity": 40.0 * scale}
+    start = moved(synth, true, 0.02)
+    refined = Refiner(synth, {})(sound_of(synth, true), start)
+    assert refined.residual < 1e-6
+    assert errors(synth, refined.values, true).max() < 1e-5
+
+
+def test_what_cannot_be_refined_is_said() -> None:
+    synth = synthesizer("resonator")
+    refiner = Refiner(synth, {})
+    with pytest.raises(VIMHError, match="4000 samples, found 100"):
+        refiner(np.ones(100), dict(RESONANCE))
+    with pytest.raises(VIMHError, match="not silent"):
+        refiner(np.zeros(4000), dict(RESONANCE))
+    with pytest.raises(VIMHError, match="log10_q has none"):
+        refiner(np.ones(4000), {"log10_frequency": 2.5})
+
+
+@pytest.mark.slow
+def test_five_plates() -> None:
+    synth = synthesizer("plate", 44100, 1.0)
+    rng = np.random.default_rng(11)
+    draws = {name: rng.uniform(p.min, p.max, 5) for name, p in synth.draws.items()}
+    values = derived(synth, draws)
+    sounds = synth.render_float64(values).astype(np.float32)
+    for row, sound in enumerate(sounds):
+        true = {name: float(column[row]) for name, column in values.items()}
+        refined = Refiner(synth, dict.fromkeys(true, 0.03))(sound, moved(synth, true, 0.03))
+        assert refined.converged
+        share = [(refined.values[n] - true[n]) / p.range for n, p in synth.parameters.items()]
+        assert np.square(share).mean() < 1e-12
