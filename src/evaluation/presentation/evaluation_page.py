@@ -12,9 +12,8 @@ import yaml
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
-from rich.table import Table
-from rich.text import Text
 
+from src.evaluation.presentation.figure_tables import figure_table, sound_table
 from src.evaluation.presentation.image_axes import step_text
 from src.evaluation.presentation.listening import listening_lines, write_sounds
 from src.evaluation.presentation.metrics_file import commit, save_metrics, versions
@@ -35,10 +34,11 @@ from src.evaluation.scoring.figures import (
     Figure,
     figures_of,
     joint_figures,
+    published_figures,
     shown_unit,
     sound_figures,
 )
-from src.evaluation.scoring.intervals import CONFIDENCE, Estimate, least_share
+from src.evaluation.scoring.intervals import CONFIDENCE, least_share
 from src.evaluation.scoring.rows import network_row, no_yardstick, row_of
 from src.utils.rich_utils import plain_console, print_table
 from src.vimh.parameters import Parameter
@@ -109,7 +109,10 @@ def report_evaluation(
     console = plain_console()
     print_comparison(console, built, [network_row(values, cfg.split), *rows[1:]], cfg.split)
     if evaluation.distances:
-        print_table(console, sound_table(evaluation))
+        title = f"{evaluation.num_sounds} resynthesised sounds against those of the true values"
+        print_table(console, sound_table(evaluation, title, sound_figures()))
+        title = "The same sounds, compared as papers do"
+        print_table(console, sound_table(evaluation, title, published_figures()))
     for sentence in sentences:
         console.print(sentence, soft_wrap=True)
     print_run(console, cfg, loggers)
@@ -215,9 +218,14 @@ def report_lines(
         "",
     ]
     if joint := joint_figures(evaluation.parameters):
-        lines += ["## All parameters at once", "", *_table(evaluation, joint), ""]
+        lines += ["## All parameters at once", "", *figure_table(evaluation, joint), ""]
     for p in evaluation.parameters:
-        lines += [f"## {markdown_cell(_title(p))}", "", *_table(evaluation, figures_of(p)), ""]
+        lines += [
+            f"## {markdown_cell(_title(p))}",
+            "",
+            *figure_table(evaluation, figures_of(p)),
+            "",
+        ]
         lines += [f"![{markdown_cell(p.name)}]({PICTURES}/{pictures[p.name]})", ""]
         if p.is_categorical:
             lines += _confusions(evaluation, p)
@@ -236,50 +244,6 @@ def _title(parameter: Parameter) -> str:
     step = f", 1 {parameter.step_name} = {step_text(parameter, unit)}" if parameter.step else ""
     ends = f"{parameter.min:g} to {parameter.max:g} {unit}".strip()
     return f"{parameter.name}: {ends}{step}"
-
-
-def _table(evaluation: Evaluation, figures: Sequence[Figure]) -> list[str]:
-    """Return a table of methods (rows) and figures (columns)."""
-    heads = []
-    for figure in figures:
-        unit = "%" if figure.kind in ("share", "percent") else figure.unit
-        heads.append(markdown_cell(f"{figure.label} [{unit}]" if unit else figure.label))
-    lines = [f"| method | {' | '.join(heads)} |", f"|---|{'---:|' * len(figures)}"]
-    for method, measured in evaluation.measured.items():
-        cells = [estimate_text(figure, measured.estimate(figure.name)) for figure in figures]
-        lines.append(f"| {markdown_cell(method)} | {' | '.join(cells)} |")
-    return lines
-
-
-def estimate_text(figure: Figure, estimate: Estimate) -> str:
-    """Return a figure with its interval; shares in %.
-
-    Example:
-        >>> share = Figure("jnd", "all parameters", "within 1 JND", "", "share", "higher")
-        >>> estimate_text(share, Estimate(0.98, 0.95, 1.0))
-        '98.0 [95.0, 100.0]'
-    """
-    value, low, high = (figure_text(figure, number) for number in estimate)
-    return f"{value} [{low}, {high}]"
-
-
-def figure_text(figure: Figure, number: float) -> str:
-    """A value of a figure: a share in %, a cosine to five digits, else three significant ones."""
-    if figure.kind == "share":
-        return f"{100 * number:.1f}"
-    return f"{number:.5f}" if figure.kind == "cosine" else number_text(number)
-
-
-def number_text(number: float) -> str:
-    """Three significant digits.
-
-    Example:
-        >>> [number_text(n) for n in (0.0, 0.01, 12.345, 2345.6, -1e-7, float("nan"))]
-        ['0', '0.0100', '12.3', '2346', '-1.00e-07', 'nan']
-    """
-    if number == 0.0 or not np.isfinite(number):
-        return f"{number:g}"
-    return f"{number:.0f}" if abs(number) >= 1000 else f"{number:#.3g}".removesuffix(".")
 
 
 def _confusions(evaluation: Evaluation, parameter: Parameter) -> list[str]:
@@ -313,25 +277,13 @@ def _sound_section(evaluation: Evaluation) -> list[str]:
         f"{evaluation.num_sounds} of the sounds, resynthesised from the predicted values, against "
         f"those of the true values.{noise} docs/evaluation.md defines the distances.",
         "",
-        *_table(evaluation, sound_figures()),
+        *figure_table(evaluation, sound_figures()),
+        "",
+        "The same sounds, compared as papers do; docs/trust.md names them:",
+        "",
+        *figure_table(evaluation, published_figures()),
         "",
     ]
-
-
-def sound_table(evaluation: Evaluation) -> Table:
-    """Return the distances of sounds for a terminal."""
-    table = Table(
-        title=f"{evaluation.num_sounds} resynthesised sounds against those of the true values",
-        title_justify="left",
-    )
-    table.add_column("method", overflow="fold")
-    for figure in sound_figures():
-        words = [*figure.label.split(), f"[{figure.unit}]" if figure.unit else ""]
-        table.add_column(Text("\n".join(words)), justify="right", no_wrap=True)
-    for method, measured in evaluation.measured.items():
-        cells = [figure_text(figure, measured.values[figure.name]) for figure in sound_figures()]
-        table.add_row(method, *cells)
-    return table
 
 
 def write_pictures(evaluation: Evaluation, folder: Path) -> dict[str, str]:

@@ -1,6 +1,10 @@
 """Distances between predicted and target sounds, each sound of a batch by itself.
 
-Common to all: frames cover the whole sound, which is padded with zeros up to the end of the last
+Those of :data:`AUDIO_METRICS` are our own: levels have an absolute floor, so that a quieter sound is
+further away. Those of :data:`PUBLISHED_METRICS` are computed as papers do, in
+:mod:`src.evaluation.scoring.published_distances`.
+
+Common to our own: frames cover the whole sound, which is padded with zeros up to the end of the last
 one. Spectra are those of :class:`~src.synth.spectrogram.Stft` with a periodic Hann window,
 zero-padded to the power of two at or above twice its length (so that ``|X|²`` is sampled densely
 enough to be the transform of the frame's whole autocorrelation). 0 dB is what a sine of amplitude
@@ -15,6 +19,7 @@ from functools import cached_property, partial
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from src.evaluation.scoring import published_distances as published
 from src.synth.spectrogram import Mel, Stft
 from src.vimh.errors import VIMHError
 
@@ -72,6 +77,11 @@ class Heard:
         energy = np.square(self._padded((frames - 1) * hop + window).astype(np.float64))
         framed = np.lib.stride_tricks.sliding_window_view(energy, window, axis=1)[:, ::hop]
         return np.maximum(np.sqrt(framed.mean(axis=2)), 10.0 ** (SILENCE_DB / 20.0))
+
+    @cached_property
+    def published(self) -> published.Spectra:
+        """What the distances of papers need."""
+        return published.Spectra(self.sounds, self.sample_rate_hz)
 
     def _framing(self, window_s: float, hop_s: float) -> tuple[int, int, int]:
         """Window and hop in samples, and the number of frames that cover the sounds."""
@@ -207,25 +217,45 @@ AUDIO_METRICS = (
 )
 
 
+def _as_published(
+    function: Callable[[published.Spectra, published.Spectra], Float64[np.ndarray, "B"]],
+) -> Callable[[Heard, Heard], Float64[np.ndarray, "B"]]:
+    return lambda target, predicted: function(target.published, predicted.published)
+
+
+PUBLISHED_METRICS = tuple(
+    AudioMetric(f"published_{name}", label, unit, name == "rms", _as_published(function))
+    for name, label, unit, function in (
+        ("mss", "MSS", "dB", published.mss_db),
+        ("wmfcc", "wMFCC", "", published.wmfcc),
+        ("sot", "SOT", "", published.sot),
+        ("rms", "RMS cosine", "", published.rms_cosine),
+        ("sc", "spectral convergence", "", published.spectral_convergence),
+        ("lsd", "LSD", "", published.lsd),
+    )
+)
+
+
 def audio_distances(
     target: Float32[np.ndarray, "B T"],
     predicted: Mapping[str, Float32[np.ndarray, "B T"]],
     sample_rate_hz: int,
 ) -> dict[str, dict[str, Float64[np.ndarray, "B"]]]:
-    """Compute every metric of :data:`AUDIO_METRICS` for each sound, by method and metric.
+    """Compute every metric, our own and the published, for each sound, by method and metric.
 
     Raises:
         VIMHError: for a lower sample rate.
     """
     size = max(1, _BLOCK_SAMPLES // target.shape[1])
+    metrics = (*AUDIO_METRICS, *PUBLISHED_METRICS)
     found: dict[str, dict[str, list[np.ndarray]]] = {
-        method: {metric.name: [] for metric in AUDIO_METRICS} for method in predicted
+        method: {metric.name: [] for metric in metrics} for method in predicted
     }
     for start in range(0, len(target), size):
         ours = Heard(target[start : start + size], sample_rate_hz)
         for method, sounds in predicted.items():
             theirs = Heard(sounds[start : start + size], sample_rate_hz)
-            for metric in AUDIO_METRICS:
+            for metric in metrics:
                 found[method][metric.name].append(metric.function(ours, theirs))
     return {
         method: {name: np.concatenate(parts) for name, parts in blocks.items()}

@@ -17,6 +17,7 @@ from src.evaluation.scoring.figures import (
     figures_of,
     joint_figures,
     measure,
+    published_figures,
     sample_columns,
     sound_figures,
 )
@@ -56,7 +57,8 @@ class Evaluation:
     def figures(self) -> list[Figure]:
         """All figures, in the order of the report."""
         own = [figure for p in self.parameters for figure in figures_of(p)]
-        return own + joint_figures(self.parameters) + (sound_figures() if self.distances else [])
+        sounds = sound_figures() + published_figures() if self.distances else []
+        return own + joint_figures(self.parameters) + sounds
 
     @property
     def not_better(self) -> dict[str, list[Figure]]:

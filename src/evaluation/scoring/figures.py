@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Float64
 
-from src.evaluation.scoring.audio_metrics import AUDIO_METRICS
+from src.evaluation.scoring.audio_metrics import AUDIO_METRICS, PUBLISHED_METRICS
 from src.evaluation.scoring.intervals import Estimate, bootstrap_means, interval
 from src.vimh.parameters import Parameter
 
@@ -16,6 +16,7 @@ JND_SHARES = {"half_jnd": 0.5, "jnd": 1.0, "two_jnd": 2.0}
 
 ALL = "all parameters"
 SOUND = "sound"
+PUBLISHED = "sound, as published"
 
 Kind = Literal["number", "percent", "share", "cosine"]
 Better = Literal["lower", "higher"]
@@ -27,7 +28,7 @@ class Figure:
     """One figure and how it is shown."""
 
     name: str  # its key in `metrics.json`
-    group: str  # the parameter it is of, :data:`ALL` of them, or the :data:`SOUND`
+    group: str  # the parameter it is of, :data:`ALL` of them, :data:`SOUND` or :data:`PUBLISHED`
     label: str  # for people
     unit: str  # of a number; empty: none
     kind: Kind  # a number, one in %, a share in 0…1, or a cosine
@@ -97,6 +98,16 @@ def sound_figures() -> list[Figure]:
         if m.higher_is_better
         else Figure(m.name, SOUND, m.label, m.unit, "number", "lower")
         for m in AUDIO_METRICS
+    ]
+
+
+def published_figures() -> list[Figure]:
+    """Return the distances as papers compute them: the same sounds, so no verdict counts them."""
+    return [
+        Figure(
+            m.name, PUBLISHED, m.label, m.unit, "cosine" if m.higher_is_better else "number", None
+        )
+        for m in PUBLISHED_METRICS
     ]
 
 

@@ -33,7 +33,7 @@ def heard(*sounds: np.ndarray) -> Heard:
 
 def distances(target: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     found = audio_distances(target[None], {"x": predicted[None]}, RATE)["x"]
-    return {name: float(column[0]) for name, column in found.items()}
+    return {metric.name: float(found[metric.name][0]) for metric in AUDIO_METRICS}
 
 
 @pytest.mark.parametrize("sound", [sine(440.0), noise(0), np.zeros(RATE, np.float32)])
