@@ -125,6 +125,7 @@ class PredictConfig(Task):
     ckpt_path: Text
     input: Text | Annotated[list[Text], Len(1, 1_000_000)]
     start: Literal["onset", "file"] | None
+    window: Literal["first", "all"] | None
     split: Literal["train", "test"]
     batch_size: Annotated[int, Interval(ge=1, le=1_000_000)]
     sounds: Count

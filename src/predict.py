@@ -11,6 +11,8 @@ key=value, with the defaults:
   input=SOUND       the same as by position; a list: input=[a.wav,b.wav]
   start=null        where the first window begins: where the sound does (onset), or at the first
                     sample (file); null: as the model's recordings were read, else onset
+  window=null       of a sound longer than those of the data set: its first window (first) or window
+                    after window (all); null: first where the training sounds have one onset
   split=test        of a data set: test or train
   limit=null        the most records or files; null: all
   batch_size=1      images in a forward pass; more is faster and may move the last bit
@@ -82,11 +84,18 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     check_given(cfg, *NEEDED)
     check_possible(cfg)
     checkpoint = read_checkpoint(cfg.ckpt_path)
-    predictor = Predictor(load_model(checkpoint), checkpoint.metadata, cfg.batch_size, cfg.start)
+    model = load_model(checkpoint)
+    predictor = Predictor(model, checkpoint.metadata, cfg.batch_size, cfg.start, cfg.window)
     is_silent = predictor.synthesizer is None  # one that is refused is refused here
     paths = input_paths(cfg.input)
     predictions, failed = predict_input(predictor, paths, cfg.split, cfg.limit)
     console, folder = plain_console(), Path(cfg.paths.output_dir)
+    # Before any value: who reads it shall know what was done to the sound.
+    for source, notes in {p.source: p.notes for p in predictions}.items():
+        if notes:
+            console.print(f"{source}: {'; '.join(notes)}.", soft_wrap=True)
+    for reason in failed.values():
+        console.print(f"left out: {reason}", soft_wrap=True)
     write_lines(folder / "predictions.jsonl", predictions, failed)
     sounds = paths if len(paths) == 1 and paths[0].is_file() else []
     for number, prediction in enumerate(predictions[: cfg.sounds]):
@@ -95,11 +104,6 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         sounds += [file for file in files if file.suffix == ".wav"]
     parameters = list(predictor.model.parameters_by_head.values())
     print_table(console, prediction_table(predictions, parameters))
-    for source, notes in {p.source: p.notes for p in predictions}.items():
-        if notes:
-            console.print(f"{source}: {'; '.join(notes)}.", soft_wrap=True)
-    for reason in failed.values():
-        console.print(f"left out: {reason}", soft_wrap=True)
     if is_silent:
         console.print("No resynthesis: the model's data set was not synthesised.")
     for sound in sounds if cfg.play else []:

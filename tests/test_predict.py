@@ -117,6 +117,27 @@ def test_files_of_a_run(run, dataset: Path) -> None:
 
 
 @pytest.mark.parametrize("checkpoint", ["vimh_cnn"], indirect=True)
+def test_what_was_done_to_a_sound_is_said_before_any_value(run, tmp_path, capsys) -> None:
+    """Cut, several windows, resampled, padded, its level, its floor: each before the table."""
+    noisy = np.concatenate([1e-4 * sound(2.2, 16000), np.zeros(3200, np.float32)])
+    soundfile.write(tmp_path / "soft.wav", noisy, 16000, subtype="FLOAT")
+    objects, folder = run(tmp_path / "soft.wav", window="all")
+    before, table, _ = capsys.readouterr().out.partition("log10_decay_time")
+    notes = objects["predictions"][0].notes
+    assert table
+    for reason in ("resampled from 16000 to 8000 Hz", "cut into 2 windows", "s left out",
+                   "is outside of the training range"):  # fmt: skip
+        assert any(reason in note for note in notes), reason
+        assert reason in before.replace("\n", " ")
+    (line, _) = (folder / "predictions.jsonl").read_text().splitlines()
+    assert json.loads(line)["notes"] == list(notes)
+    soundfile.write(tmp_path / "short.wav", sound(0.05), RATE)
+    run(tmp_path / "short.wav")
+    before = capsys.readouterr().out.partition("log10_decay_time")[0].replace("\n", " ")
+    assert "padded from 0.050 to 1.000 s; 84% of its image lie at the floor" in before
+
+
+@pytest.mark.parametrize("checkpoint", ["vimh_cnn"], indirect=True)
 def test_the_input_and_its_resynthesis_are_played(run, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     soundfile.write(tmp_path / "one.wav", sound(), RATE)
@@ -222,10 +243,18 @@ def test_44100_hz_stereo_is_mixed_down_and_resampled(predictor, tmp_path: Path) 
 def test_short_and_long_sounds(predictor, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "short.wav", sound(0.05), RATE, subtype="FLOAT")
     (short,) = predictor.predict_file(tmp_path / "short.wav")
-    assert short.notes == ("padded from 0.050 to 1.000 s",)
+    assert short.notes[0] == "padded from 0.050 to 1.000 s"
+    said = "84% of its image lie at the floor, -200.0 dB; of the training sounds' at most 33%"
+    assert short.notes[-1] == said
     three = np.concatenate([sound(), np.zeros(RATE, np.float32), sound(), sound(0.1)])
     soundfile.write(tmp_path / "long.wav", three, RATE, subtype="FLOAT")
-    found = predictor.predict_file(tmp_path / "long.wav")
+    (first,) = predictor.predict_file(tmp_path / "long.wav")
+    assert first.notes == (
+        "only its first 1.000 s are read, 2.100 s follow; window=all reads them too",
+    )
+    every = Predictor(predictor.model, predictor.metadata, window="all")
+    found = every.predict_file(tmp_path / "long.wav")
+    assert first.values == found[0].values
     assert [p.start_s for p in found] == [0.0, 2.0]
     assert found[0].values == found[1].values
     assert "1 silent windows left out" in found[0].notes

@@ -17,6 +17,7 @@ from src.recordings.reading import Block, ImageReader, Reader, SoundReader
 from src.recordings.settings import ImportSettings
 from src.recordings.table import FILE, Table, read_table
 from src.schema.plain import plain_values
+from src.synth.levels import LEVELS_KEY, Levels
 from src.synth.parallel import Advance, in_order, progress_bar, reuse_freed_blocks
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import METADATA_FILE, Metadata
@@ -249,6 +250,7 @@ def _write(plan: _Plan, settings: ImportSettings, directory: Path, advance: Adva
     digests: dict[str, bytes] = {}
     keys: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
     exact, groups = not settings.bytes_only, labels.groups
+    levels: Levels | None = None
     writer = DatasetWriter(
         directory,
         _metadata(plan, settings, reader),
@@ -271,10 +273,13 @@ def _write(plan: _Plan, settings: ImportSettings, directory: Path, advance: Adva
                     values=labels.values[rows] if exact else None,
                     groups=None if groups is None else groups[rows],
                 )
+                if split == "train":
+                    levels = block.levels | levels if block.levels else levels
             keys[split].append(block.keys)
             advance("importing", done, len(plan.files))
         plan.problems.check()
         writer.describe(_found_while_reading(plan, digests, keys, settings))
+        writer.describe({} if levels is None else {LEVELS_KEY: levels.to_json()})
 
 
 def _blocks(

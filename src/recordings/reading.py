@@ -14,6 +14,7 @@ from src.recordings.settings import ImportSettings
 from src.recordings.sounds import LEAD_S, RECORDING_KEY, Listening, length_s, read_sound
 from src.recordings.wav import all_bytes
 from src.synth.images import ImageMaker
+from src.synth.levels import Levels, floor_shares
 from src.synth.parallel import in_order
 from src.vimh.errors import VIMHError
 from src.vimh.plain import file_digest
@@ -44,6 +45,15 @@ class Block:
     keys: UInt64[np.ndarray, "n"]
     broken: dict[int, str]
     digests: list[bytes]
+
+    @property
+    def levels(self) -> Levels | None:
+        """How loud the sounds are; None of pictures, and where none was read."""
+        if self.scale_factors is None or not len(self.images):
+            return None
+        # The channels are the sides of a stereo sound, of others there is one.
+        shares = floor_shares(self.images, self.images.shape[1])
+        return Levels.of(self.scale_factors[:, 1], shares)
 
 
 @dataclass

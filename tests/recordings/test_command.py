@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 import import_vimh
 from src.build import build
 from src.evaluation.prediction.predictor import Predictor
+from src.synth.levels import LEVELS_KEY
 from src.vimh.errors import VIMHError
 from tests.fakes import RATE, notes, tone, write_sounds
 from tests.helpers import shrink
@@ -144,6 +146,14 @@ def test_a_model_of_recordings_hears_a_file_as_its_import_did(
     assert heard.start_s == pytest.approx(1000 / RATE - 0.01, abs=0.002)
     whole = Predictor(predictor.model, metadata, start="file").predict_file(tmp_path / "late.wav")
     assert whole[0].start_s == 0.0
+    # Its sounds have one onset, so one window of a longer sound is read; their levels are known.
+    soundfile.write(tmp_path / "soft.wav", np.tile(0.001 * tone(60, 100), 3), RATE, subtype="FLOAT")
+    (soft,) = predictor.predict_file(tmp_path / "soft.wav")
+    assert soft.notes[1].startswith("only its first ")
+    assert "is outside of the training range" in soft.notes[-1]
+    spoiled = replace(metadata, raw=metadata.raw | {LEVELS_KEY: {"lowest_db": "x"}})
+    with pytest.raises(VIMHError, match=r"vimh-notes: training_levels\.\w+ is"):
+        Predictor(built.model, spoiled).predict_file(tmp_path / "soft.wav")
 
 
 def test_a_model_of_pictures_reads_picture_files(tmp_path: Path, compose_config) -> None:

@@ -14,6 +14,7 @@ from shuffle_vimh_dataset import shuffle_dataset
 from src.recordings.importing import LEFT_OUT_KEY, TWICE_KEY, ImportReport, import_recordings
 from src.recordings.settings import ImportSettings
 from src.synth.images import ImageMaker
+from src.synth.levels import Levels, floor_shares
 from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import METADATA_FILE
@@ -65,6 +66,11 @@ def test_a_folder_becomes_a_data_set(folder: Folder, imported: Import) -> None:
     assert metadata.parameters.names == ("pitch", "velocity")
     assert metadata.raw["version"] == "2.2"
     assert metadata.raw[LEFT_OUT_KEY] == {"count": 0, "first": []}
+    levels = opened.train.gather(np.arange(18))[2][:, 1]
+    found = Levels.in_metadata(metadata.raw, "here")
+    assert found is not None
+    assert (found.lowest_db, found.highest_db) == (levels.min(), levels.max())
+    assert found.floor_share == floor_shares(opened.train.images).max()
     truth = {velocity: pitch for pitch, velocity in notes(20)}
     for records in (opened.train, opened.test):
         for pitch, velocity in np.asarray(records.values).tolist():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jaxtyping import Float32, Float64
 
-from src.evaluation.prediction.sounds import level_range_db
+from src.evaluation.prediction.sounds import levels_of
 from src.synth.errors import RecipeError
 from src.synth.generate import dataset_name, generate_dataset
 from src.synth.philox import uniforms
@@ -115,13 +115,16 @@ def test_the_levels_of_its_sounds_are_those_of_what_is_drawn(make_recipe: MakeRe
     recipe = Recipe.from_mapping(bar(make_recipe, "dataset.size=200"))
     maker = SampleMaker(recipe)
     levels = maker.image_maker(maker.audio(np.arange(200)))[1][:, 1]
-    low, high = level_range_db(recipe.synthesizer, maker.image_maker)
-    assert low - 0.5 < levels.min()
-    assert levels.max() < high + 0.5
+    found = levels_of(recipe.synthesizer, maker.image_maker)
+    assert found is not None
+    assert found.lowest_db - 0.5 < levels.min()
+    assert levels.max() < found.highest_db + 0.5
     # Of all pairs that the ranges hold, some fade long before: a low bar that stops at once.
     lone = {key: value for key, value in BAR.items() if key != "draws"}
     without = build_synthesizer(lone, sample_rate_hz=8000, duration_s=1.0)
-    assert level_range_db(without, maker.image_maker)[0] < low - 3.0
+    every_pair = levels_of(without, maker.image_maker)
+    assert every_pair is not None
+    assert every_pair.lowest_db < found.lowest_db - 3.0
 
 
 def test_draws_are_part_of_the_identity(make_recipe: MakeRecipe) -> None:

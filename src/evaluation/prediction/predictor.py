@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64, UInt8
 
-from src.evaluation.prediction.sounds import SOUNDS, level_range_db, sound_files, windows
+from src.evaluation.prediction.sounds import SOUNDS, levels_of, sound_files, windows
 from src.models.multihead_module import MultiheadLitModule
 from src.recordings.images import SUFFIXES as PICTURES
 from src.recordings.images import read_image
 from src.recordings.sounds import STARTS, Listening, read_sound
 from src.synth.images import ImageMaker, level_range
+from src.synth.levels import Levels, floor_shares
 from src.synth.resynthesis import resynthesise, synthesizer_of
 from src.synth.synthesizers import Synthesizer
 from src.utils.errors import ConfigError
@@ -26,7 +27,8 @@ from src.vimh.parameters import Parameter
 from src.vimh.records import OpenedDataset
 
 LEVEL_MARGIN_DB = 1.0  # beyond the levels that were heard before a sound is said to lie outside
-
+MOST_AT_FLOOR = 0.5  # of an image, before it is said that the floor hides it
+WINDOWS = ("first", "all")
 
 Shares = dict[str, float] | list[float]
 
@@ -95,6 +97,9 @@ class Predictor:
         start: "onset": windows begin where a sound does; "file": the first one begins with the
             file's first sample, and the others follow; None: as the recordings of the data set
             were read, and "onset" where its sounds were synthesised.
+        window: "first": of a sound longer than those of the data set its first window alone; "all":
+            window after window; None: "first" where a sound of the data set has one onset, as
+            synthesised ones have and recordings that were read from their onset on.
 
     Raises:
         ConfigError: if an argument is not one of these.
@@ -106,16 +111,20 @@ class Predictor:
         metadata: Metadata,
         batch_size: int = 1,
         start: str | None = None,
+        window: str | None = None,
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; it has to be 1 or more.")
         if start not in (*STARTS, None):
             raise ConfigError(f"start is {start!r}; it has to be {' or '.join(STARTS)}.")
+        if window not in (*WINDOWS, None):
+            raise ConfigError(f"window is {window!r}; it has to be {' or '.join(WINDOWS)}.")
         self.model = model.cpu().eval()
         self.metadata = metadata
         self.batch_size = batch_size
         listening = Listening.of(metadata) or Listening(start="onset")
         self.listening = listening if start is None else replace(listening, start=start)
+        self.window = window or ("first" if listening.start == "onset" else "all")
 
     @cached_property
     def image_maker(self) -> ImageMaker:
@@ -141,11 +150,11 @@ class Predictor:
         return synthesizer_of(self.metadata)
 
     @cached_property
-    def level_range_db(self) -> tuple[float, float] | None:
+    def training_levels(self) -> Levels | None:
         """The levels of the training sounds; None where they are not known."""
-        if self.synthesizer is None:
-            return None
-        return level_range_db(self.synthesizer, self.image_maker)
+        if self.synthesizer is not None:
+            return levels_of(self.synthesizer, self.image_maker)
+        return Levels.in_metadata(self.metadata.raw, f"data set {self.metadata.dataset_name}")
 
     def predict_file(self, path: Path) -> list[Prediction]:
         """Predict a sound file, a prediction a window; or a picture, where the model reads those.
@@ -162,11 +171,14 @@ class Predictor:
         sound = read_sound(path, rate_hz, how, quietest)
         length = front_end.heard_samples(self.metadata.duration or 0.0)
         try:
-            cut = windows(sound.audio, length, rate_hz, quietest, how.start, how.lead_s)
+            cut = windows(
+                sound.audio, length, rate_hz, quietest, how.start, how.lead_s, self.window
+            )
         except VIMHError as error:
             raise VIMHError(f"{path}: {error}") from error
         images, scale_factors = self.image_maker(cut.audio)
-        notes = (*sound.notes, *cut.notes, *self._level_notes(cut.audio, scale_factors))
+        levels = self._level_notes(cut.audio, scale_factors)
+        notes = (*sound.notes, *cut.notes, *levels, *self._floor_notes(images, scale_factors))
         return [
             Prediction(
                 str(path), images[k], row.values, sound.start_s + cut.start_s[k],
@@ -196,9 +208,9 @@ class Predictor:
         self, audio: Float32[np.ndarray, "N *S T"], scale_factors: Float32[np.ndarray, "N 2"]
     ) -> list[str]:
         """Return a note on windows that are louder or quieter than all training sounds."""
-        if self.level_range_db is None:
+        if self.training_levels is None:
             return []
-        low, high = self.level_range_db
+        low, high = self.training_levels.lowest_db, self.training_levels.highest_db
         # An image that is scaled by itself has its level as its upper end.
         levels = scale_factors[:, 1]
         if self.image_maker.scale_range_db is not None:
@@ -212,6 +224,22 @@ class Predictor:
             shown = f"{found.min():.1f} to {found.max():.1f} dB"
         what = "its level" if len(levels) == 1 else f"the level of {len(found)} windows"
         return [f"{what}, {shown}, is outside of the training range, {low:.1f} to {high:.1f} dB"]
+
+    def _floor_notes(
+        self, images: UInt8[np.ndarray, "N C H W"], scale_factors: Float32[np.ndarray, "N 2"]
+    ) -> list[str]:
+        """Return a note on windows most of whose image is the floor, more than training sounds'."""
+        shares = floor_shares(images, 1 + self.image_maker.stereo)
+        usual = self.training_levels.floor_share if self.training_levels else 0.0
+        hidden = shares > max(MOST_AT_FLOOR, usual)
+        if not hidden.any():
+            return []
+        what = f"{shares[hidden].max():.0%} of its image lie"
+        if len(shares) > 1:
+            what = f"in {hidden.sum()} of {len(shares)} windows, {what}"
+        known = f"; of the training sounds' at most {usual:.0%}" if self.training_levels else ""
+        floor_db = scale_factors[hidden, 0].max()
+        return [f"{what} at the floor, {floor_db:.1f} dB{known}"]
 
     def predict_dataset(
         self, dataset: OpenedDataset, split: str, limit: int | None

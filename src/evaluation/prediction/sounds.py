@@ -10,6 +10,7 @@ from jaxtyping import Float32
 from src.recordings.sounds import RAW, SUFFIXES
 from src.synth.draws import derived
 from src.synth.images import ImageMaker
+from src.synth.levels import Levels, floor_shares
 from src.synth.onset import onset
 from src.synth.resynthesis import resynthesise
 from src.synth.samples import drawn
@@ -52,8 +53,9 @@ def windows(
     quietest: float = 0.0,
     start: str = "file",
     lead_s: float = 0.0,
+    window: str = "all",
 ) -> Windows:
-    """Cut a sound into windows, one after the other.
+    """Cut a sound into windows, one after the other, or read its first one alone.
 
     A sound shorter than a window is padded with silence at its end. A rest at the end counts
     from half a window on and is padded too. Windows with no sample above `quietest` are left out.
@@ -66,6 +68,7 @@ def windows(
         start: "onset": where a sound begins later than a window, the window moves there; a rest
             in which a sound begins counts.
         lead_s: as of :func:`~src.synth.onset.onset`.
+        window: "all", or "first": only the first that is not silent.
 
     Raises:
         VIMHError: if all windows are silent.
@@ -76,11 +79,19 @@ def windows(
         ((3, 10), (0.0, 1.0, 2.0), 'the last window padded from 0.500 to 1.000 s')
     """
     loudest = audio if audio.ndim == 1 else np.abs(audio).max(axis=0)
-    cut = _cut(loudest, length, sample_rate_hz, quietest, start, lead_s)
+    most = 1 if window == "first" else None
+    cut = _cut(loudest, length, sample_rate_hz, quietest, start, lead_s, most)
     if not cut.places:
         raise VIMHError("it is silent, there is nothing to predict from")
     notes = []
-    if (count := len(cut.places) + cut.silent) > 1:
+    count = len(cut.places) + cut.silent
+    rest = audio.shape[-1] - cut.places[-1] - length
+    if most and rest > 0:
+        notes.append(
+            f"only its first {length / sample_rate_hz:.3f} s are read, {rest / sample_rate_hz:.3f} "
+            "s follow; window=all reads them too"
+        )
+    elif count > 1:
         notes.append(f"cut into {count} windows of {length / sample_rate_hz:.3f} s")
     if cut.moved:
         notes.append(f"{cut.moved} windows moved to where a sound begins")
@@ -88,7 +99,7 @@ def windows(
     if heard < length:
         what = "padded" if count == 1 else "the last window padded"
         notes.append(f"{what} from {heard / sample_rate_hz:.3f} to {length / sample_rate_hz:.3f} s")
-    if cut.left_out:
+    if cut.left_out and not most:
         notes.append(f"the last {cut.left_out / sample_rate_hz:.3f} s left out")
     if cut.silent:
         notes.append(f"{cut.silent} silent windows left out")
@@ -115,12 +126,13 @@ def _cut(
     quietest: float,
     start: str,
     lead_s: float,
+    most: int | None,
 ) -> _Cut:
-    """Find the places of the windows; see :func:`windows`."""
+    """Find the places of the windows, or of so many; see :func:`windows`."""
     places: list[int] = []
     place = silent = moved = 0
     after_silence = False  # whether the window before was silent
-    while place < len(audio):
+    while place < len(audio) and len(places) != most:
         piece = audio[place : place + length]
         # The first window begins where the file does, or where read_sound has found the beginning.
         is_later = start == "onset" and place > 0
@@ -139,13 +151,14 @@ def _cut(
     return _Cut(places, silent, moved, left_out=0)
 
 
-def level_range_db(synthesizer: Synthesizer, image_maker: ImageMaker) -> tuple[float, float] | None:
-    """Measure the lowest and the highest level of a synthesiser's sounds, by rendering some.
+def levels_of(synthesizer: Synthesizer, image_maker: ImageMaker) -> Levels | None:
+    """Measure the levels of a synthesiser's sounds, by rendering some.
 
-    A sound's level is the highest value of its spectrogram in dB. Sounds are drawn at random and
-    at the ends of the ranges, with a fixed seed. Noise that the recipe adds is not counted.
+    Sounds are drawn at random and at the ends of the ranges, with a fixed seed. Noise that the
+    recipe adds is not counted.
 
-    Returns both levels, dB; None where the sounds are too long to render so many.
+    Returns:
+        What is known of them; None where the sounds are too long to render so many.
     """
     if synthesizer.num_samples > MAX_SAMPLES:
         return None
@@ -161,9 +174,10 @@ def level_range_db(synthesizer: Synthesizer, image_maker: ImageMaker) -> tuple[f
         fixed = {name: np.full(len(uniform), p.min) for name, p in space.fixed.items()}
         values = derived(synthesizer, {**values, **fixed})
     batch = max(1, MAX_NUMBERS // synthesizer.num_samples)
-    levels: list[float] = []
+    found: Levels | None = None
     for start in range(0, len(uniform), batch):
         some = {name: column[start : start + batch] for name, column in values.items()}
         decibels = image_maker.front_end(resynthesise(synthesizer, some))
-        levels += decibels.max(axis=(1, 2)).tolist()
-    return min(levels), max(levels)
+        shares = floor_shares(image_maker.from_db(decibels[:, None])[0])
+        found = Levels.of(decibels.max(axis=(1, 2)), shares) | found
+    return found

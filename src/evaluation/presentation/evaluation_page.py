@@ -31,7 +31,6 @@ from src.evaluation.presentation.run_summary import (
 )
 from src.evaluation.scoring.evaluation import NETWORK, Evaluation, evaluate_split
 from src.evaluation.scoring.figures import (
-    Figure,
     figures_of,
     joint_figures,
     published_figures,

@@ -1,11 +1,11 @@
 """Distances between predicted and target sounds, each sound of a batch by itself.
 
-Those of :data:`AUDIO_METRICS` are our own: levels have an absolute floor, so that a quieter sound is
-further away. Those of :data:`PUBLISHED_METRICS` are computed as papers do, in
+Those of :data:`AUDIO_METRICS` are our own: levels have an absolute floor, so that a quieter sound
+is further away. Those of :data:`PUBLISHED_METRICS` are computed as papers do, in
 :mod:`src.evaluation.scoring.published_distances`.
 
-Common to our own: frames cover the whole sound, which is padded with zeros up to the end of the last
-one. Spectra are those of :class:`~src.synth.spectrogram.Stft` with a periodic Hann window,
+Common to our own: frames cover the whole sound, which is padded with zeros up to the end of the
+last one. Spectra are those of :class:`~src.synth.spectrogram.Stft` with a periodic Hann window,
 zero-padded to the power of two at or above twice its length (so that ``|X|²`` is sampled densely
 enough to be the transform of the frame's whole autocorrelation). 0 dB is what a sine of amplitude
 1 has in its bin, ``|X| = N/4 · 1/sqrt(n_fft)`` with a window of N samples. A sound with a NaN has

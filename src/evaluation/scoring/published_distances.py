@@ -1,16 +1,16 @@
 """Distances between sounds as papers compute them, so that figures can be set beside theirs.
 
 Each function follows one reference implementation: its frames, its weights, its floors. Where that
-one gives frames in seconds (MSS, wMFCC, SOT, RMS cosine, LSD), so do these, at the sounds' own rate;
-papers report them at 44.1 kHz. `tests/evaluation/scoring/test_published_distances.py` compares all
-with librosa, dtw-python and auraloss. Our own distances, with an absolute floor, are in
+one gives frames in seconds (MSS, wMFCC, SOT, RMS cosine, LSD), so do these, at the sounds' own
+rate; papers report them at 44.1 kHz. `tests/evaluation/scoring/test_published_distances.py` compares
+all with librosa, dtw-python and auraloss. Our own distances, with an absolute floor, are in
 :mod:`src.evaluation.scoring.audio_metrics`.
 
 The first four are those of the evaluation script of the code of B. Hayes, C. Saitis, G. Fazekas,
 "Audio synthesizer inversion in symmetric parameter spaces with approximately equivariant flow
-matching", ISMIR 2025 (arXiv 2506.07199; github.com/ben-hayes/synth-permutations). Its transforms are
-librosa's: frame k is centred on sample k times the hop, zeros stand before and after the sound, and
-windows are periodic Hann windows as long as the transform.
+matching", ISMIR 2025 (arXiv 2506.07199; github.com/ben-hayes/synth-permutations). Its transforms
+are librosa's: frame k is centred on sample k times the hop, zeros stand before and after the sound,
+and windows are periodic Hann windows as long as the transform.
 """
 
 from dataclasses import dataclass
@@ -104,10 +104,10 @@ def mss_db(target: Spectra, predicted: Spectra) -> Float64[np.ndarray, "B"]:
         \frac{1}{3} \sum_s \frac{1}{K_s M_s} \sum_{k,m} |L_s[k,m] - \hat L_s[k,m]|
 
     over windows of 10, 25 and 100 ms, hops of 5, 10 and 50 ms and 32, 64 and 128 mel filters
-    (Slaney's scale and norm, 0 Hz to Nyquist, on the power). L is ``power_to_db(ref=max)``: 10 log₁₀
-    of at least 1e-10, relative to the sound's own loudest value, at most 80 dB below it. So a sound
-    that is louder as a whole is no further away. At low rates the lowest filters are narrower than
-    a bin and hold nothing, as in librosa.
+    (Slaney's scale and norm, 0 Hz to Nyquist, on the power). L is ``power_to_db(ref=max)``: 10
+    log₁₀ of at least 1e-10, relative to the sound's own loudest value, at most 80 dB below it. So a
+    sound that is louder as a whole is no further away. At low rates the lowest filters are narrower
+    than a bin and hold nothing, as in librosa.
 
     Example:
         >>> sound = np.sin(np.arange(8000, dtype=np.float32) * 0.3)[None]
@@ -124,8 +124,8 @@ def wmfcc(target: Spectra, predicted: Spectra) -> Float64[np.ndarray, "B"]:
 
     The cost of dynamic time warping (:func:`warped_cost`) between 20 MFCC of each frame: windows of
     50 ms, hop 10 ms, 128 mel filters as in :func:`mss_db`, ``power_to_db`` with its default
-    reference of 1 and at most 80 dB below the loudest, orthonormal DCT-II. The cost of two frames is
-    the mean absolute difference of their coefficients.
+    reference of 1 and at most 80 dB below the loudest, orthonormal DCT-II. The cost of two frames
+    is the mean absolute difference of their coefficients.
     """
     return warped_cost(target.mfcc, predicted.mfcc)
 
@@ -136,8 +136,8 @@ def sot(target: Spectra, predicted: Spectra) -> Float64[np.ndarray, "B"]:
     .. math::
         \frac{1}{K} \sum_k \frac{1}{F} \sum_f |C_k[f] - \hat C_k[f]|
 
-    with C the cumulative sums of a frame's magnitudes, divided by their sum (at least 1e-6): windows
-    of 50 ms, hop 20 ms. It is the Wasserstein distance of order 1 where the F bins are 1/F apart;
+    with C the cumulative sums of a frame's magnitudes, divided by their sum (at least 1e-6):
+    windows of 50 ms, hop 20 ms. It is the Wasserstein distance of order 1 where the F bins are 1/F apart;
     all frames count alike, silent ones too.
     """
     ours, theirs = target.cumulative_shares, predicted.cumulative_shares
@@ -150,8 +150,8 @@ def rms_cosine(target: Spectra, predicted: Spectra) -> Float64[np.ndarray, "B"]:
     .. math::
         \frac{\sum_k r_k \hat r_k}{\sqrt{\sum_k r_k^2} \sqrt{\sum_k \hat r_k^2}}
 
-    with r the RMS of frames of 50 ms, hop 25 ms. For silence, where the script divides 0 by 0, it is
-    1 where both sounds are silent and 0 where one is.
+    with r the RMS of frames of 50 ms, hop 25 ms. For silence, where the script divides 0 by 0, it
+    is 1 where both sounds are silent and 0 where one is.
     """
     ours, theirs = target.envelope, predicted.envelope
     norms = [np.sqrt(np.square(envelope).sum(axis=1)) for envelope in (ours, theirs)]
@@ -184,10 +184,10 @@ def lsd(target: Spectra, predicted: Spectra) -> Float64[np.ndarray, "B"]:
         \frac{1}{K} \sum_k \sqrt{\frac{1}{F} \sum_f \left(\log_{10}\left(
         \frac{|X|^2}{(|\hat X| + \epsilon)^2} + \epsilon\right)\right)^2}, \quad \epsilon = 10^{-12}
 
-    over frames of 2048 samples at 44.1 kHz (46 ms), hop 10 ms, Hann, centred: that of H. Liu et al.,
-    "Neural vocoder is all you need for speech super-resolution", INTERSPEECH 2022 (arXiv
-    2203.14941), and of its `ssr_eval`. It has no floor: the quietest bins count as the loudest ones,
-    and one that is exactly 0 in the target counts as 12 decades, in equal sounds too.
+    over frames of 2048 samples at 44.1 kHz (46 ms), hop 10 ms, Hann, centred: that of H. Liu et
+    al., "Neural vocoder is all you need for speech super-resolution", INTERSPEECH 2022 (arXiv
+    2203.14941), and of its `ssr_eval`. It has no floor: the quietest bins count as the loudest
+    ones, and one that is exactly 0 in the target counts as 12 decades, in equal sounds too.
     """
     ours, theirs = target.fine_magnitudes, predicted.fine_magnitudes
     decades = np.log10(np.square(ours) / np.square(theirs + LSD_LEAST) + LSD_LEAST)

@@ -80,6 +80,42 @@ def test_a_later_window_moves_to_a_beginning() -> None:
     assert moved.audio[1].tolist() == [0, 1, 1, 1, 1, 1, 0, 0, 0, 0]
 
 
+def test_of_a_long_sound_its_first_window_or_all(predictor, write) -> None:
+    long = write(np.concatenate([np.zeros(40, np.float32), SAW, SAW / 2, SAW / 4]))
+    (first,) = predictor.predict_file(long)
+    assert first.start_s == 0.005
+    assert first.notes[-1] == (
+        "only its first 1.000 s are read, 2.000 s follow; window=all reads them too"
+    )
+    every = Predictor(predictor.model, predictor.metadata, window="all").predict_file(long)
+    assert [p.start_s for p in every] == [0.005, 1.005, 2.005]
+    assert every[0].values == first.values
+    assert every[0].notes[-1] == "cut into 3 windows of 1.000 s"
+    with pytest.raises(ConfigError, match="window is 'last'; it has to be first or all"):
+        Predictor(predictor.model, predictor.metadata, window="last")
+
+
+def test_the_first_window_that_is_not_silent_is_read() -> None:
+    audio = np.concatenate([np.zeros(12), np.ones(30)]).astype(np.float32)
+    cut = windows(audio, 10, 10, window="first")
+    assert cut.start_s == (1.0,)
+    assert cut.notes == (
+        "only its first 1.000 s are read, 2.200 s follow; window=all reads them too",
+        "1 silent windows left out",
+    )
+
+
+def test_an_image_that_is_mostly_floor_is_said(predictor, write) -> None:
+    (short,) = predictor.predict_file(write(SAW[:400]))
+    said = "84% of its image lie at the floor, -200.0 dB; of the training sounds' at most 41%"
+    assert short.notes[-1] == said
+    assert predictor.predict_file(write(SAW))[0].notes == ()
+    every = Predictor(predictor.model, predictor.metadata, window="all")
+    parts = [SAW, SAW[:400], np.zeros(7600, np.float32), SAW]
+    found = every.predict_file(write(np.concatenate(parts)))
+    assert found[0].notes[-1] == f"in 1 of 3 windows, {said}"
+
+
 def test_a_silent_channel_is_left_out(predictor, write) -> None:
     (mono,) = predictor.predict_file(MODEL / "saw.wav")
     hiss = 1e-5 * np.random.default_rng(0).standard_normal(len(SAW)).astype(np.float32)
@@ -114,7 +150,8 @@ def test_levels_that_training_had_not_are_said(predictor, write) -> None:
     assert quiet.notes == (
         "its level, -57.3 dB, is outside of the training range, -17.1 to 9.0 dB",
     )
-    both = predictor.predict_file(write(np.concatenate([SAW, SAW / 1000, SAW / 100])))
+    every = Predictor(predictor.model, predictor.metadata, window="all")
+    both = every.predict_file(write(np.concatenate([SAW, SAW / 1000, SAW / 100])))
     assert "the level of 2 windows, -57.3 to -37.3 dB, is outside" in both[0].notes[-1]
 
 
