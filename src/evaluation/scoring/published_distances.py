@@ -2,8 +2,8 @@
 
 Each function follows one reference implementation: its frames, its weights, its floors. Where that
 one gives frames in seconds (MSS, wMFCC, SOT, RMS cosine, LSD), so do these, at the sounds' own
-rate; papers report them at 44.1 kHz. `tests/evaluation/scoring/test_published_distances.py` compares
-all with librosa, dtw-python and auraloss. Our own distances, with an absolute floor, are in
+rate; papers report them at 44.1 kHz. `tests/evaluation/scoring/test_published_distances.py` has
+what librosa, dtw-python and auraloss give. Our own distances, with an absolute floor, are in
 :mod:`src.evaluation.scoring.audio_metrics`.
 
 The first four are those of the evaluation script of the code of B. Hayes, C. Saitis, G. Fazekas,
@@ -137,8 +137,8 @@ def sot(target: Spectra, predicted: Spectra) -> Float64[np.ndarray, "B"]:
         \frac{1}{K} \sum_k \frac{1}{F} \sum_f |C_k[f] - \hat C_k[f]|
 
     with C the cumulative sums of a frame's magnitudes, divided by their sum (at least 1e-6):
-    windows of 50 ms, hop 20 ms. It is the Wasserstein distance of order 1 where the F bins are 1/F apart;
-    all frames count alike, silent ones too.
+    windows of 50 ms, hop 20 ms. It is the Wasserstein distance of order 1 where the F bins are 1/F
+    apart; all frames count alike, silent ones too.
     """
     ours, theirs = target.cumulative_shares, predicted.cumulative_shares
     return np.abs(ours - theirs).mean(axis=(1, 2))
