@@ -33,6 +33,7 @@ OnnxFile = Annotated[
 ]
 Tags = Text | Annotated[list[Text | int], Len(0, 1000)] | None
 Node = Mapping[str, Any]
+Refine = bool | Literal["cma"]
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ class EvalConfig(Task):
     ckpt_path: Text
     split: Literal["val", "test"]
     report: Report
+    refine: Refine
+    limit: PositiveCount
     seed: Seed | None  # null: not seeded
     data: Node
     trainer: Node
@@ -126,6 +129,7 @@ class PredictConfig(Task):
     input: Text | Annotated[list[Text], Len(1, 1_000_000)]
     start: Literal["onset", "file"] | None
     window: Literal["first", "all"] | None
+    refine: Refine
     split: Literal["train", "test"]
     batch_size: Annotated[int, Interval(ge=1, le=1_000_000)]
     sounds: Count

@@ -30,8 +30,10 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     from src.build import Built, build_evaluation_data, training_data
     from src.checkpoint import load_model, read_checkpoint
     from src.evaluation.presentation.evaluation_page import report_evaluation
+    from src.evaluation.scoring.refiners import check_method, make_refiner
     from src.synth.resynthesis import synthesizer_of
 
+    check_method(cfg.refine)
     seed_everything(cfg.seed)
     checkpoint = read_checkpoint(cfg.ckpt_path)
     model = load_model(checkpoint)
@@ -41,8 +43,13 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
             f"split={cfg.split} has no samples: give it a share in data.train_val_test_split, "
             "or name the other split."
         )
-    if cfg.report.sounds:
-        synthesizer_of(datamodule.metadata)  # refused before anything is measured
+    # Refused before anything is measured
+    synthesizer = synthesizer_of(datamodule.metadata) if cfg.report.sounds or cfg.refine else None
+    refiner = None
+    if cfg.refine:
+        refiner = make_refiner(
+            synthesizer, datamodule.metadata, model.calibration, cfg.refine, cfg.seed
+        )
     trained_on = training_data(cfg, checkpoint.data, model)
     loggers = instantiate_loggers(cfg.get("logger"))
     trainer = instantiate_trainer(cfg.trainer, loggers=loggers)
@@ -50,7 +57,8 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     run(model, datamodule=datamodule, verbose=False)
     metrics = dict(trainer.callback_metrics)
     model.to(trainer.strategy.root_device)
-    report = report_evaluation(cfg, Built(datamodule, model), metrics, loggers, trained_on)
+    built = Built(datamodule, model)
+    report = report_evaluation(cfg, built, metrics, loggers, trained_on, refiner)
     objects = {"cfg": cfg, "datamodule": datamodule, "model": model}
     return metrics, {**objects, "trainer": trainer, "report": report}
 

@@ -16,6 +16,8 @@ key=value, with the defaults:
   split=test        of a data set: test or train
   limit=null        the most records or files; null: all
   batch_size=1      images in a forward pass; more is faster and may move the last bit
+  refine=false      fit the synthesiser to the sound, from the network's values on: true, or cma,
+                    which needs the package cma
   sounds=16         the most predictions that get a resynthesised WAV and a picture
   play=false        play the input, where it is one file, and the resynthesised sounds
   task_name=predict names the folder: logs/TASK_NAME/runs/TIME
@@ -61,6 +63,7 @@ CONFIG = Path(__file__).parents[1] / "configs" / "predict.yaml"
 
 if TYPE_CHECKING:
     from src.evaluation.prediction.predictor import Prediction, Predictor
+    from src.refining.refiner import Refiner
 
 
 @task_wrapper
@@ -77,6 +80,7 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     from src.evaluation.presentation.prediction_files import (
         file_stem,
         prediction_table,
+        refining_text,
         write_lines,
         write_resynthesis,
     )
@@ -87,6 +91,7 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     model = load_model(checkpoint)
     predictor = Predictor(model, checkpoint.metadata, cfg.batch_size, cfg.start, cfg.window)
     is_silent = predictor.synthesizer is None  # one that is refused is refused here
+    refiner = predictor.make_refiner(cfg.refine) if cfg.refine else None
     paths = input_paths(cfg.input)
     predictions, failed = predict_input(predictor, paths, cfg.split, cfg.limit)
     console, folder = plain_console(), Path(cfg.paths.output_dir)
@@ -96,6 +101,11 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
             console.print(f"{source}: {'; '.join(notes)}.", soft_wrap=True)
     for reason in failed.values():
         console.print(f"left out: {reason}", soft_wrap=True)
+    if refiner is not None:
+        predictions = refine_all(predictor, refiner, predictions)
+    if not is_silent:
+        heard = [predictor.with_sounds(prediction) for prediction in predictions[: cfg.sounds]]
+        predictions = [*heard, *predictions[cfg.sounds :]]
     write_lines(folder / "predictions.jsonl", predictions, failed)
     sounds = paths if len(paths) == 1 and paths[0].is_file() else []
     for number, prediction in enumerate(predictions[: cfg.sounds]):
@@ -104,6 +114,10 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         sounds += [file for file in files if file.suffix == ".wav"]
     parameters = list(predictor.model.parameters_by_head.values())
     print_table(console, prediction_table(predictions, parameters))
+    for prediction in predictions:
+        if prediction.refined is not None and not prediction.refined.converged:
+            said = refining_text(prediction.refined)
+            console.print(f"{prediction.source}: {said}", soft_wrap=True)
     if is_silent:
         console.print("No resynthesis: the model's data set was not synthesised.")
     for sound in sounds if cfg.play else []:
@@ -117,7 +131,8 @@ def check_possible(cfg: DictConfig) -> None:
     """Refuse wrong input that can be seen without the model.
 
     Raises:
-        ConfigError: If a data set is one of several inputs.
+        ConfigError: If a data set is one of several inputs, or to be refined, or a package is
+            missing to refine with.
         VIMHError: If there is nothing to play with.
     """
     if cfg.play:
@@ -126,6 +141,16 @@ def check_possible(cfg: DictConfig) -> None:
     datasets = [path for path in paths if is_dataset(path)]
     if datasets and len(paths) > 1:
         raise ConfigError(f"input: {datasets[0]} is a data set, and has to be the only input.")
+    if not cfg.refine:
+        return
+    from src.evaluation.scoring.refiners import check_method
+
+    if datasets:
+        raise ConfigError(
+            f"refine compares sounds, and {datasets[0]} holds images of them: name sound files, or "
+            "python src/eval.py ckpt_path=... refine=true"
+        )
+    check_method(cfg.refine)
 
 
 def is_dataset(path: Path) -> bool:
@@ -160,6 +185,20 @@ def predict_input(
     if not predictions:
         raise VIMHError(f"none of the sounds can be used: {'; '.join(failed.values())}")
     return predictions, failed
+
+
+def refine_all(
+    predictor: Predictor, refiner: Refiner, predictions: Sequence[Prediction]
+) -> list[Prediction]:
+    """Refine every prediction, with a progress bar."""
+    from src.synth.parallel import progress_bar
+
+    refined = []
+    with progress_bar(visible=True) as advance:
+        for number, prediction in enumerate(predictions):
+            refined.append(predictor.refine(prediction, refiner))
+            advance("refining", number + 1, len(predictions))
+    return refined
 
 
 def overrides_of(arguments: Sequence[str]) -> list[str]:

@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "evaluation.prediction": {
         *LOWEST,
-        *("synth", "models", "recordings", "calibration", "refining"),
+        *("synth", "models", "recordings", "calibration", "refining", "evaluation.scoring"),
     },
     "evaluation.export": {*LOWEST, "models", "checkpoint"},
     "evaluation.presentation": {

@@ -1,23 +1,26 @@
 """A loaded model and what it needs around it: sounds or stored images in, parameter values out."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Float32, UInt8
 
+from src.evaluation.prediction.rendition import Rendition, rendition
 from src.evaluation.prediction.sounds import SOUNDS, levels_of, sound_files, windows
+from src.evaluation.scoring.refiners import make_refiner, refined_values
 from src.models.multihead_module import MultiheadLitModule
 from src.recordings.images import SUFFIXES as PICTURES
 from src.recordings.images import read_image
 from src.recordings.sounds import STARTS, Listening, read_sound
+from src.refining.refiner import Refined, Refiner
 from src.synth.images import ImageMaker, level_range
 from src.synth.levels import Levels, floor_shares
-from src.synth.resynthesis import resynthesise, synthesizer_of
+from src.synth.resynthesis import synthesizer_of
 from src.synth.synthesizers import Synthesizer
 from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
@@ -73,6 +76,10 @@ class Prediction:
     probabilities: Mapping[str, Shares] = field(default_factory=dict)
     # Of the bytes 0 and 255; None where they are not known
     level_range_db: tuple[float, float] | None = None
+    resynthesis: Rendition | None = field(default=None, repr=False)  # of `values`
+    refined: Refined | None = None  # None: not refined
+    # Of the refined values, where they converged
+    refined_sound: Rendition | None = field(default=None, repr=False)
 
     def to_json(self) -> dict[str, object]:
         """One line of `predictions.jsonl`."""
@@ -84,6 +91,13 @@ class Prediction:
             line["probabilities"] = self.probabilities
         if self.true is not None:
             line["true"] = self.true
+        if self.resynthesis is not None and self.resynthesis.distances:
+            line["distances"] = self.resynthesis.distances
+        if self.refined is not None:
+            refined = asdict(self.refined)
+            if self.refined_sound is not None:
+                refined["distances"] = self.refined_sound.distances
+            line["refined"] = refined
         return {**line, "notes": list(self.notes)} if self.notes else line
 
 
@@ -307,9 +321,53 @@ class Predictor:
         Raises:
             VIMHError: if the data set was not synthesised.
         """
+        return self.rendition(values).sound
+
+    def rendition(
+        self, values: Mapping[str, float], heard: Float32[np.ndarray, "T"] | None = None
+    ) -> Rendition:
+        """Return the sound of predicted values, with its distances to the one that was heard.
+
+        Raises:
+            VIMHError: if the data set was not synthesised.
+        """
         if self.synthesizer is None:
             raise VIMHError(f"{self.metadata.dataset_name} was not synthesised: no resynthesis")
-        columns: dict[str, Float64[np.ndarray, "B"]] = {
-            name: np.array([value]) for name, value in values.items()
-        }
-        return resynthesise(self.synthesizer, columns)[0]
+        return rendition(self.synthesizer, values, heard)
+
+    def with_sounds(self, prediction: Prediction) -> Prediction:
+        """Return a prediction with what its values sound like, and its refined ones."""
+        sound = self.rendition(prediction.values, prediction.audio)
+        if prediction.refined is None or not prediction.refined.converged:
+            return replace(prediction, resynthesis=sound)
+        refined = self.rendition(prediction.refined.values, prediction.audio)
+        return replace(prediction, resynthesis=sound, refined_sound=refined)
+
+    def make_refiner(self, refine: bool | str) -> Refiner:
+        """Return what fits the model's synthesiser to sounds.
+
+        Args:
+            refine: true, or the name of a method.
+
+        Raises:
+            ConfigError: if the data set was not synthesised.
+        """
+        return make_refiner(self.synthesizer, self.metadata, self.model.calibration, refine)
+
+    def refine(self, prediction: Prediction, refiner: Refiner) -> Prediction:
+        """Return a prediction with its values refined on the sound; a note says why not.
+
+        Raises:
+            VIMHError: if there is no sound, as for a record of a data set.
+        """
+        if prediction.audio is None:
+            raise VIMHError(
+                f"{prediction.source} is an image without its sound, which refining needs: name "
+                "sound files, or refine a split with python src/eval.py refine=true"
+            )
+        sound = prediction.audio[: refiner.synthesizer.num_samples]
+        found = refined_values(refiner, sound, prediction.values)
+        if found is None:
+            why = "not refined: a predicted value is no number"
+            return replace(prediction, notes=(*prediction.notes, why))
+        return replace(prediction, refined=found)

@@ -24,6 +24,11 @@ from src.evaluation.presentation.pictures import (
     sounds_picture,
     worst_picture,
 )
+from src.evaluation.presentation.refining_section import (
+    refining_json,
+    refining_lines,
+    refining_tables,
+)
 from src.evaluation.presentation.run_summary import (
     measured_text,
     print_comparison,
@@ -38,6 +43,7 @@ from src.evaluation.scoring.figures import (
     sound_figures,
 )
 from src.evaluation.scoring.intervals import CONFIDENCE, least_share
+from src.evaluation.scoring.refinement import refine_split
 from src.evaluation.scoring.rows import network_row, no_yardstick, row_of
 from src.utils.rich_utils import plain_console, print_table
 from src.vimh.parameters import Parameter
@@ -45,6 +51,7 @@ from src.vimh.parameters import Parameter
 if TYPE_CHECKING:
     from src.build import Built
     from src.data.vimh_datamodule import VIMHDataModule
+    from src.refining.refiner import Refiner
 
 REPORT, PAGE = "report.md", "report.html"
 PICTURES = "pictures"
@@ -60,6 +67,7 @@ def report_evaluation(
     metrics: Mapping[str, SupportsFloat],
     loggers: list[Logger],
     trained_on: VIMHDataModule | None = None,
+    refiner: Refiner | None = None,
 ) -> Path:
     """Write ``report.html``, ``report.md`` and ``metrics.json``, and print a summary.
 
@@ -71,6 +79,7 @@ def report_evaluation(
         metrics: Every logged metric by name.
         loggers: The run's loggers.
         trained_on: The data whose training split the baselines learn from; None: ``built``'s own.
+        refiner: Of the data set's synthesiser, where some of the sounds are to be refined.
 
     Returns:
         The page's path; None on all processes but the first.
@@ -84,6 +93,11 @@ def report_evaluation(
         seed=cfg.seed,
         count=built.model.num_measured(cfg.split),
     )
+    refinement = None
+    if refiner is not None:
+        refinement = refine_split(
+            evaluation, refiner, limit=cfg.limit, resamples=cfg.report.resamples, seed=cfg.seed
+        )
     values = {name: float(value) for name, value in metrics.items()}
     classes, true = built.model.learnt_as_classes, evaluation.found.true
     rows = [
@@ -94,16 +108,20 @@ def report_evaluation(
     sentences = [*verdicts(evaluation), *no_yardstick(rows[1:])]
     pictures = write_pictures(evaluation, folder / PICTURES)
     facts = _facts(cfg, built, trained_on)
-    sounds = write_sounds(evaluation, folder)
+    heard = evaluation if refinement is None else refinement.evaluation
+    sounds = write_sounds(heard, folder)
     lines = report_lines(
         evaluation, facts, notes(evaluation, built, cfg.split), sentences, pictures
     )
-    lines += ["", *listening_lines(sounds), *_origin(built)]
+    lines += ["", *(refining_lines(refinement) if refinement else [])]
+    lines += [*listening_lines(sounds), *_origin(built)]
     (folder / REPORT).write_text("\n".join(lines) + "\n", encoding="utf-8")
     files = [f"{PICTURES}/{name}" for name in pictures.values()]
     files += re.findall(r"\]\((\S+\.wav)\)", "\n".join(sounds))
     write_page(folder / PAGE, f"{built.datamodule.metadata.dataset_name}: evaluation", lines, files)
     about = evaluation_json(evaluation, cfg.split, cfg.report.resamples)
+    if refinement is not None:
+        about["refining"] = refining_json(refinement)
     save_metrics(cfg, built, values, str(cfg.ckpt_path), rows[1:], evaluation=about)
     console = plain_console()
     print_comparison(console, built, [network_row(values, cfg.split), *rows[1:]], cfg.split)
@@ -112,6 +130,8 @@ def report_evaluation(
         print_table(console, sound_table(evaluation, title, sound_figures()))
         title = "The same sounds, compared as papers do"
         print_table(console, sound_table(evaluation, title, published_figures()))
+    for table in refining_tables(refinement, classes) if refinement else []:
+        print_table(console, table)
     for sentence in sentences:
         console.print(sentence, soft_wrap=True)
     print_run(console, cfg, loggers)

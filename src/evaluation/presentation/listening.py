@@ -12,8 +12,9 @@ from jaxtyping import Float32, Integer
 from src.evaluation.presentation.image_axes import value_text
 from src.evaluation.presentation.page import markdown_cell
 from src.evaluation.presentation.pictures import furthest_errors
-from src.evaluation.scoring.evaluation import Evaluation
+from src.evaluation.scoring.evaluation import NETWORK, Evaluation
 from src.evaluation.scoring.figures import shown_unit
+from src.evaluation.scoring.refinement import REFINED
 from src.synth.resynthesis import resynthesise, synthesizer_of
 
 HEARD = 6  # samples
@@ -58,10 +59,13 @@ def write_sounds(evaluation: Evaluation, folder: Path) -> list[str]:
         sounds = np.nan_to_num(resynthesise(synthesizer, columns))
         return sounds[:, : int(LONGEST_S * rate_hz)]
 
-    sounds = {"target": rendered(found.true), "network": rendered(found.predicted)}
-    loudest = np.maximum(*(np.abs(own).max(axis=1) for own in sounds.values()))
+    methods = [m for m in (NETWORK, REFINED) if m in evaluation.predicted]
+    sounds = {"target": rendered(found.true)}
+    sounds |= {method: rendered(evaluation.predicted[method]) for method in methods}
+    loudest = np.max([np.abs(own).max(axis=1) for own in sounds.values()], axis=0)
     (folder / SOUNDS).mkdir(exist_ok=True)
-    lines = ["| sample | target | network | true → estimated |", "|---|---|---|---|"]
+    lines = [f"| sample | {' | '.join(sounds)} | true → {' → '.join(methods)} |"]
+    lines += ["|---|" + "---|" * (len(sounds) + 1)]
     for row, sample in enumerate(samples.tolist()):
         links = []
         for kind, own in sounds.items():
@@ -69,9 +73,10 @@ def write_sounds(evaluation: Evaluation, folder: Path) -> list[str]:
             sound = own[row] / max(1.0, float(loudest[row]))
             soundfile.write(folder / name, sound, rate_hz, subtype="PCM_16")
             links.append(f"[{kind}]({name})")
+        rows = [found.true, *(evaluation.predicted[method] for method in methods)]
         values = ", ".join(
-            f"{p.name} {value_text(p, found.true[sample, k])} → "
-            f"{value_text(p, found.predicted[sample, k], shown_unit(p))}"
+            f"{p.name} {' → '.join(value_text(p, own[sample, k]) for own in rows)} "
+            f"{shown_unit(p)}".rstrip()
             for k, p in enumerate(parameters)
         )
         lines.append(f"| {sample} | {' | '.join(links)} | {markdown_cell(values)} |")
@@ -83,8 +88,8 @@ def listening_lines(table: Sequence[str]) -> list[str]:
     if not table:
         return []
     about = (
-        "Resynthesised from the true values and from the network's: first samples with middling "
-        "errors, then those with the largest. Only the first "
+        "Resynthesised from the true values, from the network's and from those that were refined, "
+        "if any were: first samples with middling errors, then the largest. Only the first "
         f"{LONGEST_S:g} s of each are there."
     )
     return ["## To listen to", "", about, "", *table, ""]

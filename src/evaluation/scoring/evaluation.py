@@ -117,7 +117,7 @@ def evaluate_split(
     distances = {}
     synthesizer = synthesizer_of(metadata) if sounds else None
     if synthesizer is not None:
-        few = _choice(len(found), sounds, seed)
+        few = choice(len(found), sounds, seed)
         chosen = {method: own[few] for method, own in predicted.items()}
         distances = sound_distances(synthesizer, parameters, found.true[few], chosen)
         heard = measure(distances, [], resamples, seed)
@@ -141,7 +141,7 @@ def refuse_collisions(figures: Sequence[Figure]) -> None:
             )
 
 
-def _choice(count: int, wanted: int, seed: int) -> np.ndarray:
+def choice(count: int, wanted: int, seed: int) -> np.ndarray:
     """Choose at most so many of the samples, in their order."""
     order = np.random.Generator(np.random.Philox(key=seed))
     return np.sort(order.choice(count, min(count, wanted), replace=False))

@@ -42,8 +42,13 @@ Arrays = TypeVar("Arrays", bound=SplitArrays)
 
 def first(samples: Arrays, count: int) -> Arrays:
     """Return the first samples."""
+    return rows_of(samples, slice(count))
+
+
+def rows_of(samples: Arrays, rows: slice | np.ndarray) -> Arrays:
+    """Return some of the samples."""
     columns = {field.name: getattr(samples, field.name) for field in fields(samples)}
-    return replace(samples, **{k: v[:count] for k, v in columns.items() if v is not None})
+    return replace(samples, **{k: v[rows] for k, v in columns.items() if v is not None})
 
 
 def predict_split(

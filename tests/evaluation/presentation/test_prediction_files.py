@@ -79,5 +79,5 @@ def test_the_picture_has_levels_and_their_difference() -> None:
     labels = [axes.get_ylabel() for axes in figure.axes]
     assert labels.count("level [dB]") == 2
     assert "resynthesised − input [dB]" in labels
-    unknown = comparison_figure(predictor, Prediction("a.wav", image, values), None)
+    unknown = comparison_figure(predictor, Prediction("a.wav", image, values))
     assert not any("dB" in axes.get_ylabel() for axes in unknown.axes)

@@ -145,6 +145,35 @@ def test_a_baseline_that_is_exact_sounds_exact(built) -> None:
     assert found.distances["always the mean"]["sound_mss"].min() > 0.1
 
 
+def test_refined_sounds_stand_beside_the_network(checkpoint, evaluated, tmp_path: Path) -> None:
+    path = checkpoint("avix_cnn_72dss_jnd_dg_hybrid")
+    content, report, _ = evaluated(path, "refine=true", "limit=2")
+    found = content["evaluation"]["refining"]
+    methods = ["network", "refined", "random start + refined", "always the mean", "nearest image",
+               "least squares (aux)", "3 neighbours (aux)"]  # fmt: skip
+    assert list(found["methods"]) == methods
+    assert found["num_sounds"] == 2
+    assert found["converged"]["refined"] == sum(s["converged"] for s in found["sounds"]["refined"])
+    for aided, unaided in zip(*found["sounds"].values(), strict=True):
+        assert unaided["start"] == {}
+        assert aided["start"].keys() == {"note_velocity", "log10_decay_time"}
+        if aided["converged"]:
+            assert aided["residual_db"] < -12
+        else:
+            assert aided["values"] == aided["start"]
+    errors = {method: own["mae_jnd"]["value"] for method, own in found["methods"].items()}
+    if found["converged"]["refined"] == 2:
+        assert errors["refined"] < 0.1 < errors["network"]
+    assert "## Refined" in report
+    assert f"| refined | {found['converged']['refined']} of 2 |" in report
+    assert {path.name for path in (tmp_path / "out" / "sounds").iterdir()} == {
+        f"{k}_{kind}.wav" for k in range(2) for kind in ("target", "network", "refined")
+    }
+    assert (tmp_path / "out" / "report.html").read_text().count("<audio") == 6
+    with pytest.raises(ConfigError, match="was not synthesised"):
+        evaluated(checkpoint("digits_cnn"), "refine=true")
+
+
 def test_classes_have_confusions_and_no_sounds(checkpoint, evaluated, tmp_path: Path) -> None:
     content, report, _ = evaluated(checkpoint("digits_cnn"))
     found = content["evaluation"]
