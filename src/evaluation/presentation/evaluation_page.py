@@ -92,6 +92,7 @@ def report_evaluation(
         resamples=cfg.report.resamples,
         seed=cfg.seed,
         count=built.model.num_measured(cfg.split),
+        progress=True,
     )
     refinement = None
     if refiner is not None:

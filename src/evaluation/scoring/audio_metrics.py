@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from src.evaluation.scoring import published_distances as published
+from src.synth.parallel import Advance
 from src.synth.spectrogram import Mel, Stft
 from src.vimh.errors import VIMHError
 
@@ -240,8 +241,15 @@ def audio_distances(
     target: Float32[np.ndarray, "B T"],
     predicted: Mapping[str, Float32[np.ndarray, "B T"]],
     sample_rate_hz: int,
+    advance: Advance = lambda what, done, total: None,
 ) -> dict[str, dict[str, Float64[np.ndarray, "B"]]]:
     """Compute every metric, our own and the published, for each sound, by method and metric.
+
+    Args:
+        target: true sounds.
+        predicted: by method as many of the same length.
+        sample_rate_hz: of all.
+        advance: hears how many sounds are compared.
 
     Raises:
         VIMHError: for a lower sample rate.
@@ -257,6 +265,7 @@ def audio_distances(
             theirs = Heard(sounds[start : start + size], sample_rate_hz)
             for metric in metrics:
                 found[method][metric.name].append(metric.function(ours, theirs))
+        advance("comparing", min(start + size, len(target)), len(target))
     return {
         method: {name: np.concatenate(parts) for name, parts in blocks.items()}
         for method, blocks in found.items()

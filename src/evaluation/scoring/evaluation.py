@@ -22,6 +22,7 @@ from src.evaluation.scoring.figures import (
     sound_figures,
 )
 from src.evaluation.scoring.split_predictions import SplitPredictions, first, predict_split
+from src.synth.parallel import progress_bar
 from src.synth.resynthesis import resynthesise, synthesizer_of
 from src.synth.synthesizers import Synthesizer
 from src.utils.errors import ConfigError
@@ -81,6 +82,7 @@ def evaluate_split(
     resamples: int,
     seed: int,
     count: int | None = None,
+    progress: bool = False,
 ) -> Evaluation:
     """Predict a split, measure and resynthesise.
 
@@ -92,6 +94,7 @@ def evaluate_split(
         resamples: Of the bootstrap.
         seed: Of the bootstrap and of the choice.
         count: How many of the first samples; None: all.
+        progress: Whether to show a progress bar while sounds are compared.
 
     Raises:
         ConfigError: If a number is out of range, or two figures have one name.
@@ -119,7 +122,7 @@ def evaluate_split(
     if synthesizer is not None:
         few = choice(len(found), sounds, seed)
         chosen = {method: own[few] for method, own in predicted.items()}
-        distances = sound_distances(synthesizer, parameters, found.true[few], chosen)
+        distances = sound_distances(synthesizer, parameters, found.true[few], chosen, progress)
         heard = measure(distances, [], resamples, seed)
         measured = {method: own | heard[method] for method, own in measured.items()}
     return Evaluation(metadata, parameters, found, predicted, measured, distances)
@@ -152,6 +155,7 @@ def sound_distances(
     parameters: list[Parameter],
     true: Float64[np.ndarray, "S P"],
     predicted: Mapping[str, Float64[np.ndarray, "S P"]],
+    progress: bool = False,
 ) -> dict[str, dict[str, Float64[np.ndarray, "S"]]]:
     """Compute the distances of the sounds of predicted values to those of the true ones.
 
@@ -164,4 +168,5 @@ def sound_distances(
         return resynthesise(synthesizer, columns)
 
     sounds = {method: rendered(values) for method, values in predicted.items()}
-    return audio_distances(rendered(true), sounds, synthesizer.sample_rate_hz)
+    with progress_bar(progress) as advance:
+        return audio_distances(rendered(true), sounds, synthesizer.sample_rate_hz, advance)

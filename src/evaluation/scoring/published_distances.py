@@ -22,6 +22,8 @@ import torch
 from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
+from src.synth.spectrogram import periodic_window
+
 MEL_SCALES = ((10, 5, 32), (25, 10, 64), (100, 50, 128))  # window and hop in ms, filters
 NUM_MFCC = 20
 TOP_DB = 80.0  # below a file's loudest value: what is quieter counts as that
@@ -88,8 +90,12 @@ class Spectra:
     @cached_property
     def fine_magnitudes(self) -> Float64[np.ndarray, "B F K"]:
         """Magnitudes of frames of 46 ms, hop 10 ms, in double precision: nothing limits them."""
-        window, hop = int(2048 / (44100 / self.sample_rate_hz)), int(self.sample_rate_hz / 100)
-        return _transform(torch.from_numpy(self.sounds).double(), window, hop).abs().numpy()
+        length, hop = int(2048 / (44100 / self.sample_rate_hz)), int(self.sample_rate_hz / 100)
+        padded = np.pad(self.sounds.astype(np.float64), ((0, 0), (length // 2, length // 2)))
+        frames = np.lib.stride_tricks.sliding_window_view(padded, length, axis=1)[:, ::hop]
+        # SciPy's transform takes a third of torch's time for lengths such as 371.
+        spectrum = scipy.fft.rfft(frames * periodic_window("hann", length), axis=2)
+        return np.abs(spectrum).transpose(0, 2, 1)
 
     def _mel_power(self, window: int, hop: int, num_mels: int) -> Float32[Tensor, "B M K"]:
         spectrum = _transform(torch.from_numpy(self.sounds), window, hop)
