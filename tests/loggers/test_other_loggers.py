@@ -13,8 +13,9 @@ PLACES = {
     "wandb": "wandb/offline-run-*/*.wandb",
     "mlflow": "mlflow.db",
     "aim": ".aim",
+    "comet": "comet/*.zip",
 }
-PACKAGES = {"wandb": "wandb", "mlflow": "mlflow", "aim": "aim"}
+PACKAGES = {"wandb": "wandb", "mlflow": "mlflow", "aim": "aim", "comet": "comet_ml"}
 
 
 @pytest.mark.slow
@@ -31,11 +32,14 @@ def test_a_run_logs_for_real_and_says_where(
     if name in PACKAGES:
         pytest.importorskip(PACKAGES[name], reason="the extra [loggers] is not installed")
     monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("COMET_START_ONLINE", "0")
     offline = ["logger.wandb.offline=true"] if name == "wandb" else []
     words = ["experiment=digits_cnn", f"logger={name}", *offline]
     cfg = shrink(compose_config("train", *words), data_root)
     with open_dict(cfg):
         cfg.paths.log_dir = cfg.paths.output_dir = str(tmp_path)
-    train(cfg)
+    _, objects = train(cfg)
+    if name == "comet":
+        objects["logger"][0].experiment.end()  # as the end of a process does: writes the archive
     assert list(tmp_path.glob(PLACES[name]))
     assert f"logged:      {name}: " in capsys.readouterr().out

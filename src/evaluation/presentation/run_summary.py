@@ -198,6 +198,7 @@ def print_run(console: Console, cfg: DictConfig, loggers: list[Logger]) -> None:
 def _print_place(console: Console, name: str, settings: DictConfig, logger: Logger) -> None:
     """Print where a logger keeps its data: a folder, a database, or a service."""
     said = settings.get("tracking_uri") or settings.get("repo")
-    place = said or logger.log_dir or logger.save_dir or "its service"
+    place = said or logger.log_dir or logger.save_dir or settings.get("offline_directory")
+    place = place if place and (said or Path(place).exists()) else "its service"
     where = shown_path(place) if Path(place).exists() else place
     console.print(f"logged:      {name}: {where}", soft_wrap=True)
