@@ -1,6 +1,8 @@
 """Parameters of stored images with an exported model; needs numpy and onnxruntime, no AVIX.
 
-python examples/onnx_predict.py model.onnx data-vimh/SOME_DATA_SET
+python examples/onnx_predict.py model_images.onnx data-vimh/SOME_DATA_SET
+
+Of sounds: examples/use_model.py.
 """
 
 import json
@@ -11,7 +13,7 @@ import numpy as np
 import onnxruntime
 
 if len(sys.argv) != 3:
-    sys.exit("usage: python examples/onnx_predict.py MODEL.onnx DATA_SET_FOLDER")
+    sys.exit("usage: python examples/onnx_predict.py MODEL_images.onnx DATA_SET_FOLDER")
 model_path, dataset = Path(sys.argv[1]), Path(sys.argv[2])
 session = onnxruntime.InferenceSession(model_path, providers=["CPUExecutionProvider"])
 about = session.get_modelmeta().custom_metadata_map

@@ -2,6 +2,7 @@
 
 import importlib.util
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from omegaconf import DictConfig, open_dict
@@ -13,6 +14,17 @@ SMALL = 96  # samples; enough for two batches of 32 in a 70/20/10 split
 
 # Synthesisers that others wrote, and the package that each needs.
 ENGINES = {"faust": "cyfaust", "vital": "vita", "dexed": "dexed", "plugin": "minihost"}
+
+
+def load_example(name: str) -> ModuleType:
+    """Imports a script of examples/ by its path there."""
+    path = Path(__file__).parents[1] / "examples" / name
+    found = importlib.util.spec_from_file_location(path.stem, path)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
 
 
 def needs_engine(experiment: str) -> list[pytest.MarkDecorator]:

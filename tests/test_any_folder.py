@@ -96,7 +96,7 @@ def test_export_to_onnx_there(tmp_path: Path) -> None:
     )  # fmt: skip
     (data,) = (place.checkout / "data [c]").iterdir()
     example = ROOT / "examples" / "onnx_predict.py"
-    assert "note_velocity" in place.run(sys.executable, example, written / "m=1.onnx", data)
+    assert "note_velocity" in place.run(sys.executable, example, written / "m=1_images.onnx", data)
 
 
 @pytest.mark.slow

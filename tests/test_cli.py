@@ -81,4 +81,4 @@ def test_the_onnx_example_says_how_it_is_used(tmp_path: Path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr.startswith("usage: python examples/onnx_predict.py MODEL.onnx")
+    assert done.stderr.startswith("usage: python examples/onnx_predict.py MODEL_images.onnx")

@@ -16,7 +16,7 @@ from src.checkpoint import load_model, read_checkpoint
 from src.command_line import add_or_override
 from src.config_check import TrainConfig, check_config
 from src.eval import evaluate
-from src.evaluation.export.model_files import ExportedModel
+from src.evaluation.export.functions import ImageModel
 from src.evaluation.prediction.predictor import Predictor
 from src.models.multihead_module import MultiheadLitModule
 from src.monitor import resolve_monitor
@@ -227,7 +227,7 @@ def test_predictions_have_the_probabilities_of_the_classes(
         assert max(shares, key=shares.get) == ("saw", "square")[int(line["values"][WAVEFORM])]
     assert (folder / "000_test_0.png").is_file()
     images, _, levels = open_dataset(dataset).test.gather(np.arange(5))
-    exported = ExportedModel(objects["predictor"].model)
+    exported = ImageModel(objects["predictor"].model)
     with torch.no_grad():
         values = exported(torch.from_numpy(images), torch.from_numpy(levels))
     # Batches of another size may move the last bit.
@@ -296,5 +296,5 @@ def test_a_training_goes_on_is_evaluated_and_exported(
     images, _, levels = open_dataset(found["datamodule"].data_dir).train.gather(np.arange(2))
     inputs = (torch.from_numpy(images), torch.from_numpy(levels))
     with torch.no_grad():
-        program = torch.export.export(ExportedModel(model), inputs, strict=False)
-        torch.testing.assert_close(program.module()(*inputs), ExportedModel(model)(*inputs))
+        program = torch.export.export(ImageModel(model), inputs, strict=False)
+        torch.testing.assert_close(program.module()(*inputs), ImageModel(model)(*inputs))

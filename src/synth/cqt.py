@@ -14,6 +14,7 @@ from src.schema.bounds import Whole
 from src.synth.errors import RecipeError
 from src.synth.front_end import FrontEnd
 from src.synth.spectrogram import Length, RelativeFloor, decibels, periodic_window
+from src.synth.transforms import Frames, Heard, KernelTransform, Level, RowKernels
 from src.vimh.fields import LEAST_SOUND, MOST_SOUND
 
 LowestRow = Annotated[float, Interval(ge=LEAST_SOUND, le=MOST_SOUND)]
@@ -215,6 +216,17 @@ class Cqt(FrontEnd):
                 power += np.square(parts[:, 0::2]) + np.square(parts[:, 1::2])
             np.sqrt(power / times, out=magnitude[:, rows])
         return decibels(magnitude, self.floor_db, self.floor_db_rel)
+
+    def transform(self) -> KernelTransform:
+        """Return the same as a torch module; see :meth:`FrontEnd.transform`."""
+        groups = []
+        for _, times, kernels in self._kernels:
+            whole = kernels.transpose(1, 0, 2).reshape(kernels.shape[1], -1)
+            starts = [self._start(number, times) for number in range(times)]
+            frames = [Frames(self.width, whole.shape[1], self.hop_length, n) for n in starts]
+            groups.append(RowKernels(frames, whole))
+        heard = Heard(self.num_samples, self.pre_emphasis_coefficient)
+        return KernelTransform(heard, groups, Level(self.floor_db, self.floor_db_rel))
 
     def _frames(
         self, heard: Float32[np.ndarray, "B S"], kernels: Float32[np.ndarray, "K P L"]

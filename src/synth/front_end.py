@@ -10,6 +10,7 @@ from dataclasses import KW_ONLY, dataclass, fields
 
 import numpy as np
 from jaxtyping import Float32, Float64
+from torch import nn
 
 from src.schema.specs import TARGET
 from src.vimh.errors import VIMHError
@@ -63,6 +64,20 @@ class FrontEnd(ABC):
         Raises:
             VIMHError: if the sounds are too short.
         """
+
+    def transform(self) -> nn.Module:
+        """Return the same as a torch module of operators that any runtime of ONNX has.
+
+        It maps float32 sounds (B, T) of any length to images in dB (B, H, W); shorter ones are
+        padded with silence, longer ones cut. :mod:`src.synth.transforms` has what it is made of.
+
+        Raises:
+            VIMHError: if this front end has none.
+        """
+        raise VIMHError(
+            f"{type(self).__qualname__} has no transform() that could be exported; "
+            "docs/own_code.md says what one is"
+        )
 
     @property
     def frame_s(self) -> Float64[np.ndarray, "W"]:

@@ -91,31 +91,44 @@ class ImageMaker:
     ) -> tuple[UInt8[np.ndarray, "B C H W"], Float32[np.ndarray, "B 2"]]:
         """Make images and scale factors from spectrograms in dB, of a sound or its two sides."""
         assert db.shape[1] == 1 + self.stereo
-        scaled, scale_factors = self._scale(db)
+        # In torch, which takes a third of NumPy's time for arrays that are broadcast; into memory
+        # of NumPy's.
+        scaled, scale_factors = self._scale(torch.from_numpy(db), np.empty_like(db))
         if not (self.temporal_envelope or self.spectral_envelope):
             images = np.empty((len(scaled), *self.image_shape), np.uint8)
             images[:] = scaled.round_().numpy()  # torch rounds half to even, as numpy does
-            return images, scale_factors
-        return self._derive(scaled[:, 0]), scale_factors
+            return images, scale_factors.numpy()
+        return self._derive(scaled[:, 0]).numpy(), scale_factors.numpy()
+
+    def images_of(
+        self, db: Float32[Tensor, "B S H W"]
+    ) -> tuple[UInt8[Tensor, "B C H W"], Float32[Tensor, "B 2"]]:
+        """Make the same of tensors, by operations that can be exported."""
+        scaled, scale_factors = self._scale(db)
+        if self.temporal_envelope or self.spectral_envelope:
+            return self._derive(scaled[:, 0]), scale_factors
+        images = scaled.round().to(torch.uint8)
+        return images.expand(-1, self.image_shape[0], -1, -1), scale_factors
 
     def _scale(
-        self, db: Float32[np.ndarray, "B S H W"]
-    ) -> tuple[Float[Tensor, "B S H W"], Float32[np.ndarray, "B 2"]]:
-        """The image before rounding, 0…255, and the dB of 0 and of 255. A constant image is 0."""
-        # In torch, which takes a third of NumPy's time for arrays that are broadcast.
-        image_db = torch.from_numpy(db)
+        self, db: Float32[Tensor, "B S H W"], memory: np.ndarray | None = None
+    ) -> tuple[Float[Tensor, "B S H W"], Float32[Tensor, "B 2"]]:
+        """The image before rounding, 0…255, and the dB of 0 and of 255. A constant image is 0.
+
+        It is written into `memory`, where that is given.
+        """
         if self.scale_range_db is None:
-            low, high = (f((1, 2, 3), keepdim=True) for f in (image_db.amin, image_db.amax))
+            low, high = (f((1, 2, 3), keepdim=True) for f in (db.amin, db.amax))
         else:
-            low, high = (torch.full((len(db), 1, 1, 1), edge) for edge in self.scale_range_db)
+            low, high = (db.new_full((db.shape[0], 1, 1, 1), edge) for edge in self.scale_range_db)
         span = high - low
-        scaled = torch.sub(image_db, low, out=torch.from_numpy(np.empty_like(db)))
+        scaled = torch.sub(db, low, out=None if memory is None else torch.from_numpy(memory))
         scaled *= WHITE / span.where(span > 0, 1.0)
         if self.scale_range_db is not None:  # a sound from elsewhere may lie outside the range
             scaled = scaled.clamp_(0.0, WHITE)
-        return scaled, torch.cat([low, high], dim=1)[:, :, 0, 0].numpy()
+        return scaled, torch.cat([low, high], dim=1)[:, :, 0, 0]
 
-    def _derive(self, scaled: Float[Tensor, "B H W"]) -> UInt8[np.ndarray, "B C H W"]:
+    def _derive(self, scaled: Float[Tensor, "B H W"]) -> UInt8[Tensor, "B C H W"]:
         s = scaled.double()
         t, f = temporal_envelope(s), spectral_envelope(s)
         base = stretch(normalise_by_envelopes(s, t, f), top=WHITE) if self.normalize else s
@@ -123,7 +136,7 @@ class ImageMaker:
         kept += [t] if self.temporal_envelope else []
         kept += [f] if self.spectral_envelope else []
         channels = torch.stack([c for c in kept for _ in range(self.base_channels)], dim=1)
-        return channels.round().to(torch.uint8).numpy()
+        return channels.round().to(torch.uint8)
 
     @classmethod
     def from_metadata(cls, metadata: Metadata) -> "ImageMaker":

@@ -14,6 +14,7 @@ from jaxtyping import Complex64, Float32, Float64
 from src.schema.bounds import Whole
 from src.synth.errors import RecipeError
 from src.synth.front_end import FrontEnd
+from src.synth.transforms import Bins, Filters, Frames, Heard, Level, StftTransform
 from src.vimh.fields import MOST_SOUND
 
 # a0 - a1·cos(2πn/N) + a2·cos(4πn/N), periodic: Harris, "On the use of windows for harmonic
@@ -224,6 +225,20 @@ class Stft(FrontEnd):
         magnitude *= 1.0 / np.sqrt(self.n_fft)
         return magnitude
 
+    def transform(self) -> StftTransform:
+        """Return the same as a torch module; see :meth:`FrontEnd.transform`."""
+        return StftTransform(
+            heard=Heard(self.num_samples, self.pre_emphasis_coefficient),
+            frames=Frames(self.width, self.n_window, self.hop_length),
+            window=self._window,
+            n_fft=self.n_fft,
+            rows=self._transform_rows(),
+            level=Level(self.floor_db, self.floor_db_rel),
+        )
+
+    def _transform_rows(self) -> Bins | Filters:
+        return Bins(self.height, self.n_fft)
+
     def to_json(self) -> tuple[dict[str, object], dict[str, float]]:
         """Return the metadata's `spectrogram_config`; there is nothing in `mel_config`."""
         return {
@@ -296,6 +311,9 @@ class Mel(Stft):
             magnitude = np.abs(torch.fft.rfft(frames, n=self.n_fft).numpy())
             image[:] = self._filters @ np.ascontiguousarray(magnitude.T)
         return decibels(images, self.floor_db, self.floor_db_rel)
+
+    def _transform_rows(self) -> Filters:
+        return Filters(self._filters.toarray())
 
     def to_json(self) -> tuple[dict[str, object], dict[str, float]]:
         """Return the metadata's `spectrogram_config` and `mel_config`."""

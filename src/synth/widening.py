@@ -2,7 +2,7 @@
 
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import numpy as np
 import scipy.fft
@@ -14,19 +14,12 @@ from src.synth.cqt import LowestRow
 from src.synth.errors import RecipeError
 from src.synth.front_end import FrontEnd
 from src.synth.spectrogram import RelativeFloor, decibels, periodic_window
+from src.synth.transforms import ColumnsTransform, Heard, Level, WindowedColumn
 
 _PADDED = 2  # a transform is at least so many times as long as its window
 _MOST = 2**24  # samples of a transform
 
 _Seconds = Annotated[float, Interval(gt=0, le=3600)]
-
-
-class _Column(NamedTuple):
-    """What makes one column: a window, the length of its transform, and the rows' bands."""
-
-    window: Float32[np.ndarray, "L"]
-    n_fft: int
-    bands: scipy.sparse.csr_array  # (H, n_fft/2 + 1), float32
 
 
 @dataclass(frozen=True)
@@ -113,7 +106,7 @@ class Widening(FrontEnd):
             )
 
     @cached_property
-    def _columns(self) -> tuple[_Column, ...]:
+    def _columns(self) -> tuple[WindowedColumn, ...]:
         ratio = (self.freq_max / self.freq_min) ** (0.5 / (self.height - 1))
         columns = []
         for length in self._lengths.astype(int).tolist():
@@ -121,7 +114,7 @@ class Widening(FrontEnd):
             n_fft = self._n_fft(length)
             bins = self.row_hz * n_fft / self.sample_rate_hz
             window = (window / window.sum()).astype(np.float32)
-            columns.append(_Column(window, n_fft, _bands(bins / ratio, bins * ratio, n_fft // 2)))
+            columns.append(WindowedColumn(window, n_fft, _bands(bins / ratio, bins * ratio, n_fft // 2)))
         return tuple(columns)
 
     def __call__(self, audio: Float32[np.ndarray, "B T"]) -> Float32[np.ndarray, "B H W"]:
@@ -138,6 +131,12 @@ class Widening(FrontEnd):
             power = np.square(spectrum.real) + np.square(spectrum.imag)
             magnitude[:, :, k] = np.sqrt(bands @ power.T).T
         return decibels(magnitude * peak[:, :, None], self.floor_db, self.floor_db_rel)
+
+    def transform(self) -> ColumnsTransform:
+        """Return the same as a torch module; see :meth:`FrontEnd.transform`."""
+        heard = Heard(self.num_samples, self.pre_emphasis_coefficient)
+        level = Level(self.floor_db, self.floor_db_rel)
+        return ColumnsTransform(heard, self._columns, level)
 
 
 def _bands(

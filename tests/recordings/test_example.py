@@ -1,7 +1,6 @@
 """The scripts of examples/own_sounds, without FluidSynth."""
 
 import csv
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -9,22 +8,12 @@ import pytest
 
 from src.recordings.importing import import_recordings
 from src.recordings.settings import ImportSettings
-
-SCRIPTS = Path(__file__).parents[2] / "examples" / "own_sounds"
-
-
-def load(name: str) -> ModuleType:
-    found = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
+from tests.helpers import load_example
 
 
 @pytest.fixture
 def example(monkeypatch) -> ModuleType:
-    module = load("make_notes")
+    module = load_example("own_sounds/make_notes.py")
     monkeypatch.setattr(module, "find_soundfont", lambda: None)
     return module
 
@@ -75,7 +64,7 @@ def test_notes_named_as_those_of_nsynth_are_read_by_their_names(
 
 
 def test_drums_are_labelled_by_their_files_names(tmp_path: Path) -> None:
-    drums = load("label_drums")
+    drums = load_example("own_sounds/label_drums.py")
     said = {"EE_Kick_Low": "kick", "sd_02": "snare", "hh_p": "hi-hat", "PearlSideStick": "rim",
             "ft_1": "tom", "crash16i__ride_cup": "cymbal", "xFX": None}  # fmt: skip
     assert {name: drums.drum_of(name) for name in said} == said

@@ -1,36 +1,36 @@
-"""A model as files that need nothing of this project: ONNX, a `torch.export` program; checksums."""
+"""A model as files for elsewhere: safetensors, ONNX, a `torch.export` program; checksums."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
-import logging
-import warnings
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import cast
-
-import numpy as np
-import torch
-from jaxtyping import Float32, UInt8
-from torch import Tensor, nn
 
 from src.checkpoint import load_model, read_checkpoint, write_safetensors
+from src.evaluation.export.functions import AudioModel, ImageModel
+from src.evaluation.export.programs import (
+    OPSET,
+    check_audio,
+    check_images,
+    example_images,
+    example_sounds,
+    write_program,
+)
 from src.models.multihead_module import MultiheadLitModule
-from src.models.parameter_head import ParameterHead
+from src.recordings.sounds import Listening
+from src.synth.images import ImageMaker
+from src.synth.settings import axes_of
 from src.utils.errors import ConfigError
 from src.utils.rich_utils import plain_console
 from src.utils.strict_json import strict_json
 from src.utils.words import path_word
-from src.vimh.codec import Codec
+from src.vimh.errors import VIMHError
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import ParameterSpace
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 INSTALL = 'pip install -e ".[export]"'
-CHATTY = ("onnx_ir", "onnxscript", "torch.onnx")  # loggers that report every pass of an optimiser
-OPSET = 18  # of ONNX
 TOLERANCE = 1e-5  # of a parameter's range
 # Keys of a data set's metadata that say how a sound becomes an image.
 SOUND_KEYS = (
@@ -41,7 +41,6 @@ SOUND_KEYS = (
     "pre_emphasis_coefficient",
     "scale_range_db",
 )
-NAMES_IN, NAME_OUT = ("images", "scale_factors"), "values"
 
 
 def missing_packages() -> list[str]:
@@ -76,9 +75,12 @@ def write_model_files(
         say(f"ONNX:        not written, since there is no {', '.join(missing)}: {INSTALL}")
         say(f"  then:      python src/export.py {path_word('ckpt_path', ckpt_path)}")
     else:
-        difference = write_programs(model, checkpoint.metadata, about, path, opset, tolerance)
-        files += [path, path.with_suffix(".pt2")]
-        say(f"Checked with onnxruntime: at most {difference:.1g} of a parameter's range apart")
+        programs, difference, notes = write_programs(
+            model, checkpoint.metadata, about, path, opset, tolerance
+        )
+        files += programs
+        for note in notes:
+            say(note)
     files.append(write_checksums(files, path.with_suffix(".sha256")))
     for file in files:
         say(f"{file.stat().st_size:>9,} bytes  {file}")
@@ -92,60 +94,55 @@ def write_programs(
     path: Path,
     opset: int,
     tolerance: float,
-) -> float:
+) -> tuple[list[Path], float, list[str]]:
     """Write a model as ONNX and, beside it, as a `torch.export` program (.pt2).
 
-    Returns how far onnxruntime and PyTorch are apart at most, as a share of a parameter's range.
+    They take sounds, and a second ONNX file takes images. Where a model reads pictures, or its
+    front end cannot be exported, the first two take images, and there is no second.
+
+    Returns:
+        The files; how far onnxruntime and PyTorch are apart at most, as a share of a parameter's
+        range; and sentences on what was checked.
 
     Raises:
-        ConfigError: If the ONNX file computes something else.
+        ConfigError: If an ONNX file computes something else.
     """
-    exported = ExportedModel(model)
-    _write_programs(exported, metadata, about, path, opset)
+    images = ImageModel(model)
     codec = ParameterSpace(model.parameters_by_head.values()).codec
-    difference = _largest_difference(exported, metadata, codec, path)
+    hears, notes = _audio_model(images, metadata)
+    program, of_images = path.with_suffix(".pt2"), path
+    about_images, example = {"input": "images", **about}, example_images(metadata, 2)
+    said = ""
+    if hears is None:
+        write_program(images, example, about_images, path, opset, program)
+        difference = check_images(images, metadata, codec, path)
+    else:
+        of_images = path.with_name(f"{path.stem}_images.onnx")
+        write_program(images, example, about_images, of_images, opset)
+        sounds = (example_sounds(hears, 2, hears.image_maker.front_end.num_samples),)
+        write_program(hears, sounds, {"input": "audio", **about}, path, opset, program)
+        checked = check_audio(hears, codec, path)
+        said = f"{checked.pixels_off} of {checked.pixels:,} pixels a grey level off, values "
+        difference = max(check_images(images, metadata, codec, of_images), checked.difference)
     if difference > tolerance:
         raise ConfigError(
             f"{path} computes something else than PyTorch: they differ by {difference:.2g} of a "
             f"parameter's range, expected at most {tolerance:g} (tolerance). Do not use it."
         )
-    return difference
+    notes.append(
+        f"Checked with onnxruntime: {said}at most {difference:.1g} of a parameter's range apart"
+    )
+    return list(dict.fromkeys([path, program, of_images])), difference, notes
 
 
-def _write_programs(
-    exported: ExportedModel, metadata: Metadata, about: dict[str, str], path: Path, opset: int
-) -> None:
-    import onnx
-
-    for name in CHATTY:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    example = example_batch(metadata, 2)
-    batch = torch.export.Dim("batch", min=1)
-    with torch.no_grad():
-        program = torch.export.export(
-            exported, example, dynamic_shapes=({0: batch}, {0: batch}), strict=False
-        )
-        for node in program.graph.nodes:
-            node.meta.pop("stack_trace", None)  # lines of our source, with this machine's paths
-        converted = torch.onnx.export(
-            program,
-            dynamo=True,
-            input_names=list(NAMES_IN),
-            output_names=[NAME_OUT],
-            opset_version=opset,
-            verbose=False,
-        )
-    assert converted is not None
-    proto = converted.model_proto
-    for node in proto.graph.node:
-        del node.metadata_props[:]  # where in our modules it comes from: a fifth of the file
-    del proto.graph.value_info[:]
-    onnx.helper.set_model_props(proto, about)
-    onnx.checker.check_model(proto)
-    onnx.save(proto, path)
-    with warnings.catch_warnings():  # about weights that share memory on other devices
-        warnings.filterwarnings("ignore", message="No complete tensor found in the group")
-        torch.export.save(program, path.with_suffix(".pt2"), extra_files=about)
+def _audio_model(images: ImageModel, metadata: Metadata) -> tuple[AudioModel | None, list[str]]:
+    """Return the function of sounds; None, and a sentence why, where there can be none."""
+    if metadata.sample_rate is None:
+        return None, []
+    try:
+        return AudioModel(images, ImageMaker.from_metadata(metadata)), []
+    except VIMHError as error:
+        return None, [f"ONNX:        of images, not of sounds: {error}"]
 
 
 def write_checksums(files: list[Path], path: Path) -> Path:
@@ -158,68 +155,6 @@ def write_checksums(files: list[Path], path: Path) -> Path:
     return path
 
 
-def example_batch(
-    metadata: Metadata, count: int
-) -> tuple[UInt8[Tensor, "B C H W"], Float32[Tensor, "B 2"]]:
-    """Images that decay with time and frequency, as sounds do, and their levels; seeded."""
-    rng = np.random.default_rng(0)
-    channels, height, width = metadata.image_shape
-    slope = rng.uniform(0, 1, (count, channels, 2, 1, 1))
-    fall = (
-        slope[:, :, 0] * np.linspace(0, 1, width)
-        + slope[:, :, 1] * np.linspace(0, 1, height)[:, None]
-    )
-    noise = rng.uniform(-0.1, 0.1, (count, channels, height, width))
-    images = (255 * (1 - fall / 2 + noise)).clip(0, 255).astype(np.uint8)
-    levels = np.stack([rng.uniform(-200, -60, count), rng.uniform(-50, 0, count)], axis=1)
-    return torch.from_numpy(images), torch.from_numpy(levels.astype(np.float32))
-
-
-def _largest_difference(
-    exported: ExportedModel, metadata: Metadata, codec: Codec, path: Path
-) -> float:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    largest = 0.0
-    for count in (1, 64):  # other sizes than the one it was traced with
-        inputs = example_batch(metadata, count)
-        with torch.no_grad():
-            expected = exported(*inputs).numpy()
-        fed = {name: value.numpy() for name, value in zip(NAMES_IN, inputs, strict=True)}
-        (found,) = session.run([NAME_OUT], fed)
-        apart = codec.error_in_range(np.abs(codec.error(found, expected)))
-        largest = max(largest, float(apart.max()))
-    return largest
-
-
-class ExportedModel(nn.Module):
-    """Preparation, network and decoding in one.
-
-    Args:
-        model: loaded, with its preparation.
-    """
-
-    def __init__(self, model: MultiheadLitModule) -> None:
-        super().__init__()
-        self.preparation = model.required_preparation
-        self.net = model.net
-        self.head_list = model.head_list
-        self.eval()
-
-    def forward(
-        self, images: UInt8[Tensor, "B C H W"], scale_factors: Float32[Tensor, "B 2"]
-    ) -> Float32[Tensor, "B P"]:
-        """Values in units of stored pixels; the scale factors are what 0 and 255 stand for, dB."""
-        prepared, auxiliary = self.preparation(images, scale_factors)
-        outputs = self.net(prepared) if auxiliary is None else self.net(prepared, auxiliary)
-        values = []
-        for head in cast(Iterable[ParameterHead], self.head_list):
-            own = outputs if isinstance(outputs, Tensor) else outputs[head.parameter.name]
-            values.append(head.decode(own).float())
-        return torch.stack(values, dim=1)
-
-
 def description(metadata: Metadata, model: MultiheadLitModule) -> dict[str, str]:
     """Describe a model to the users of its file, as texts by name; nested ones are JSON."""
     parameters: list[dict[str, object]] = [
@@ -227,6 +162,11 @@ def description(metadata: Metadata, model: MultiheadLitModule) -> dict[str, str]
         for name, p in model.parameters_by_head.items()
     ]
     sound = {key: metadata.raw[key] for key in SOUND_KEYS if metadata.raw.get(key) is not None}
+    if sound:
+        how = Listening.of(metadata) or Listening(start="onset")
+        sound |= {"start": how.start, "lead_s": how.lead_s, "channels": how.channels}
+    if axes := axes_of(metadata):
+        sound["rows_hz"] = [float(axes.row_hz[0]), float(axes.row_hz[-1])]
     return {
         "format": "avix-1",
         "parameters": strict_json(parameters),
