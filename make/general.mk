@@ -81,6 +81,14 @@ do docs: $(READY) ## The documentation as a site, with a reference of src/: site
 	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
 	@echo "The documentation: site/index.html (with search: $(PYTHON) -m http.server --directory site)"
 
+# examples/web with onnxruntime-web from npm; nothing but this machine reaches the server.
+WEB_PORT ?= 8000
+w web: $(READY) ## A page that reads sounds in the browser, on 127.0.0.1 (WEB_PORT=8000)
+	@command -v npm >/dev/null || { echo "error: make web needs npm, which comes with Node.js"; exit 1; }
+	@npm ci --prefix examples/web --no-audit --no-fund --silent
+	@echo "http://127.0.0.1:$(WEB_PORT)/web/ (Ctrl-C ends it)"
+	@$(PYTHON) -m http.server $(WEB_PORT) --bind 127.0.0.1 --directory examples
+
 md makefile-docs: $(READY) ## Write docs/makefile.md from the Makefile
 	@$(PYTHON) scripts/makefile_docs.py
 

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -91,12 +91,13 @@ class Browser:
     Args:
         port: chromedriver's.
         profile: a new folder for what Chromium keeps.
+        options: more of Chromium's own.
     """
 
-    def __init__(self, port: int, profile: Path) -> None:
+    def __init__(self, port: int, profile: Path, options: Sequence[str] = ()) -> None:
         self._session = f"http://127.0.0.1:{port}/session"
-        options = {"args": [*OPTIONS, f"--user-data-dir={profile}"]}
-        wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
+        words = [*OPTIONS, *options, f"--user-data-dir={profile}"]
+        wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": {"args": words}}}}
         self._session += f"/{self._call('POST', '', wanted)['sessionId']}"
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -147,6 +148,21 @@ class Browser:
             assert time.monotonic() < end, f"no {what} in the page:\n{self.texts()[:3000]}"
             time.sleep(0.5)
 
+    def run(self, script: str, *arguments: Any) -> Any:
+        """Runs JavaScript in the page; returns what it returns."""
+        return self._call("POST", "/execute/sync", {"script": script, "args": list(arguments)})
+
+    def choose_file(self, selector: str, path: Path) -> None:
+        """Chooses a file in the page's input of files, as a person does."""
+        wanted = {"using": "css selector", "value": selector}
+        (element,) = self._call("POST", "/element", wanted).values()
+        self._call("POST", f"/element/{element}/value", {"text": str(path)})
+
+    def devtools(self, command: str, **parameters: Any) -> Any:
+        """Runs a command of Chromium's DevTools protocol."""
+        body = {"cmd": command, "params": parameters}
+        return self._call("POST", "/goog/cdp/execute", body)
+
     def screenshot(self, path: Path) -> None:
         """Writes what the window shows as a PNG."""
         path.write_bytes(base64.b64decode(self._call("GET", "/screenshot")))
@@ -157,14 +173,15 @@ class Browser:
 
 
 @contextmanager
-def browser(profile: Path) -> Iterator[Browser]:
+def browser(profile: Path, *options: str) -> Iterator[Browser]:
     """A browser until the block ends.
 
     Args:
         profile: a new folder for what Chromium keeps.
+        options: more of Chromium's own.
     """
     with server(["chromedriver", "--port=0"], r"successfully on port (\d+)") as port:
-        window = Browser(port, profile)
+        window = Browser(port, profile, options)
         try:
             yield window
         finally:
