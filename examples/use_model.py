@@ -29,6 +29,13 @@ silent = max(0, int(np.argmax(level > 0)) - 1)
 lead = round(sound["lead_s"] * rate_hz)
 start = max(0, loud - lead) if lead or loud - silent > 0.003 * rate_hz else silent
 
-(values,) = session.run(["values"], {"audio": audio[None, start:]})
-for parameter, value in zip(json.loads(about["parameters"]), values[0], strict=True):
-    print(f"{parameter['name']} {value:.4g} {parameter['unit']}")
+names = [output.name for output in session.get_outputs()]
+heard = dict(zip(names, session.run(names, {"audio": audio[None, start:]}), strict=True))
+for k, parameter in enumerate(json.loads(about["parameters"])):
+    line = f"{parameter['name']} {heard['values'][0, k]:.4g} {parameter['unit']}"
+    if "low" in heard:
+        low, high = heard["low"][0, k], heard["high"][0, k]
+        line += f" [{low:.4g}, {high:.4g}] at {100 * float(about['confidence']):g} %"
+    print(line)
+if "unlike" in heard and heard["unlike"][0] < 0.01:
+    print("unlike the training sounds (p < 0.01): do not rely on these values")

@@ -143,5 +143,6 @@ class ExportConfig(Task):
 
     ckpt_path: Text
     opset: Annotated[int, Interval(ge=18, le=30)]
+    confidence: Annotated[float, Interval(gt=0, lt=1)]
     tolerance: Share  # of a parameter's range
     output: OnnxFile | None = None

@@ -43,7 +43,9 @@ def export(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     check_packages()
     path = Path(cfg.output or Path(cfg.paths.output_dir) / "model.onnx")
     path.parent.mkdir(parents=True, exist_ok=True)
-    files, difference = write_model_files(cfg.ckpt_path, path, cfg.opset, cfg.tolerance)
+    files, difference = write_model_files(
+        cfg.ckpt_path, path, cfg.opset, cfg.tolerance, cfg.confidence
+    )
     return {"difference": difference}, {"cfg": cfg, "files": files}
 
 

@@ -59,7 +59,7 @@ def test_one_function_of_bytes_predicts_what_the_project_does(checkpoint, made) 
     images, _, levels = dataset.train.gather(np.arange(5))
     expected = Predictor(model, read.metadata, batch_size=5).predict_images(images, levels)
     with torch.no_grad():
-        found = exported(torch.from_numpy(images), torch.from_numpy(levels))
+        (found,) = exported(torch.from_numpy(images), torch.from_numpy(levels))
     for column, name in enumerate(model.parameters_by_head):
         assert found[:, column].tolist() == [row.values[name] for row in expected]
 

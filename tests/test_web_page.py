@@ -116,6 +116,12 @@ def test_a_sound_shows_the_values_of_predict(page: Browser, predictor: Predictor
     take(page, MODEL / "saw.wav")
     assert text(page, "#error") == ""
     assert_as_predicted(page, predictor, MODEL / "saw.wav", 1e-4)
+    assert "interval at 90 %" in text(page, "#interval-head")
+    (velocity, _) = page.run(
+        "return [...document.querySelectorAll('#values tr')].map((row) => ({...row.dataset}))"
+    )
+    assert float(velocity["low"]) < 61.4 < float(velocity["high"])
+    assert text(page, "#warning") == ""
     assert re.search(r"^\d+\.\d ms from samples to values", text(page, "#latency"))
     colours: int = page.run(
         "const canvas = document.querySelector('#spectrogram');"
@@ -123,6 +129,15 @@ def test_a_sound_shows_the_values_of_predict(page: Browser, predictor: Predictor
         "return new Set(Array.from({length: data.length / 4}, (_, k) => data[4 * k])).size"
     )
     assert colours > 50
+
+
+def test_a_foreign_sound_shows_a_warning(page: Browser, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 8000)
+    soundfile.write(tmp_path / "noise.wav", noise, 8000)
+    take(page, tmp_path / "noise.wav")
+    assert "unlike the training sounds (p < 0.01)" in text(page, "#warning")
+    assert len(shown(page)) == 2
+    page.screenshot(tmp_path / "unlike.png")
 
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_U8", "FLOAT", "DOUBLE"])
@@ -176,9 +191,7 @@ def test_a_dropped_sound_of_another_rate_is_resampled(
     ],
     ids=["cut off", "text", "silent", "empty", "not finite"],
 )
-def test_a_broken_file_is_a_sentence(
-    content, sentence: str, page: Browser, tmp_path: Path
-) -> None:
+def test_a_broken_file_is_a_sentence(content, sentence: str, page: Browser, tmp_path: Path) -> None:
     path = tmp_path / "broken.wav"
     if isinstance(content, bytes):
         path.write_bytes(content)

@@ -114,7 +114,9 @@ class Widening(FrontEnd):
             n_fft = self._n_fft(length)
             bins = self.row_hz * n_fft / self.sample_rate_hz
             window = (window / window.sum()).astype(np.float32)
-            columns.append(WindowedColumn(window, n_fft, _bands(bins / ratio, bins * ratio, n_fft // 2)))
+            columns.append(
+                WindowedColumn(window, n_fft, _bands(bins / ratio, bins * ratio, n_fft // 2))
+            )
         return tuple(columns)
 
     def __call__(self, audio: Float32[np.ndarray, "B T"]) -> Float32[np.ndarray, "B H W"]:

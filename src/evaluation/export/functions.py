@@ -6,49 +6,72 @@ from collections.abc import Iterable
 from typing import cast
 
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, UInt8
 from torch import Tensor, nn
 
+from src.models.components import MultiheadNetwork
+from src.models.intervals import Intervals
 from src.models.multihead_module import MultiheadLitModule
 from src.models.parameter_head import ParameterHead
 from src.synth.images import ImageMaker
+
+CONFIDENCE = 0.9  # of the intervals
 
 
 class ImageModel(nn.Module):
     """Preparation, network and decoding in one.
 
+    It returns, by the names in `outputs`, values (B, P) in the parameters' units. Where the model
+    is calibrated these follow: the ends of their intervals, (B, P) each, and, where it can tell,
+    p-values (B,) of being like the training sounds.
+
     Args:
         model: loaded, with its preparation.
+        confidence: the share of true values that intervals should hold.
     """
 
     inputs = ("images", "scale_factors")
-    outputs = ("values",)
 
-    def __init__(self, model: MultiheadLitModule) -> None:
+    def __init__(self, model: MultiheadLitModule, confidence: float = CONFIDENCE) -> None:
         super().__init__()
+        assert isinstance(model.net, MultiheadNetwork)
         self.preparation = model.required_preparation
         self.net = model.net
         self.head_list = model.head_list
+        calibration = model.calibration
+        heads = list(model.heads.values())
+        self.intervals = calibration and Intervals(heads, calibration, confidence)
+        self.unlike = calibration and calibration.unlike(self.preparation.image_shape)
+        self.outputs = (
+            "values",
+            *(("low", "high") if self.intervals else ()),
+            *(("unlike",) if self.unlike else ()),
+        )
         self.eval()
 
     def forward(
         self, images: UInt8[Tensor, "B C H W"], scale_factors: Float32[Tensor, "B 2"]
-    ) -> Float32[Tensor, "B P"]:
-        """Values in units of stored pixels; the scale factors are what 0 and 255 stand for, dB."""
+    ) -> tuple[Float[Tensor, "B ..."], ...]:
+        """Read stored pixels; the scale factors are what 0 and 255 stand for, dB."""
         prepared, auxiliary = self.preparation(images, scale_factors)
-        outputs = self.net(prepared) if auxiliary is None else self.net(prepared, auxiliary)
-        values = []
-        for head in cast(Iterable[ParameterHead], self.head_list):
-            own = outputs if isinstance(outputs, Tensor) else outputs[head.parameter.name]
-            values.append(head.decode(own).float())
-        return torch.stack(values, dim=1)
+        outputs, features = self.net.outputs_and_features(prepared, auxiliary)
+        heads = list(cast(Iterable[ParameterHead], self.head_list))
+        if isinstance(outputs, Tensor):
+            outputs = {heads[0].parameter.name: outputs}
+        values = [head.decode(outputs[head.parameter.name]).float() for head in heads]
+        found = [torch.stack(values, dim=1)]
+        if self.intervals is not None:
+            found += self.intervals(outputs)
+        if self.unlike is not None:
+            found.append(self.unlike(prepared, features, auxiliary))
+        return tuple(found)
 
 
 class AudioModel(nn.Module):
     """From the samples of a sound to its values: transform, image, and an :class:`ImageModel`.
 
-    It returns, by the names in `outputs`, values (B, P) in the parameters' units; the image that
-    the network saw, uint8 (B, C, H, W); and what its 0 and 255 stand for, dB, (B, 2).
+    It returns what that does, then the image that the network saw, uint8 (B, C, H, W), and what
+    its 0 and 255 stand for, dB, (B, 2).
 
     Args:
         model: of images.
@@ -59,20 +82,16 @@ class AudioModel(nn.Module):
     """
 
     inputs = ("audio",)
-    outputs = ("values", "image", "scale_factors")
 
     def __init__(self, model: ImageModel, image_maker: ImageMaker) -> None:
         super().__init__()
         self.transform = image_maker.front_end.transform()
         self.image_maker = image_maker
         self.model = model
+        self.outputs = (*model.outputs, "image", "scale_factors")
         self.eval()
 
-    def forward(
-        self, audio: Float32[Tensor, "B *S T"]
-    ) -> tuple[
-        Float32[Tensor, "B P"], UInt8[Tensor, "B C H W"], Float32[Tensor, "B 2"]
-    ]:
+    def forward(self, audio: Float32[Tensor, "B *S T"]) -> tuple[Tensor, ...]:
         """Read sounds at the training rate; S is 2 where the model hears a left and a right.
 
         Shorter sounds than those of the training are padded with silence, longer ones cut.
@@ -82,4 +101,4 @@ class AudioModel(nn.Module):
         image, scale_factors = self.image_maker.images_of(
             db.reshape(-1, sides, db.shape[-2], db.shape[-1])
         )
-        return self.model(image, scale_factors), image, scale_factors
+        return (*self.model(image, scale_factors), image, scale_factors)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from src.checkpoint import load_model, read_checkpoint, write_safetensors
-from src.evaluation.export.functions import AudioModel, ImageModel
+from src.evaluation.export.functions import CONFIDENCE, AudioModel, ImageModel
 from src.evaluation.export.programs import (
     OPSET,
     check_audio,
@@ -27,7 +27,6 @@ from src.utils.strict_json import strict_json
 from src.utils.words import path_word
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import Metadata
-from src.vimh.parameters import ParameterSpace
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 INSTALL = 'pip install -e ".[export]"'
@@ -49,7 +48,11 @@ def missing_packages() -> list[str]:
 
 
 def write_model_files(
-    ckpt_path: str, path: Path, opset: int = OPSET, tolerance: float = TOLERANCE
+    ckpt_path: str,
+    path: Path,
+    opset: int = OPSET,
+    tolerance: float = TOLERANCE,
+    confidence: float = CONFIDENCE,
 ) -> tuple[list[Path], float | None]:
     """Write a checkpoint's model files and say so; those of ONNX only where it is installed.
 
@@ -58,6 +61,7 @@ def write_model_files(
         path: The ONNX file; the others are named after it.
         opset: The version of ONNX's operators.
         tolerance: The largest difference from PyTorch that passes, as a share of each range.
+        confidence: The share of true values that intervals should hold.
 
     Returns:
         The files, and the largest difference (None without ONNX).
@@ -76,7 +80,7 @@ def write_model_files(
         say(f"  then:      python src/export.py {path_word('ckpt_path', ckpt_path)}")
     else:
         programs, difference, notes = write_programs(
-            model, checkpoint.metadata, about, path, opset, tolerance
+            ImageModel(model, confidence), checkpoint.metadata, about, path, opset, tolerance
         )
         files += programs
         for note in notes:
@@ -88,7 +92,7 @@ def write_model_files(
 
 
 def write_programs(
-    model: MultiheadLitModule,
+    images: ImageModel,
     metadata: Metadata,
     about: dict[str, str],
     path: Path,
@@ -107,8 +111,9 @@ def write_programs(
     Raises:
         ConfigError: If an ONNX file computes something else.
     """
-    images = ImageModel(model)
-    codec = ParameterSpace(model.parameters_by_head.values()).codec
+    codec = metadata.parameters.codec
+    if images.intervals is not None:
+        about = {**about, "confidence": f"{images.intervals.confidence:g}"}
     hears, notes = _audio_model(images, metadata)
     program, of_images = path.with_suffix(".pt2"), path
     about_images, example = {"input": "images", **about}, example_images(metadata, 2)

@@ -57,9 +57,7 @@ def write_program(
     if isinstance(function, AudioModel):
         shapes[0][example[0].ndim - 1] = torch.export.Dim("samples", min=1)
     with torch.no_grad():
-        program = torch.export.export(
-            function, example, dynamic_shapes=tuple(shapes), strict=False
-        )
+        program = torch.export.export(function, example, dynamic_shapes=tuple(shapes), strict=False)
         for node in program.graph.nodes:
             node.meta.pop("stack_trace", None)  # lines of our source, with this machine's paths
         converted = torch.onnx.export(
@@ -132,9 +130,11 @@ def check_images(function: ImageModel, metadata: Metadata, codec: Codec, path: P
     for count in (1, 64):  # other sizes than the one it was traced with
         inputs = example_images(metadata, count)
         with torch.no_grad():
-            expected = function(*inputs).numpy()
+            expected = function(*inputs)
         found = run(dict(zip(function.inputs, inputs, strict=True)))
-        largest = max(largest, _apart(codec, found["values"], expected))
+        largest = max(
+            largest, _apart(codec, found, dict(zip(function.outputs, expected, strict=True)))
+        )
     return largest
 
 
@@ -169,8 +169,9 @@ def check_audio(function: AudioModel, codec: Codec, path: Path) -> AudioCheck:
                 f"by up to {wrong.max()} grey levels; expected 1 in 1,000 and 1. Do not use it."
             )
         with torch.no_grad():
-            values = function.model(torch.from_numpy(image), torch.from_numpy(levels)).numpy()
-        largest = max(largest, _apart(codec, found["values"], values))
+            values = function.model(torch.from_numpy(image), torch.from_numpy(levels))
+        expected_values = dict(zip(function.model.outputs, values, strict=True))
+        largest = max(largest, _apart(codec, found, expected_values))
     return AudioCheck(largest, pixels, off)
 
 
@@ -194,5 +195,11 @@ class _Runtime:
         return dict(zip(self._names, self._session.run(None, fed), strict=True))
 
 
-def _apart(codec: Codec, found: np.ndarray, expected: np.ndarray) -> float:
-    return float(codec.error_in_range(np.abs(codec.error(found, expected))).max())
+def _apart(codec: Codec, found: Mapping[str, np.ndarray], expected: Mapping[str, Tensor]) -> float:
+    """How far values and the ends of intervals are apart, as a share of a parameter's range."""
+    errors = [
+        codec.error_in_range(np.abs(codec.error(found[name], expected[name].numpy()))).max()
+        for name in ("values", "low", "high")
+        if name in expected
+    ]
+    return float(max(errors))
