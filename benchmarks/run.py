@@ -30,7 +30,7 @@ from benchmarks.measure import Budget, Row  # noqa: E402
 # Modules of benchmarks/rows; each has `measure(quick: bool, work: Path) -> list[Row]`.
 GROUPS = (
     "training", "data_path", "opening", "generating", "importing", "gradient_stats", "startup",
-    "predicting", "plates", "faust",
+    "predicting", "exported", "plates", "faust",
 )  # fmt: skip
 GROUP_TIMEOUT_S = 1800
 PACKAGES = ("torch", "lightning", "hydra-core", "numpy", "scipy", "torchmetrics")

@@ -19,7 +19,7 @@ if about.get("input") != "audio":
 sound = json.loads(about["sound"])
 audio, rate_hz = soundfile.read(sys.argv[2], dtype="float32")
 if audio.ndim > 1 or rate_hz != sound["sample_rate"]:
-    sys.exit(f"error: {sys.argv[2]}: expected one channel of {sound['sample_rate']} Hz")
+    sys.exit(f"error: {sys.argv[2]}: expected one channel of {sound['sample_rate']:g} Hz")
 
 # The model hears what follows the beginning: the first sample within 40 dB of the peak, or where
 # the sound rises to it within 3 ms from silence. Of recordings, some ms before are kept.

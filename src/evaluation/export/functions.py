@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor, nn
 
+from src.calibration.unlike import Unlike
 from src.models.components import MultiheadNetwork
 from src.models.intervals import Intervals
 from src.models.multihead_module import MultiheadLitModule
@@ -40,8 +41,11 @@ class ImageModel(nn.Module):
         self.head_list = model.head_list
         calibration = model.calibration
         heads = list(model.heads.values())
-        self.intervals = calibration and Intervals(heads, calibration, confidence)
-        self.unlike = calibration and calibration.unlike(self.preparation.image_shape)
+        self.intervals: Intervals | None = None
+        self.unlike: Unlike | None = None
+        if calibration is not None:
+            self.intervals = Intervals(heads, calibration, confidence)
+            self.unlike = calibration.unlike(self.preparation.image_shape)
         self.outputs = (
             "values",
             *(("low", "high") if self.intervals else ()),
