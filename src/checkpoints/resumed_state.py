@@ -138,8 +138,10 @@ def checked_state(callback: Callback, state: dict[str, object]) -> dict[str, obj
     """
     key = f"callbacks.{type(callback).__name__}"
     if isinstance(callback, EarlyStopping):
-        own = {**callback.state_dict(), "best_score": torch.zeros(())}
         found = {"stopping_reason": 0, "stopping_reason_message": None, **state}
+        own = {**callback.state_dict(), "best_score": torch.zeros(())}
+        # The run may have stopped since, and its best checkpoint was saved before.
+        own["stopping_reason_message"] = None if found["stopping_reason_message"] is None else ""
         check_like(found, own, key, counts=True)
         reasons = {reason.value for reason in type(callback.stopping_reason)}
         if found["stopping_reason"] not in reasons:

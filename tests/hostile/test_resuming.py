@@ -233,6 +233,17 @@ def test_early_stopping_takes_numbers_only(content) -> None:
             checked_state(stopping, {**state, key: value})
 
 
+def test_a_run_that_has_stopped_early_takes_its_best_checkpoint_for_the_test(content) -> None:
+    """It was saved before the run knew why it would stop."""
+    state = content["callbacks"][state_key(content, "EarlyStopping")]
+    stopping = EarlyStopping("val/mae_jnd")
+    stopping.stopping_reason_message = "did not improve"
+    before = {**state, "stopping_reason_message": None}
+    assert checked_state(stopping, before)["stopping_reason_message"] is None
+    with pytest.raises(CheckpointError, match="stopping_reason_message is a list"):
+        checked_state(stopping, {**state, "stopping_reason_message": []})
+
+
 @pytest.mark.parametrize(
     "version", ["1.9.0", "x", "", 2, None, "2.6.0\n", "2." + "1" * 5000, "3.0"]
 )
