@@ -20,7 +20,7 @@ from src.checkpoints.resume import CHECKPOINT, remove_if_nothing_began
 from src.utils.errors import CheckpointError, ConfigError, Interrupted
 from src.utils.foreign_errors import REFUSALS, refusal
 from src.utils.words import path_word
-from src.vimh.disk import DISK_ERRORS, cannot_write, in_words, is_of_a_folder
+from src.vimh.disk import cannot_write, in_words, is_of_the_disk, named_path
 from src.vimh.errors import VIMHError
 
 
@@ -49,9 +49,10 @@ def entry_point(main: Callable[[DictConfig], Result]) -> Callable[[DictConfig], 
         except (ConfigError, CheckpointError, VIMHError, OSError) as error:
             said = str(error)
             if isinstance(error, OSError):
-                if error.errno not in DISK_ERRORS and not is_of_a_folder(error):
+                if not is_of_the_disk(error):
                     raise
-                said = cannot_write(Path(error.filename or cfg.paths.output_dir), error)
+                folder = Path(cfg.paths.output_dir)
+                said = cannot_write(named_path(error) if error.filename else folder, error)
             if HydraConfig.get().mode is RunMode.MULTIRUN:
                 raise JobError(said) from error
             _tidy(cfg)
@@ -84,7 +85,7 @@ def start(
     try:
         main()
     except (OSError, *REFUSALS) as error:
-        if is_of_a_folder(error):
+        if is_of_the_disk(error):
             sys.exit(f"{name}: {in_words(error)}")
         sentence = refusal(error, sys.argv[1:])
         if sentence is None:

@@ -36,6 +36,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     # Here, so that --help, --cfg job and a config with a mistake do not wait for Lightning.
     from src.build import build
     from src.callbacks.last_checkpoint import saved_last
+    from src.callbacks.lost_folder import LostFolder
     from src.checkpoint import warn_of_untrusted
     from src.ending import Ending, why_ended
     from src.evaluation.export.model_files import write_model_files
@@ -51,7 +52,8 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     former = check_going_on(cfg, built) if cfg.train else None
     callbacks = instantiate_callbacks(cfg.get("callbacks"))
     # Ours stand beside the config's: `callbacks=none` leaves none of those.
-    ours = [Ending(), *new_settings(cfg, former)]
+    lost_folder = LostFolder(cfg.paths.output_dir)
+    ours = [Ending(), lost_folder, *new_settings(cfg, former)]
     loggers = instantiate_loggers(cfg.get("logger"))
     trainer: Any = instantiate_trainer(cfg.trainer, [*callbacks, *ours], loggers)
     refuse_subprocesses(trainer)
@@ -64,9 +66,10 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     metrics: dict[str, Any] = {}
     if cfg.train:
         plan_without_validation(cfg, trainer, built.datamodule, former)
-        trainer.fit(
-            built.model, datamodule=built.datamodule, ckpt_path=cfg.ckpt_path, weights_only=True
-        )
+        with lost_folder.explained():
+            trainer.fit(
+                built.model, datamodule=built.datamodule, ckpt_path=cfg.ckpt_path, weights_only=True
+            )
         objects["ended"] = why_ended(trainer)
         metrics |= trainer.callback_metrics
     best = trainer.checkpoint_callback.best_model_path if trainer.checkpoint_callback else ""

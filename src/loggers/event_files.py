@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,12 @@ _IN_OVERVIEW = {"loss": "loss", "jnd": "within one JND", "acc": "accuracy"}
 _LAST = ("grad_stats/",)
 
 
+def _leave_to_the_run(failed: threading.ExceptHookArgs) -> None:
+    """Print no traceback for a thread of TensorBoard's: the run's next event raises its error."""
+    if not type(failed.thread).__module__.startswith("tensorboard."):
+        threading.__excepthook__(failed)
+
+
 class BatchingWriter:
     """Hand events to TensorBoard's writer many at a time, at most once a second.
 
@@ -33,6 +40,7 @@ class BatchingWriter:
     """
 
     def __init__(self, writer: Any) -> None:
+        threading.excepthook = _leave_to_the_run
         self._writer = writer
         self._waiting: list[Any] = []
         self._handed_over = -_HAND_OVER_SECONDS

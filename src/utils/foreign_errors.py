@@ -100,6 +100,14 @@ CAUSES = (
         "because memory ran out; with 0 the run loads by itself. Its last checkpoint is untouched",
     ),
     Cause(
+        # safetensors, torch.export and libsndfile
+        r"Error while serializing: I/O error: ([\w ]+) \(os error"
+        r"|PytorchStreamWriter (failed writing file)|(unexpected pos) \d+ vs \d+"
+        r"|^(?:Error opening '.*': )?(System error)\.$",
+        r"a file cannot be written in {paths.output_dir} (\1\2\3\4): make room, raise the limit on "
+        "the size of files (ulimit -f), or choose another folder by paths.log_dir=...",
+    ),
+    Cause(
         r"Error\(s\) in loading state_dict for \w+",
         "ckpt_path={ckpt_path}: its weights are not those of this network; give the model that it "
         "was trained with, or use src/eval.py, which takes the model from the checkpoint",

@@ -76,6 +76,24 @@ class ScreenFormatter(logging.Formatter):
         return f"{word} {record.message}"
 
 
+class LogFile(logging.FileHandler):
+    """A run's log file; where it cannot be written any more, one line says so, and the run goes on.
+
+    Python's own prints a traceback for each message.
+    """
+
+    _said = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Say once that the disk refuses; other errors are as Python shows them."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._said:
+            self._said = True
+            sys.stderr.write(f"warning: {self.baseFilename} is incomplete: {error.strerror}\n")
+
+
 # Lightning's advertisements, and what a run says itself: its device, its files, why it ended.
 _LIGHTNINGS = (
     "Tip:",

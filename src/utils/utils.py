@@ -15,6 +15,7 @@ from src.utils import pylogger, rich_utils
 from src.utils.errors import ConfigError, Interrupted, was_pruned
 from src.utils.foreign_errors import translated
 from src.utils.trust import trusting_config
+from src.vimh.disk import is_of_the_disk
 
 log = pylogger.RankedLogger(__name__, rank_zero_only=True)
 
@@ -137,9 +138,9 @@ def task_wrapper(task: Task) -> Task:
             log.warning("The task was %s.", interruption)
             raise
         except Exception as error:
-            # The entry point tells a user's mistake in one sentence, without a traceback. An
-            # OSError that names a file or folder is about the disk, not about the code.
-            of_disk = isinstance(error, OSError) and error.filename is not None
+            # The entry point tells a user's mistake in one sentence, without a traceback.
+            named = isinstance(error, OSError) and error.filename is not None
+            of_disk = named or is_of_the_disk(error)
             quiet = isinstance(error, ValueError) or of_disk or was_pruned(error)
             level = logging.DEBUG if quiet else logging.ERROR
             log.log(level, "The task failed.", exc_info=error)

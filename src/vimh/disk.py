@@ -40,10 +40,27 @@ def in_words(error: Exception) -> str:
         >>> print(in_words(OSError(errno.EROFS, "Read-only file system", "/data/set")))
         /data/set cannot be written: Read-only file system; ... MB are free in /...
     """
-    if is_of_a_folder(error):
-        assert isinstance(error, OSError)
-        return cannot_write(Path(error.filename), error)
-    return str(error)
+    if not is_of_the_disk(error):
+        return str(error)
+    assert isinstance(error, OSError)
+    if error.filename is None:
+        return f"a file cannot be written: {error.strerror}: {_remedy(error)}"
+    return cannot_write(named_path(error), error)
+
+
+def is_of_the_disk(error: BaseException) -> bool:
+    """Whether an error says that a file cannot be written, which the error need not name."""
+    return is_of_a_folder(error) or (isinstance(error, OSError) and error.errno in DISK_ERRORS)
+
+
+def named_path(error: OSError) -> Path:
+    """Return the path that an error names, which may do so in bytes.
+
+    Example:
+        >>> named_path(OSError(errno.ENOENT, "No such file or directory", b"/data/set"))
+        PosixPath('/data/set')
+    """
+    return Path(os.fsdecode(error.filename))
 
 
 def is_of_a_folder(error: BaseException) -> bool:
@@ -57,11 +74,19 @@ def is_of_a_folder(error: BaseException) -> bool:
 
 def _advice(path: Path, folder: Path, error: OSError) -> str:
     if error.errno in _FULL:
-        return "make room"
+        return _remedy(error)
     if error.errno == errno.EISDIR:
         return f"{path} is a folder where a file is expected: remove it"
     # The first part of the path that is missing or in the way.
     first = folder / path.relative_to(folder).parts[0]
-    if first.is_file():
+    if first != path and first.is_file():
         return f"{first} is a file where a folder is expected: remove it"
+    if error.errno == errno.ENOENT:
+        return f"{folder} refuses it, or its folder was removed meanwhile"
     return "check the folder's permissions"
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno == errno.EFBIG:
+        return "raise the limit on the size of files (ulimit -f)"
+    return "make room"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
@@ -80,7 +81,9 @@ def write_program(
     if program_path is not None:
         with warnings.catch_warnings():  # about weights that share memory on other devices
             warnings.filterwarnings("ignore", message="No complete tensor found in the group")
-            torch.export.save(program, program_path, extra_files=dict(about))
+            content = io.BytesIO()  # a file that cannot be written would end the process
+            torch.export.save(program, content, extra_files=dict(about))
+        program_path.write_bytes(content.getbuffer())
 
 
 def _name_sizes(graph: onnx.GraphProto) -> None:
