@@ -6,10 +6,12 @@ import os
 import random
 import time
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
 from omegaconf import OmegaConf
 
 from src.utils.errors import ConfigError
@@ -82,13 +84,13 @@ def open_storage(storage: str) -> BaseStorage:
 def _open_database(url: str) -> BaseStorage:
     """Open a database; create its tables where they are missing.
 
-    Workers that start at once on a new database all create the tables, and all but the first fail.
-    They try again and find the tables there.
+    Workers that start at once on a new database would all create the tables, and all but the first
+    fail. On SQLite they wait for each other; on a server they try again and find the tables there.
     """
     import optuna
     from sqlalchemy.exc import DBAPIError, IntegrityError
 
-    with warnings.catch_warnings():
+    with _alone(url), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of the heartbeat
         open_once = partial(
             optuna.storages.RDBStorage, url, heartbeat_interval=HEARTBEAT_S, grace_period=STALE_S
@@ -101,6 +103,18 @@ def _open_database(url: str) -> BaseStorage:
                     raise
                 time.sleep(pause_s * random.uniform(0.5, 1.5))
         return open_once()
+
+
+def _alone(url: str) -> AbstractContextManager[object]:
+    """Lock the file of a SQLite database, whose folder is made; nothing for other databases."""
+    from sqlalchemy.engine import make_url
+
+    found = make_url(url)
+    if found.get_backend_name() != "sqlite" or found.database in (None, "", ":memory:"):
+        return nullcontext()
+    path = Path(str(found.database))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path.with_name(f".{path.name}.lock"))
 
 
 def _drop_torn_line(path: Path) -> None:

@@ -1,6 +1,7 @@
 """Processes that are killed, processes side by side, and how a dead one is told from a living."""
 
 import json
+import multiprocessing
 import os
 import signal
 import time
@@ -50,7 +51,7 @@ def test_a_killed_sweep_goes_on_by_the_same_command(sweeps, n_trials) -> None:
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # threads share them
 def test_workers_create_a_new_database_at_once(tmp_path) -> None:
-    """Without another try, all but one of the workers fail at Optuna's own tables."""
+    """Without a lock, all but one of the workers fail at Optuna's own tables."""
     together = Barrier(3)
 
     def opened() -> list:
@@ -60,6 +61,26 @@ def test_workers_create_a_new_database_at_once(tmp_path) -> None:
     with ThreadPoolExecutor(3) as workers:
         waiting = [workers.submit(opened) for _ in range(3)]
         assert [each.result() for each in waiting] == [[]] * 3
+
+
+def open_together(url: str, together) -> None:
+    together.wait()
+    assert open_storage(url).get_all_studies() == []
+
+
+@pytest.mark.slow
+def test_four_processes_create_a_new_database_at_once(tmp_path) -> None:
+    """In a folder that is not there either."""
+    context = multiprocessing.get_context("spawn")
+    for trial in range(3):
+        together = context.Barrier(4)
+        url = f"sqlite:///{tmp_path}/new_{trial}/sweeps.db"
+        processes = [context.Process(target=open_together, args=(url, together)) for _ in range(4)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        assert [process.exitcode for process in processes] == [0] * 4
 
 
 @pytest.mark.slow
