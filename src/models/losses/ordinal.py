@@ -220,8 +220,8 @@ class EMDLoss(ClassLoss):
             check_columns(target, outputs.shape[1], "distributions over the outputs' classes", self)
             return emd_loss(outputs, target)
         check_target(outputs, target, self)
-        one_hot = F.one_hot(target, outputs.shape[1])
-        return emd_loss(outputs, one_hot.to(full_precision(outputs).dtype))
+        zeros = torch.zeros_like(full_precision(outputs))
+        return emd_loss(outputs, zeros.scatter(1, target.unsqueeze(1), 1.0))
 
     def decode(self, outputs: Float[Tensor, "B K"], parameter: Parameter) -> Float[Tensor, " B"]:
         """Return the expectation, in units, clipped to min...max."""
