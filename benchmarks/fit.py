@@ -67,17 +67,19 @@ class BareLoop:
         cfg: The composed config; its data set is there already.
         plain: PyTorch as it comes, which is what such a loop is usually written with: no
             channels-last, no fused optimiser. False: all that as the config has it.
+        device: Where network and data are.
     """
 
-    def __init__(self, cfg: DictConfig, plain: bool) -> None:
+    def __init__(self, cfg: DictConfig, plain: bool, device: str = "cpu") -> None:
         datamodule = hydra.utils.instantiate(cfg.data)
         preparation = datamodule.build_preparation()
         self.model = build_model(cfg, datamodule.metadata, preparation)
         fit_data_to_model(datamodule, self.model)
         datamodule.setup("fit")
         batches = [preparation.prepare_batch(raw) for raw in datamodule.train_dataloader()]
-        self.images = torch.cat([batch.images for batch in batches])
-        values = torch.cat([batch.values for batch in batches])
+        self.model.to(device)  # preparation included, which has prepared by now
+        self.images = torch.cat([batch.images for batch in batches]).to(device)
+        values = torch.cat([batch.values for batch in batches]).to(device)
         heads = self.model.heads.items()
         self.labels = {name: head.target(values[:, k]) for k, (name, head) in enumerate(heads)}
         arguments: dict[str, Any] = {}
@@ -95,7 +97,8 @@ class BareLoop:
     def epoch(self) -> None:
         """One epoch in a new order; the last small batch is dropped, as the data module does."""
         self.model.net.train()
-        order = torch.randperm(len(self.images))[: self.samples_per_epoch]
+        order = torch.randperm(len(self.images), device=self.images.device)
+        order = order[: self.samples_per_epoch]
         for indices in order.split(self.batch_size):
             self.optimizer.zero_grad()
             outputs = self.model.net(self.images[indices])

@@ -71,6 +71,9 @@ so soak: $(READY) ## Train for an hour: memory, open files and logs have to stay
 b bench: $(READY) ## Measure the performance budgets: table and benchmarks/results.json (ARGS=--quick: 2 min)
 	@$(RUN) benchmarks/run.py $(ARGS)
 
+gpc gpu-check: $(READY) ## Everything on the GPU: tests, trainings, speed, docs/gpu.json; without one its short form on the CPU
+	@$(RUN) benchmarks/gpu_check.py $(ARGS)
+
 sca scaling: $(READY) ## Training from 1,000 to a million samples, memory, parts of a step: a plot (half an hour, 4 GB)
 	@$(RUN) benchmarks/scaling.py $(ARGS)
 

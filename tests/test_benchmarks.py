@@ -1,6 +1,9 @@
 """The benchmark harness: figures, budgets and rows. What it measures is no test's business."""
 
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -113,3 +116,22 @@ def test_the_scaling_study_measures_trainings_and_draws_them(tmp_path: Path) -> 
     scaling.show(results)
     scaling.draw(results, tmp_path / "scaling.png")
     assert (tmp_path / "scaling.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_the_check_of_a_gpu_in_its_short_form_on_the_cpu(tmp_path: Path) -> None:
+    output = tmp_path / "gpu.json"
+    done = subprocess.run(
+        [sys.executable, "benchmarks/gpu_check.py", "--short", "--output", str(output)],
+        cwd=run.ROOT,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(output.read_text())
+    assert {row[0] for row in found["rows"]} == {"tests", "training", "speed", "generating"}
+    assert all(row[3] for row in found["rows"])
+    apart = found["detail"]["training avix_mlp_72dss_jnd"]["bf16-mixed"]["apart"]
+    assert 0 < apart < 0.1  # another precision, and it learns the same
