@@ -12,43 +12,18 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from src.sweeps.storage import open_storage
+from tests.cluster.runs import DDP, ROOT, SMALL, WHOLE, assert_close, only, train, weights
 from tests.cluster.slurm import Slurm
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
-ROOT = Path(__file__).parents[2]
 PYTHON = shlex.quote(sys.executable)
-# No batch norm: over gloo each process normalises by its own batches.
-SMALL = (
-    "experiment=avix_mlp_72dss_jnd model.net.dropout=0 callbacks.last_checkpoint.min_interval_s=0 "
-    "callbacks=default trainer.accelerator=cpu extras.print_config=false logger=csv"
-)
-DDP = "trainer=ddp"
-
-
-def train(*words: str) -> list[str]:
-    return [sys.executable, "src/train.py", *words]
-
-
-def only(paths) -> Path:
-    (path,) = paths
-    return Path(path)
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=False)
-    state: dict[str, torch.Tensor] = checkpoint["state_dict"]
-    return state
 
 
 def test_the_processes_of_a_job_share_one_folder_and_train_as_one_process(
     cluster: Slurm, logs: Path, data_root: Path
 ) -> None:
-    # 48 samples, all of them in each step: four processes with 12 each, or one with 48.
-    same = [
-        *(*SMALL.split(), f"paths.vimh_dir={data_root}"),
-        *("data.train_val_test_split=[0.667,0.222,0.111]", "trainer.max_epochs=10"),
-    ]
+    same = [*SMALL.split(), *WHOLE, f"paths.vimh_dir={data_root}"]
     cluster.run(
         *("srun", "--nodes=2", "--ntasks-per-node=2"),
         *train(
@@ -58,9 +33,7 @@ def test_the_processes_of_a_job_share_one_folder_and_train_as_one_process(
     subprocess.run(train(*same, f"paths.log_dir={logs}/one"), cwd=ROOT, check=True)
     four, one = (only((logs / name / "train" / "runs").iterdir()) for name in ("four", "one"))
     assert {path.name for path in four.glob(".hydra*")} == {".hydra"}
-    state = weights(one)
-    for name, tensor in weights(four).items():
-        torch.testing.assert_close(tensor, state[name], rtol=0, atol=1e-6, msg=name)
+    assert_close(weights(four), weights(one))
 
 
 def test_a_job_that_is_told_to_stop_is_requeued_and_ends_as_one_that_was_not(
