@@ -10,6 +10,7 @@ device is missing: `--output` says where its report goes.
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -168,6 +169,9 @@ def check_training(report: Report, device: str, work: Path, *, short: bool) -> N
         "bf16-mixed": ["trainer.precision=bf16-mixed"],
         "compiled": ["model.compile=true"],
     }
+    if device == "cpu" and shutil.which(os.environ.get("CXX", "g++")) is None:
+        del variants["compiled"]
+        report.add("training", "compiled", "left out: there is no C++ compiler")
     for experiment in SHORT_EXPERIMENTS if short else EXPERIMENTS:
         expected = trained(composed(experiment, "cpu", work / experiment / "cpu")).losses
         figures: dict[str, object] = {"cpu": expected}

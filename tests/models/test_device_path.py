@@ -69,6 +69,8 @@ def make(compose_config: Any, data_root: Path) -> Callable[..., MultiheadLitModu
         with open_dict(cfg):
             cfg.loss = config_of(CONFIGS / "loss" / f"{loss}.yaml")
             cfg.model.net = config_of(CONFIGS / "model" / "net" / f"{network}.yaml")
+            if network == "convnext_v2":  # it has no size of its own
+                cfg.model.net.update(depths=[1, 1, 1, 1], dims=[4, 8, 12, 16])
             cfg.data.target_width = 1.0 if loss == "soft_target" else 0.0
         return build(cfg).model
 
