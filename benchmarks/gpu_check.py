@@ -30,7 +30,7 @@ ROOT: Path = rootutils.setup_root(__file__, indicator=".project-root", pythonpat
 import lightning.pytorch as pl  # noqa: E402
 import torch  # noqa: E402
 from hydra import compose, initialize_config_dir  # noqa: E402
-from omegaconf import DictConfig  # noqa: E402
+from omegaconf import DictConfig, OmegaConf  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.progress import Progress  # noqa: E402
 from rich.table import Table  # noqa: E402
@@ -205,7 +205,10 @@ def check_speed(report: Report, device: str, work: Path, *, short: bool) -> None
         cfg = compose_training(work / "speed", samples, *words, f"data.batch_size={batch_size}")
         Path(cfg.paths.output_dir).mkdir(parents=True, exist_ok=True)
         built = build(cfg)
-        loop = SyncedLoop(cfg, plain=False, device=device)
+        # It takes the images themselves, and not their numbers on the device.
+        bare = OmegaConf.merge(cfg, {"data": {"residency": "ram"}})
+        assert isinstance(bare, DictConfig)
+        loop = SyncedLoop(bare, plain=False, device=device)
         turns = EpochTurns([loop.epoch], epochs=epochs)
         with redirect_stdout(StringIO()):
             fit(cfg, built, turns)

@@ -51,8 +51,9 @@ def entry_point(main: Callable[[DictConfig], Result]) -> Callable[[DictConfig], 
             if isinstance(error, OSError):
                 if not is_of_the_disk(error):
                     raise
-                folder = Path(cfg.paths.output_dir)
-                said = cannot_write(named_path(error) if error.filename else folder, error)
+                named = error.filename is not None
+                path = named_path(error) if named else Path(cfg.paths.output_dir)
+                said = cannot_write(path, error)
             if HydraConfig.get().mode is RunMode.MULTIRUN:
                 raise JobError(said) from error
             _tidy(cfg)

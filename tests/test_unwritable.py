@@ -114,6 +114,8 @@ def test_commands_of_data_sets(file: Path, tmp_path: Path) -> None:
     [
         (errno.ENOSPC, "make room"),
         (errno.EDQUOT, "make room"),
+        (errno.EFBIG, "raise the limit on the size of files (ulimit -f)"),
+        (errno.ENOENT, "was removed meanwhile"),
         (errno.EACCES, "check the folder's permissions"),
         (errno.EROFS, "check the folder's permissions"),
         (errno.EISDIR, "is a folder where a file is expected"),
@@ -126,6 +128,13 @@ def test_the_sentence_says_what_to_do(code: int, advice: str, tmp_path: Path) ->
     assert said == cannot_write(tmp_path / "a" / "b", error)
     assert advice in said
     assert f"free in {tmp_path}: " in said
+
+
+def test_an_error_that_names_no_file_or_names_it_in_bytes() -> None:
+    said = in_words(OSError(errno.EFBIG, "File too large"))
+    assert said.startswith("a file cannot be written: File too large: raise the limit")
+    said = in_words(OSError(errno.ENOENT, "No such file or directory", b"/data/none/a"))
+    assert said.startswith("/data/none/a cannot be written: No such file")
 
 
 def test_other_errors_of_the_system_are_not_of_a_folder() -> None:

@@ -77,12 +77,12 @@ def _advice(path: Path, folder: Path, error: OSError) -> str:
         return _remedy(error)
     if error.errno == errno.EISDIR:
         return f"{path} is a folder where a file is expected: remove it"
-    # The first part of the path that is missing or in the way.
-    first = folder / path.relative_to(folder).parts[0]
-    if first != path and first.is_file():
-        return f"{first} is a file where a folder is expected: remove it"
     if error.errno == errno.ENOENT:
         return f"{folder} refuses it, or its folder was removed meanwhile"
+    # The first part of the path that is missing or in the way.
+    first = folder / path.relative_to(folder).parts[0]
+    if first.is_file():
+        return f"{first} is a file where a folder is expected: remove it"
     return "check the folder's permissions"
 
 

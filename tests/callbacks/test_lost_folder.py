@@ -58,7 +58,10 @@ def test_it_ends_and_its_state_is_kept(
     last = folder / "checkpoints" / "last.ckpt"
     with pytest.raises(CheckpointError, match=f"{folder} was removed while .*{last}.*To go on"):
         train(cfg)
-    assert load_checkpoint(last)["global_step"] in (3, 4)  # of two an epoch; a file may miss it first
+    assert load_checkpoint(last)["global_step"] in (
+        3,
+        4,
+    )  # of two an epoch; a file may miss it first
     with open_dict(cfg):
         del cfg.callbacks.remover
         cfg.ckpt_path = str(last)

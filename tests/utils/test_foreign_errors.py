@@ -121,6 +121,22 @@ def test_what_this_machine_does_not_raise(text: str, sentence: str) -> None:
     assert "{" not in found
 
 
+@pytest.mark.parametrize(
+    ("raised", "reason"),
+    [
+        ("Error while serializing: I/O error: File too large (os error 27)", "File too large"),
+        ("PytorchStreamWriter failed writing file data/0: file write failed", "failed writing"),
+        ("System error.", "System error"),
+        ("Error opening 'a.wav': System error.", "System error"),
+    ],
+)
+def test_a_file_that_another_package_cannot_write(raised: str, reason: str, compose_config) -> None:
+    sentence = sentence_of(RuntimeError(raised), compose_config("train"))
+    assert sentence is not None
+    assert "a file cannot be written in " in sentence
+    assert f"({reason}" in sentence
+
+
 def test_faults_of_our_own_keep_their_trace() -> None:
     with pytest.raises(KeyError), translated(CFG):
         raise KeyError("val")
@@ -133,7 +149,7 @@ def test_every_sentence_names_keys_of_the_config(compose_config) -> None:
     with open_dict(cfg):
         cfg.ckpt_path = "a file"
     for cause in CAUSES:
-        for key in ("trainer.", "model.", "data.", "ckpt_path"):
+        for key in ("trainer.", "model.", "data.", "paths.", "ckpt_path"):
             if key in cause.sentence:
                 break
         else:
