@@ -2,12 +2,14 @@
 
 import os
 import pwd
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cluster.slurm import free_port
+from tests.cluster.slurm import WITH_US, free_port
 
 OWNER = "postgres"  # Debian's user for it: the server refuses to run as root
 
@@ -27,22 +29,39 @@ def started(folder: Path) -> Iterator[str]:
     """
     bin_dir = programs()
     assert bin_dir is not None
-    as_owner: list[str] = []
+    as_owner: tuple[str, ...] = ()
     if os.geteuid() == 0:
         owner = pwd.getpwnam(OWNER)
         os.chown(folder, owner.pw_uid, owner.pw_gid)
-        as_owner = ["setpriv", f"--reuid={OWNER}", f"--regid={OWNER}", "--clear-groups"]
+        as_owner = (f"--reuid={OWNER}", f"--regid={OWNER}", "--clear-groups")
+    data, port = str(folder / "data"), free_port()
 
-    def run(program: str, *options: str) -> None:
-        subprocess.run(
-            [*as_owner, str(bin_dir / program), *options], cwd=folder, check=True, text=True
-        )
+    def command(program: str, *options: str) -> list[str]:
+        # A fast shutdown where this process is gone.
+        return [*WITH_US, "INT", *as_owner, str(bin_dir / program), "-D", data, *options]
 
-    data, port = folder / "data", free_port()
-    run("initdb", "-D", str(data), "-U", "avix", "--auth=trust", "--no-sync")
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c max_connections=200"
-    run("pg_ctl", "-D", str(data), "-l", str(folder / "log"), "-o", options, "-w", "start")
+    make = command("initdb", "-U", "avix", "--auth=trust", "--no-sync")
+    subprocess.run(make, cwd=folder, check=True, capture_output=True)
+    options = ["-k", str(folder), "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"]
+    serve = command("postgres", "-p", str(port), *options)
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(serve, cwd=folder, stdout=log, stderr=log)
     try:
+        _await_ready(folder / "data" / "postmaster.pid", server)
         yield f"postgresql+psycopg://avix@127.0.0.1:{port}/postgres"
     finally:
-        run("pg_ctl", "-D", str(data), "-m", "immediate", "stop")
+        server.send_signal(signal.SIGQUIT)  # at once
+        server.wait()
+
+
+def _await_ready(status: Path, server: subprocess.Popen[bytes], timeout_s: float = 120) -> None:
+    """Wait for the word that the server writes into the last line of its file."""
+    until = time.monotonic() + timeout_s
+    while "ready" not in _text_of(status):
+        assert server.poll() is None, "the server has ended"
+        assert time.monotonic() < until, "the server is not ready"
+        time.sleep(0.1)
+
+
+def _text_of(path: Path) -> str:
+    return path.read_text() if path.exists() else ""

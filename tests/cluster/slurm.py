@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "scancel")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "scancel", "setpriv")
+# Before a command: it ends when this process does, also where that is killed.
+WITH_US = ("setpriv", "--pdeathsig")
 NODES = ("n1", "n2")
 CPUS = 16  # of a node; the machine may have fewer
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -141,7 +143,11 @@ def started(folder: Path) -> Iterator[Slurm]:
             with (folder / f"{name}.log").open("wb") as log:
                 daemons.append(
                     subprocess.Popen(
-                        command, env=environment, stdout=log, stderr=log, start_new_session=True
+                        [*WITH_US, "TERM", *command],
+                        env=environment,
+                        stdout=log,
+                        stderr=log,
+                        start_new_session=True,
                     )
                 )
             if name == "munged":
