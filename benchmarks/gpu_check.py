@@ -250,7 +250,6 @@ def check_generating(report: Report, device: str, work: Path, *, short: bool) ->
         sys.executable,
         "generate_vimh.py",
         f"dataset.size={size}",
-        "generate.progress=false",
     ]
     started = time.perf_counter()
     subprocess.run(
