@@ -15,7 +15,6 @@ from src.utils import pylogger, rich_utils
 from src.utils.errors import ConfigError, Interrupted, was_pruned
 from src.utils.foreign_errors import translated
 from src.utils.trust import trusting_config
-from src.vimh.disk import is_of_the_disk
 
 log = pylogger.RankedLogger(__name__, rank_zero_only=True)
 
@@ -138,10 +137,9 @@ def task_wrapper(task: Task) -> Task:
             log.warning("The task was %s.", interruption)
             raise
         except Exception as error:
-            # The entry point tells a user's mistake in one sentence, without a traceback.
-            named = isinstance(error, OSError) and error.filename is not None
-            of_disk = named or is_of_the_disk(error)
-            quiet = isinstance(error, ValueError) or of_disk or was_pruned(error)
+            # The entry point tells a user's mistake, and what the disk refuses, in one sentence
+            # without a traceback, and raises what it does not know.
+            quiet = isinstance(error, ValueError | OSError) or was_pruned(error)
             level = logging.DEBUG if quiet else logging.ERROR
             log.log(level, "The task failed.", exc_info=error)
             raise
