@@ -63,7 +63,7 @@ def keep_freed_memory() -> bool:
     if not sys.platform.startswith("linux"):
         return False
     library = ctypes.CDLL(None)
-    if not hasattr(library, "gnu_get_libc_version"):  # musl has no mallopt
+    if getattr(library, "gnu_get_libc_version", None) is None:  # musl has no mallopt
         return False
     options = (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD)
     return min(library.mallopt(option, _KEPT_BYTES) for option in options) == 1
