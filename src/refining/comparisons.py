@@ -11,7 +11,10 @@ Gains = tuple[float, float] | None  # the range of a factor that is solved for; 
 
 _WHITENING = 0.02  # of the bins: the width over which the target's spectrum is averaged
 _FLOOR = 0.01  # of its largest: below that whitening does not raise it
+_NOISE = 10.0  # times the level of the quietest tenth of all bins, in which noise may be
+_PARTS, _LOUD = 64, 0.1
 _SCALES_S = (0.064, 0.016, 0.004)  # frames of the spectra
+_SMOOTHED = (4, 3)  # frames and bins whose powers are averaged, so that noise is like other noise
 _SPECTRUM_FLOOR = 1e-3  # of the target's largest magnitude: 60 dB
 
 
@@ -78,7 +81,10 @@ class Waveform(Comparison):
         power = np.abs(self._bins(audio[None, :num_samples]))[0] ** 2
         width = 2 * max(4, int(_WHITENING * len(power))) + 1
         level = np.sqrt(scipy.ndimage.uniform_filter1d(power, width))
-        self._weights = weights / (level + _FLOOR * level.max())
+        floor = _FLOOR * level.max()
+        if smoothing_hz is None:
+            floor = max(floor, _NOISE * np.quantile(level, 0.1))
+        self._weights = weights / (level + floor)
         target = self._spectra(audio[None, :num_samples])
         norm = np.linalg.norm(target)
         self._weights /= norm
@@ -100,6 +106,33 @@ class Waveform(Comparison):
         spectra *= best[:, None]
         spectra -= self._target
         return spectra, best
+
+
+class Loud(Comparison):
+    """The waveforms as they are, up to where the target is last loud.
+
+    That is the last sixty-fourth of it within 10 dB of the loudest: what follows may be noise.
+
+    Args:
+        audio: the target.
+    """
+
+    def __init__(self, audio: Float64[np.ndarray, "T"]) -> None:
+        size = -(-len(audio) // _PARTS)
+        energies = np.add.reduceat(np.square(audio), np.arange(0, len(audio), size))
+        last = int(np.flatnonzero(energies >= _LOUD * energies.max())[-1])
+        self.num_samples = min(len(audio), (last + 1) * size)
+        heard = audio[: self.num_samples]
+        self._norm = np.linalg.norm(heard)
+        self._target = heard / self._norm
+
+    def __call__(
+        self, sounds: Float64[np.ndarray, "B T"], gains: Gains
+    ) -> tuple[Float64[np.ndarray, "B N"], Float64[np.ndarray, "B"]]:
+        """Return the differences and the factors of least squares; see :class:`Comparison`."""
+        relative = sounds / self._norm
+        best = best_gains(relative, self._target, gains)
+        return best[:, None] * relative - self._target, best
 
 
 class Spectra(Comparison):
@@ -128,7 +161,8 @@ class Spectra(Comparison):
         for length in self._lengths:
             frames = np.lib.stride_tricks.sliding_window_view(sounds, length, axis=1)
             hopped = frames[:, :: max(1, length // 2)] * np.hanning(length + 1)[1:]
-            found.append(np.abs(scipy.fft.rfft(hopped, axis=2)))
+            power = np.square(np.abs(scipy.fft.rfft(hopped, axis=2)))
+            found.append(np.sqrt(scipy.ndimage.uniform_filter(power, (0, *_SMOOTHED))))
         return found
 
     def _levels(self, magnitudes: list[Float64[np.ndarray, "B _ _"]]) -> Float64[np.ndarray, "B N"]:

@@ -1,4 +1,4 @@
-"""Least squares between a synthesiser's sounds and a target, and the search without derivatives."""
+"""How a synthesiser's sounds are brought near to a target: by SciPy's least squares, or by cma."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,8 @@ from src.refining.space import Classes, Space
 from src.synth.errors import LostSounds
 from src.synth.synthesizers import Synthesizer
 
-# A step of the difference quotients changes the sound by this share of it.
+# A step of the difference quotients changes the sound by this share of it: of sounds that have the
+# digits of float64, and of others.
 _EXACT_CHANGE, _ROUNDED_CHANGE = 1e-6, 3e-3
 _LEAST_STEP, _LARGEST_STEP = 1e-9, 0.02  # of a normalised value
 
@@ -124,8 +125,57 @@ class Fitter:
             *(rows, point, slopes), method="lm", max_nfev=most,
             ftol=tolerance, xtol=tolerance, gtol=tolerance,
         )  # fmt: skip
-        own = self.differences(comparison, fit.x[None], classes)
-        return Found(fit.x, classes, float(own[1][0]), float(np.linalg.norm(own[0])))
+        return self.found(comparison, fit.x, classes)
+
+    def evolve(
+        self,
+        comparison: Comparison,
+        point: Float64[np.ndarray, "P"],
+        classes: Classes,
+        prior: Prior,
+        *,
+        spread: Float64[np.ndarray, "P"],
+        max_renders: int,
+        random: np.random.Generator,
+    ) -> Found:
+        """Search without derivatives, by an evolution strategy (Hansen's CMA-ES, package `cma`).
+
+        Args:
+            comparison: what is made small.
+            point: where to begin.
+            classes: of categorical parameters, which stay.
+            prior: what else is made small.
+            spread: how far from there, by coordinate.
+            max_renders: after so many it stops.
+            random: of the draws.
+
+        Returns:
+            The mean of the last draws, which chance moves less than the best of them.
+        """
+        import cma
+
+        options = {
+            "CMA_stds": spread,
+            "maxfevals": max_renders,
+            "randn": lambda *shape: random.standard_normal(shape),
+            "seed": np.nan,  # it would seed NumPy's global numbers
+            "tolfun": 1e-12,
+            "verbose": -9,
+        }
+        strategy = cma.CMAEvolutionStrategy(point, 1.0, options)
+        while not strategy.stop():
+            draws = np.array(strategy.ask())
+            away = np.square((draws - prior.centre) * prior.weight).sum(axis=1)
+            costs = self.residuals(comparison, draws, classes) ** 2 + away
+            strategy.tell(list(draws), costs.tolist())
+        return self.found(comparison, np.asarray(strategy.result.xfavorite), classes)
+
+    def found(
+        self, comparison: Comparison, point: Float64[np.ndarray, "P"], classes: Classes
+    ) -> Found:
+        """Return a point with its residual."""
+        own, gains = self.differences(comparison, point[None], classes)
+        return Found(point, classes, float(gains[0]), float(np.linalg.norm(own)))
 
     def _slopes(
         self, comparison: Comparison, x: Float64[np.ndarray, "P"], classes: Classes

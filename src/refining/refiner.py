@@ -1,17 +1,20 @@
 """A synthesiser fitted to a sound: from a network's values to those that give the sound again."""
 
+import importlib.util
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Float64
 
-from src.refining.comparisons import Comparison, Spectra, Waveform, best_gains
+from src.refining.comparisons import Comparison, Loud, Spectra, Waveform
 from src.refining.fitting import Fitter, Found, Prior
 from src.refining.space import Classes, Space
 from src.synth.synthesizers import Synthesizer
+from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
 
 Method = Literal["auto", "least_squares", "cma"]
@@ -20,8 +23,10 @@ CONVERGED = 0.25  # the largest residual of a sound that counts as found
 SPREAD = 0.05  # of a network whose errors nobody measured, in normalised values
 RENDERS = 20_000
 
-# The stages: low-passes from here to an eighth of Nyquist, with so many periods of the first.
-_FIRST_HZ, _PERIODS, _NYQUIST_SHARE = 100.0, 3.0, 0.125
+# The stages: low-passes from a first frequency to an eighth of Nyquist, of a sound as long as so
+# many periods of the first, each wider and longer than the one before. Starts take turns.
+_LADDERS = ((100.0, 3.0), (200.0, 3.0), (60.0, 3.0), (100.0, 6.0))
+_NYQUIST_SHARE = 0.125
 _WIDER, _LONGER = 1.6, 1.15
 _LATE = (0.15, 0.5)  # shares of the sound, the first still low-passed
 _GIVEN_UP = (0.5, 0.5, 0.35)  # the residuals at which the first stages, and all others, end a start
@@ -29,6 +34,7 @@ _PRIOR = 0.02  # a distance of one spread counts as this share of the sound in t
 _COARSE, _FINE = (14, 1e-4), (20, 1e-10)  # most steps and tolerance
 _RANKED = (1, 4, 16, 64)  # draws of which the best is a start
 _WIDENING = 1.08  # of the draws, from one start to the next
+_ANYWHERE = 0.3  # the spread of a search from nowhere
 _EXACT = 3e-7  # a residual that is rounding
 
 
@@ -68,9 +74,13 @@ class Refiner:
         spread: by head the RMS error of the network that gives the starts, in normalised values;
             of a head that is missing 0.05.
         seed: of the draws; the same sound gives the same values.
-        method: "least_squares"; "cma", an evolution strategy without derivatives (package `cma`);
-            or "auto", which takes least squares.
+        method: "least_squares", on the waveform, and where that finds nothing on the spectra;
+            "cma", on the spectra by an evolution strategy without derivatives (package `cma`); or
+            "auto": cma where two sounds of the same values differ, else least squares.
         max_renders: after so many sounds no new start is tried.
+
+    Raises:
+        ConfigError: if the package cma is needed and not installed.
     """
 
     def __init__(
@@ -86,6 +96,14 @@ class Refiner:
         self.spread = spread
         self.seed = seed
         self.method = method
+        if method == "auto":
+            self.method = "cma" if synthesizer.varies else "least_squares"
+        if self.method == "cma" and importlib.util.find_spec("cma") is None:
+            because = "" if method == "cma" else f": the sounds of {synthesizer.synth_type} vary"
+            raise ConfigError(
+                f"refining without derivatives needs the package cma{because}; pip install -e "
+                "'.[refine]'"
+            )
         self.max_renders = max_renders
 
     def __call__(self, audio: Float[np.ndarray, "T"], start: Mapping[str, float] | None) -> Refined:
@@ -105,11 +123,14 @@ class Refiner:
         space = Space(self.synthesizer, start)
         fitter = Fitter(self.synthesizer, space)
         search = _Search(fitter, target, self._spread(space), self.max_renders, self.seed)
-        found, compared = search.by_waveform(), "waveform"
-        if found.residual > CONVERGED and space.start is not None:
-            spectral = search.by_spectra()
-            if spectral.residual <= CONVERGED:
-                found, compared = spectral, "spectra"
+        if self.method == "cma":
+            found, compared = search.by_spectra("cma"), "spectra"
+        else:
+            found, compared = search.by_waveform(), "waveform"
+            if found.residual > CONVERGED and start is not None:
+                spectral = search.by_spectra("least_squares")
+                if spectral.residual <= CONVERGED:
+                    found, compared = spectral, "spectra"
         best = space.values(found.point, found.classes, found.gain)
         converged = found.residual <= CONVERGED
         own = dict(start) if start is not None else best
@@ -154,50 +175,59 @@ class _Search:
         self.random = np.random.default_rng(seed)
         self.space = fitter.space
         self.rate_hz = fitter.synthesizer.sample_rate_hz
+        self.loud = Loud(target)
 
     def by_waveform(self) -> Found:
         """Try one start after another until a sound comes out that is the target's."""
-        stages = self._stages()
-        best: Found | None = None
-        for point, classes, scale in self._starts(stages[0]):
-            found = self._climb(stages, point, classes, scale)
-            if best is None or found.residual < best.residual:
-                best = found
-            if best.residual <= CONVERGED or self.fitter.renders >= self.max_renders:
-                break
-        assert best is not None
-        return best
+        ladders = self._ladders()
+        best, highest = None, (-1, 0.0)
+        for number in count():
+            stages = ladders[number % len(ladders)]
+            found, left = self._climb(stages, *self._start(number, stages[0]))
+            if left == 0:
+                return found
+            if (-left, -found.residual) > highest or best is None:
+                best, highest = found, (-left, -found.residual)
+            if self.fitter.renders >= self.max_renders:
+                return self.fitter.found(self.loud, best.point, best.classes)
+        raise AssertionError("count() has no end")
 
-    def _stages(self) -> list[Waveform]:
-        length, nyquist_hz = len(self.target), self.rate_hz / 2.0
-        smoothing_hz, samples = _FIRST_HZ, _PERIODS * self.rate_hz / _FIRST_HZ
-        sizes: list[tuple[float, float | None]] = []
-        while smoothing_hz < _NYQUIST_SHARE * nyquist_hz:
-            sizes.append((samples, smoothing_hz))
-            smoothing_hz, samples = smoothing_hz * _WIDER, samples * _LONGER
-        sizes += [(max(samples, _LATE[0] * length), _NYQUIST_SHARE * nyquist_hz)]
-        sizes += [(max(samples, _LATE[1] * length), None)]
-        stages = [Waveform(self.target, self.rate_hz, min(length, round(n)), hz) for n, hz in sizes]
-        return [*stages, Waveform(self.target, self.rate_hz, length, is_faded=False)]
+    def _ladders(self) -> list[list[Waveform]]:
+        """Return the stages that starts go through, in several ways; the last ones are the same."""
+        length, widest_hz = len(self.target), _NYQUIST_SHARE * self.rate_hz / 2.0
+        late = [
+            self._stage(_LATE[0] * length, widest_hz),
+            self._stage(_LATE[1] * length, None),
+            Waveform(self.target, self.rate_hz, length, is_faded=False),
+        ]
+        ladders = []
+        for smoothing_hz, periods in _LADDERS:
+            samples = periods * self.rate_hz / smoothing_hz
+            early = []
+            while smoothing_hz < widest_hz and samples < _LATE[0] * length:
+                early.append(self._stage(samples, smoothing_hz))
+                smoothing_hz, samples = smoothing_hz * _WIDER, samples * _LONGER
+            ladders.append([*early, *late])
+        return ladders
 
-    def _starts(
-        self, first: Comparison
-    ) -> Iterator[tuple[Float64[np.ndarray, "P"], Classes, float]]:
-        """Yield points to begin at, their classes, and how far the draws are widened."""
-        start, choices = self.space.start, self.space.choices
-        if start is not None:
-            yield start, choices[0], 1.0
-        number = 1
-        while True:
-            scale, count = _WIDENING**number, _RANKED[number % len(_RANKED)]
-            yield *self._best_draw(first, scale, count), scale
-            number += 1
+    def _stage(self, samples: float, smoothing_hz: float | None) -> Waveform:
+        return Waveform(self.target, self.rate_hz, round(samples), smoothing_hz)
+
+    def _start(
+        self, number: int, first: Comparison
+    ) -> tuple[Float64[np.ndarray, "P"], Classes, float]:
+        """Return a point to begin at, its classes, and how far the draws are widened."""
+        start = self.space.start
+        if start is not None and number < len(_LADDERS):
+            return start, self.space.choices[0], 1.0
+        scale, draws = _WIDENING**number, _RANKED[number // len(_LADDERS) % len(_RANKED)]
+        return *self._best_draw(first, scale, draws), scale
 
     def _best_draw(
-        self, first: Comparison, scale: float, count: int
+        self, first: Comparison, scale: float, draws: int
     ) -> tuple[Float64[np.ndarray, "P"], Classes]:
         """Draw points, and return the one whose beginning is nearest."""
-        shape = (count, len(self.spread))
+        shape = (draws, len(self.spread))
         anywhere = self.random.random(shape)
         normal = self.random.standard_normal(shape)
         points = anywhere
@@ -208,7 +238,7 @@ class _Search:
         classes = choices[0]
         if len(choices) > 1 and self.random.random() < 0.5:
             classes = choices[self.random.integers(len(choices))]
-        if count == 1:
+        if draws == 1:
             return points[0], classes
         return points[int(self.fitter.residuals(first, points, classes).argmin())], classes
 
@@ -218,8 +248,8 @@ class _Search:
         point: Float64[np.ndarray, "P"],
         classes: Classes,
         scale: float,
-    ) -> Found:
-        """Go through the stages until one is left too far away."""
+    ) -> tuple[Found, int]:
+        """Go through the stages until one is left too far away, with so many before the end."""
         centre = point if self.space.start is None else self.space.start
         early = Prior(centre, _PRIOR / (scale * self.spread))
         free = Prior(centre, np.zeros(len(self.spread)))
@@ -230,36 +260,44 @@ class _Search:
                 stage, point, classes, free if is_late else early, most=most, tolerance=tolerance
             )
             point = found.point
+            if is_late:
+                found = self.fitter.found(self.loud, point, classes)
             if found.residual > _GIVEN_UP[min(rung, len(_GIVEN_UP) - 1)]:
-                return self._judged(found)
-        judged = self._judged(found)
-        if judged.residual <= _EXACT:
-            return judged
-        prior = Prior(centre, self._noise_share(found.residual) / self.spread)
-        most, tolerance = _FINE
-        return self._judged(
-            self.fitter.descend(stages[-1], point, classes, prior, most=most, tolerance=tolerance)
-        )
+                return found, len(stages) - rung
+        if found.residual > _EXACT:
+            # What a spread counts as where the residual is white noise.
+            share = found.residual / np.sqrt(len(self.target))
+            prior = Prior(centre, share / self.spread)
+            most, tolerance = _FINE
+            last = self.fitter.descend(
+                stages[-1], point, classes, prior, most=most, tolerance=tolerance
+            )
+            last = self.fitter.found(self.loud, last.point, classes)
+            if last.residual <= 1.05 * found.residual:  # the prior may cost a little
+                found = last
+        return found, int(found.residual > CONVERGED)
 
-    def _noise_share(self, residual: float) -> float:
-        """Return what a spread counts as where the residual is white noise."""
-        return residual / float(np.sqrt(len(self.target)))
+    def by_spectra(self, method: Method) -> Found:
+        """Search on the spectra, from the start, or from the middle of all ranges.
 
-    def _judged(self, found: Found) -> Found:
-        """Return the same point with the residual of the whole waveform, neither filtered."""
-        sound = self.fitter.sounds(found.point[None], found.classes, len(self.target))
-        gain = best_gains(sound, self.target, self.space.gains)
-        difference = gain[:, None] * sound - self.target
-        residual = float(np.linalg.norm(difference) / np.linalg.norm(self.target))
-        return Found(found.point, found.classes, float(gain[0]), residual)
-
-    def by_spectra(self) -> Found:
-        """Go downhill from the start on the spectra."""
-        start = self.space.start
-        assert start is not None
-        prior = Prior(start, _PRIOR / self.spread)
+        Of the combinations of classes that one is taken whose sound is nearest at the start.
+        """
         comparison = Spectra(self.target, self.rate_hz)
-        most, tolerance = _COARSE
-        return self.fitter.descend(
-            comparison, start, self.space.choices[0], prior, most=most, tolerance=tolerance
-        )
+        begin, spread, weight = self.space.start, self.spread, _PRIOR / self.spread
+        if begin is None:
+            spread = np.full(len(spread), _ANYWHERE)
+            begin, weight = np.full(len(spread), 0.5), np.zeros(len(spread))
+        tried = [self.fitter.found(comparison, begin, own) for own in self.space.choices]
+        first = min(tried, key=lambda own: own.residual)
+        prior, most = Prior(begin, weight), max(0, self.max_renders - self.fitter.renders)
+        if method == "cma":
+            found = self.fitter.evolve(
+                *(comparison, begin, first.classes, prior),
+                spread=spread, max_renders=most, random=self.random,
+            )  # fmt: skip
+        else:
+            most, tolerance = _COARSE
+            found = self.fitter.descend(
+                comparison, begin, first.classes, prior, most=most, tolerance=tolerance
+            )
+        return min(first, found, key=lambda own: own.residual)

@@ -12,6 +12,7 @@ from src.refining.refiner import Refiner
 from src.refining.space import Space, reflected
 from src.synth.draws import derived
 from src.synth.synthesizers import Synthesizer, build_synthesizer
+from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -167,3 +168,85 @@ def test_five_plates() -> None:
         assert refined.converged
         share = [(refined.values[n] - true[n]) / p.range for n, p in synth.parameters.items()]
         assert np.square(share).mean() < 1e-12
+
+
+def noise_burst(seed: int) -> Synthesizer:
+    config = yaml.safe_load((ROOT / "configs" / "synth" / "resonator.yaml").read_text())
+    config |= {"excitation": "noise", "burst_s": 0.2, "noise_seed": seed}
+    return build_synthesizer(config, sample_rate_hz=8000, duration_s=0.25)
+
+
+def test_a_sound_of_other_noise_is_compared_by_its_spectra() -> None:
+    """The waveform follows from the noise, which the synthesiser does not have."""
+    synth = noise_burst(0)
+    start = moved(synth, RESONANCE, 0.1)
+    refined = Refiner(synth, {}, max_renders=1)(sound_of(noise_burst(1), RESONANCE), start)
+    assert refined.compared == "spectra"
+    assert refined.converged
+    away = errors(synth, start, RESONANCE)
+    assert (errors(synth, refined.values, RESONANCE) < 0.5 * away).all()
+
+
+def test_cma_needs_no_derivatives() -> None:
+    pytest.importorskip("cma")
+    synth = synthesizer("resonator", duration_s=0.25)
+    state = np.random.get_state()[1].tolist()  # type: ignore[index, union-attr]
+    audio, start = sound_of(synth, RESONANCE), moved(synth, RESONANCE, 0.05)
+    results = [Refiner(synth, {}, method="cma", max_renders=300)(audio, start) for _ in range(2)]
+    assert results[0].values == results[1].values
+    assert results[0].compared == "spectra"
+    assert results[0].renders <= 320
+    assert errors(synth, results[0].values, RESONANCE).max() < 1e-3
+    assert np.random.get_state()[1].tolist() == state  # type: ignore[index, union-attr]
+
+
+def test_cma_is_asked_for_where_two_sounds_of_the_same_values_differ(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    synth = synthesizer("resonator")
+    synth.varies = True
+    assert Refiner(synth, {}).method == "cma"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"package cma: the sounds of resonator vary; pip"):
+        Refiner(synth, {})
+
+
+class Tone(Synthesizer):
+    """A decaying sine or its square."""
+
+    synth_type = "tone"
+    parameter_names = ("frequency", "decay", "wave")
+
+    def render(
+        self, values: Mapping[str, np.ndarray], num_samples: int | None = None
+    ) -> np.ndarray:
+        length = self.num_samples if num_samples is None else num_samples
+        time_s = np.arange(length) / self.sample_rate_hz
+        sine = np.sin(2 * np.pi * values["frequency"][:, None] * time_s)
+        wave = np.where(values["wave"][:, None] == 1.0, sine * np.abs(sine), sine)
+        return (wave * np.exp(-time_s / values["decay"][:, None])).astype(np.float32)
+
+
+def test_a_wrong_class_is_found_among_the_few_there_are() -> None:
+    parameters = {
+        "frequency": {"min": 100.0, "max": 400.0, "spacing": "log"},
+        "decay": {"min": 0.05, "max": 0.5, "spacing": "log"},
+        "wave": {"min": 0, "max": 1, "kind": "categorical", "class_names": ["sine", "bent"]},
+    }
+    synth = Tone(parameters, sample_rate_hz=8000, duration_s=0.25)
+    true = {"frequency": 220.0, "decay": 0.2, "wave": 1.0}
+    start = {"frequency": 216.0, "decay": 0.21, "wave": 0.0}
+    refined = Refiner(synth, {}, max_renders=2000)(sound_of(synth, true), start)
+    assert refined.best["wave"] in (0.0, 1.0)
+    assert refined.values["frequency"] == pytest.approx(220.0, rel=1e-3)
+
+
+def test_noise_in_the_sound_is_no_reason_to_give_up() -> None:
+    """White noise 30 dB below the peak of a short sound, whose energy is not ten times as large."""
+    synth = synthesizer("resonator")
+    clean = sound_of(synth, RESONANCE)
+    noise = np.random.default_rng(5).standard_normal(len(clean)) * 0.0316 * np.abs(clean).max()
+    assert np.linalg.norm(noise) > 0.3 * np.linalg.norm(clean)
+    refined = Refiner(synth, {}, max_renders=1000)(clean + noise, moved(synth, RESONANCE, 0.03))
+    assert refined.converged
+    assert errors(synth, refined.values, RESONANCE).max() < 0.015
