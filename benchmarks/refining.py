@@ -70,6 +70,7 @@ def untouched(audio: Sound, rate_hz: int, random: np.random.Generator) -> Sound:
 
 CHANGES: dict[str, Callable[[Sound, int, np.random.Generator], Sound]] = {
     "none": untouched,
+    "float64": untouched,  # the others are rounded to float32
     "bits_16": sixteen_bits,
     "noise_60": noisy(60.0),
     "noise_40": noisy(40.0),
@@ -109,7 +110,7 @@ def fresh_sounds(
     audio = synth.render_float64(values) if synth.is_exact else maker.audio(indices)
     random = np.random.default_rng(seed)
     changed = [CHANGES[change](own, synth.sample_rate_hz, random) for own in audio.astype(float)]
-    return values, [own.astype(np.float32) for own in changed]
+    return values, changed if change == "float64" else [own.astype(np.float32) for own in changed]
 
 
 def nmse(heads: ParameterSpace, found: dict[str, float], true: dict[str, float]) -> float:

@@ -162,7 +162,8 @@ class Spectra(Comparison):
             frames = np.lib.stride_tricks.sliding_window_view(sounds, length, axis=1)
             hopped = frames[:, :: max(1, length // 2)] * np.hanning(length + 1)[1:]
             power = np.square(np.abs(scipy.fft.rfft(hopped, axis=2)))
-            found.append(np.sqrt(scipy.ndimage.uniform_filter(power, (0, *_SMOOTHED))))
+            averaged = scipy.ndimage.uniform_filter(power, (0, *_SMOOTHED))
+            found.append(np.sqrt(averaged.clip(min=0.0)))  # its running sums leave roundings
         return found
 
     def _levels(self, magnitudes: list[Float64[np.ndarray, "B _ _"]]) -> Float64[np.ndarray, "B N"]:

@@ -190,14 +190,14 @@ def test_a_sound_of_other_noise_is_compared_by_its_spectra() -> None:
 def test_cma_needs_no_derivatives() -> None:
     pytest.importorskip("cma")
     synth = synthesizer("resonator", duration_s=0.25)
-    state = np.random.get_state()[1].tolist()  # type: ignore[index, union-attr]
+    before = str(np.random.get_state())  # noqa: NPY002
     audio, start = sound_of(synth, RESONANCE), moved(synth, RESONANCE, 0.05)
     results = [Refiner(synth, {}, method="cma", max_renders=300)(audio, start) for _ in range(2)]
     assert results[0].values == results[1].values
     assert results[0].compared == "spectra"
     assert results[0].renders <= 320
-    assert errors(synth, results[0].values, RESONANCE).max() < 1e-3
-    assert np.random.get_state()[1].tolist() == state  # type: ignore[index, union-attr]
+    assert errors(synth, results[0].values, RESONANCE).max() < 3e-3
+    assert str(np.random.get_state()) == before  # noqa: NPY002
 
 
 def test_cma_is_asked_for_where_two_sounds_of_the_same_values_differ(
