@@ -23,7 +23,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.checkpoints.resume import LAST, goes_on, newest_run
 from src.command_line import FORMER
-from src.config_sections import EvalConfig, ExportConfig, PredictConfig, Task, TrainConfig
+from src.config_sections import (
+    CalibrateConfig,
+    EvalConfig,
+    ExportConfig,
+    PredictConfig,
+    Task,
+    TrainConfig,
+)
 from src.schema.arguments import check_arguments, section, shown
 from src.schema.foreign import bounds_of
 from src.schema.nodes import check_node, check_nodes, holds_nodes, node_arguments
@@ -34,7 +41,14 @@ from src.utils.errors import ConfigError
 from src.utils.foreign_errors import called
 from src.utils.trainer import make_trainer
 
-__all__ = ["EvalConfig", "ExportConfig", "PredictConfig", "TrainConfig", "check_config"]
+__all__ = [
+    "CalibrateConfig",
+    "EvalConfig",
+    "ExportConfig",
+    "PredictConfig",
+    "TrainConfig",
+    "check_config",
+]
 
 MAKE_TRAINER = f"{make_trainer.__module__}.{make_trainer.__name__}"
 # Of the trainer: other keys of the config say them.
@@ -146,10 +160,11 @@ def _check_task(values: Mapping[str, Any]) -> None:
 def _check_data(node: Mapping[str, Any], schema: type[Task]) -> None:
     from src.data.vimh_datamodule import VIMHDataModule
 
-    if schema is EvalConfig:  # null: as the checkpoint has it
+    from_checkpoint = schema is not TrainConfig
+    if from_checkpoint:  # null: as the checkpoint has it
         node = {k: v for k, v in node.items() if v is not None or k == TARGET}
     check_node(node, "data", base=VIMHDataModule)
-    if not node.keys() & {"data_dir", "source"} and schema is EvalConfig:
+    if not node.keys() & {"data_dir", "source"} and from_checkpoint:
         node = {**node, "data_dir": "."}  # the checkpoint's is known later; nothing is read of it
     with _unheard():  # no data are read or made
         called(partial(instantiate, node), "data")

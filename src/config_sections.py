@@ -94,6 +94,7 @@ class TrainConfig(Task):
     train: bool
     test: bool
     export: bool
+    calibrate: bool = True
     monitor: Monitor
     seed: Seed | None  # null: not seeded
     data: Node
@@ -119,6 +120,14 @@ class EvalConfig(Task):
     data: Node
     trainer: Node
     logger: Node | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateConfig(Task):
+    """``configs/calibrate.yaml``."""
+
+    ckpt_path: Text
+    data: Node
 
 
 @dataclass(frozen=True, kw_only=True)

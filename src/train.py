@@ -35,6 +35,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     """Train, and test the best checkpoint; return all metrics by name, and all objects."""
     # Here, so that --help, --cfg job and a config with a mistake do not wait for Lightning.
     from src.build import build
+    from src.calibrating import calibrate_run
     from src.callbacks.last_checkpoint import saved_last
     from src.callbacks.lost_folder import LostFolder
     from src.checkpoint import warn_of_untrusted
@@ -73,6 +74,9 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         objects["ended"] = why_ended(trainer)
         metrics |= trainer.callback_metrics
     best = trainer.checkpoint_callback.best_model_path if trainer.checkpoint_callback else ""
+    last = saved_last(trainer) if cfg.train else ""
+    if cfg.train and cfg.get("calibrate", True) and trainer.is_global_zero:
+        calibrate_run((best, last), built.datamodule, trainer.strategy.root_device)
     if cfg.test:
         # The best of this run, never the one that it went on from.
         trainer.test(
@@ -85,7 +89,6 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     if cfg.export and best and trainer.is_global_zero:
         write_model_files(best, Path(cfg.paths.output_dir) / "model.onnx")
     ended = asdict(objects["ended"]) if cfg.train else None
-    last = saved_last(trainer) if cfg.train else ""
     report_run(cfg, built, metrics, best, loggers, last=last, ended=ended)
     return metrics, objects
 
