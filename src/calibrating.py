@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from rich.table import Table
@@ -27,8 +26,8 @@ from src.checkpoint import (
 from src.checkpoints.checkpoint_io import AtomicCheckpointIO, load_checkpoint
 from src.data.vimh_datamodule import VIMHDataModule
 from src.evaluation.export.model_files import description
-from src.inputs.targets import widened, widest_float
-from src.models.intervals import head_scores, outputs_and_features
+from src.evaluation.scoring.coverage import Seen, seen_batches
+from src.models.intervals import head_scores
 from src.models.multihead_module import MultiheadLitModule
 from src.synth.parallel import progress_bar
 from src.utils.errors import CheckpointError, ConfigError
@@ -38,16 +37,6 @@ from src.vimh.errors import VIMHError
 from src.vimh.parameters import Parameter
 
 log = RankedLogger(__name__, rank_zero_only=True)
-
-
-class _Seen(NamedTuple):
-    """A batch, as the network saw it, and what it said."""
-
-    images: Tensor
-    features: Tensor
-    auxiliary: Tensor | None
-    outputs: dict[str, Tensor]
-    true: Tensor  # float64 (B, P), in units
 
 
 def calibrate(model: MultiheadLitModule, datamodule: VIMHDataModule) -> Calibration:
@@ -72,7 +61,7 @@ def calibrate(model: MultiheadLitModule, datamodule: VIMHDataModule) -> Calibrat
     far: list[Tensor] = []
     squares: list[Tensor] = []
     with progress_bar(visible=True) as advance:
-        for seen in _seen(model, datamodule, "val"):
+        for seen in seen_batches(model, datamodule, "val"):
             columns = zip(model.heads.items(), seen.true.unbind(1), strict=True)
             own = [head_scores(head, seen.outputs[name], true) for (name, head), true in columns]
             scores.append(torch.stack(own, dim=1))
@@ -96,7 +85,7 @@ def calibrate(model: MultiheadLitModule, datamodule: VIMHDataModule) -> Calibrat
     )
 
 
-def _squared_errors(model: MultiheadLitModule, seen: _Seen) -> Tensor:
+def _squared_errors(model: MultiheadLitModule, seen: Seen) -> Tensor:
     """Return squared errors (B, P) as shares of the range; 1 for a wrong class."""
     columns = []
     for (name, head), true in zip(model.heads.items(), seen.true.unbind(1), strict=True):
@@ -119,7 +108,7 @@ def _unlike(
             seen.features.cpu(),
             None if seen.auxiliary is None else seen.auxiliary.cpu(),
         )
-        for seen in _seen(model, datamodule, "train", SAMPLES)
+        for seen in seen_batches(model, datamodule, "train", SAMPLES)
     ]
     pixels, features, auxiliary = zip(*parts, strict=True) if parts else ((), (), ())
     if sum(map(len, pixels)) < 2:
@@ -130,23 +119,6 @@ def _unlike(
     )
     none = {"distances": torch.zeros(1)}
     return tensors, Unlike({**tensors, **none}, shape, 1).to(model.device)
-
-
-@torch.no_grad()
-def _seen(
-    model: MultiheadLitModule, datamodule: VIMHDataModule, split: str, limit: int | None = None
-) -> Iterator[_Seen]:
-    """Yield the batches of a split as they are predicted, without augmentation."""
-    preparation = model.required_preparation
-    parameters = datamodule.metadata.parameters
-    for raw in datamodule.raw_batches(split, limit=limit):
-        device = model.device
-        images, auxiliary = preparation(raw.images.to(device), raw.scale_factors.to(device))
-        outputs, features = outputs_and_features(model, images, auxiliary)
-        values = widened(raw.values.to(device), parameters.values()).cpu().numpy()
-        true = torch.from_numpy(parameters.codec.denormalise(values))
-        true = true.to(widest_float(device)).to(device)
-        yield _Seen(images, features.float(), auxiliary, outputs, true)
 
 
 def calibrate_file(

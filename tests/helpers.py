@@ -63,6 +63,7 @@ def shrink(cfg: DictConfig, data_root: Path) -> DictConfig:
         cfg.trainer.enable_model_summary = False
         cfg.extras.print_config = False
         cfg.extras.enforce_tags = False
+        cfg.calibrate = False  # tests of its own do
         cfg.export = False  # what checks shapes in tests would be traced into the program
         if cfg.callbacks is not None:  # a debug mode has none
             cfg.callbacks.pop("progress_bar", None)

@@ -21,8 +21,10 @@ FORMAT = 1
 MAX_COUNT = 2**31
 MAX_SCORE = 1e12  # of a head whose spread is nearly nothing
 UNLIKE_TENSORS = (*(f"{block}_{part}" for block in BLOCKS for part in PARTS), "bank", "distances")
-HOW_TO_CALIBRATE = (
-    "python src/calibrate.py ckpt_path=... adds them, from the data set that it was trained on"
+NOT_CALIBRATED = (
+    "No intervals, and no sign of unlike sounds: the model was trained before there were any, or "
+    "without validation samples. python src/calibrate.py ckpt_path=... adds them, where its data "
+    "set is"
 )
 
 
@@ -135,6 +137,11 @@ class Calibration:
             _check_shape(f"{block}_mean", self.unlike_tensors[f"{block}_mean"], (size,))
         bank = self.unlike_tensors["bank"]
         _check_shape("bank", bank, (len(bank), described))
+
+
+def remarks(calibration: Calibration | None, confidence: float) -> list[str]:
+    """Say what a model has no intervals for, and what to do."""
+    return [f"{NOT_CALIBRATED}."] if calibration is None else calibration.remarks(confidence)
 
 
 def percent(confidence: float) -> str:
