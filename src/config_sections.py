@@ -34,6 +34,7 @@ OnnxFile = Annotated[
 Tags = Text | Annotated[list[Text | int], Len(0, 1000)] | None
 Node = Mapping[str, Any]
 Refine = bool | Literal["cma"]
+Confidence = Annotated[float, Interval(gt=0, lt=1)]
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ class EvalConfig(Task):
     report: Report
     refine: Refine
     limit: PositiveCount
+    confidence: Confidence
     seed: Seed | None  # null: not seeded
     data: Node
     trainer: Node
@@ -141,6 +143,7 @@ class PredictConfig(Task):
     refine: Refine
     split: Literal["train", "test"]
     batch_size: Annotated[int, Interval(ge=1, le=1_000_000)]
+    confidence: Confidence
     sounds: Count
     play: bool
     limit: PositiveCount | None = None

@@ -18,6 +18,7 @@ key=value, with the defaults:
   batch_size=1      images in a forward pass; more is faster and may move the last bit
   refine=false      fit the synthesiser to the sound, from the network's values on: true, or cma,
                     which needs the package cma
+  confidence=0.9    how often the true value lies within the interval that stands beside a value
   sounds=16         the most predictions that get a resynthesised WAV and a picture
   play=false        play the input, where it is one file, and the resynthesised sounds
   task_name=predict names the folder: logs/TASK_NAME/runs/TIME
@@ -75,6 +76,7 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         VIMHError: If there is nothing in the input to predict from.
     """
     # Here, so that --help, --cfg job and a config with a mistake do not wait for Lightning.
+    from src.calibration.calibration import remarks
     from src.checkpoint import load_model, read_checkpoint
     from src.evaluation.prediction.predictor import Predictor
     from src.evaluation.presentation.prediction_files import (
@@ -89,7 +91,9 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     check_possible(cfg)
     checkpoint = read_checkpoint(cfg.ckpt_path)
     model = load_model(checkpoint)
-    predictor = Predictor(model, checkpoint.metadata, cfg.batch_size, cfg.start, cfg.window)
+    predictor = Predictor(
+        model, checkpoint.metadata, cfg.batch_size, cfg.start, cfg.window, cfg.confidence
+    )
     is_silent = predictor.synthesizer is None  # one that is refused is refused here
     refiner = predictor.make_refiner(cfg.refine) if cfg.refine else None
     paths = input_paths(cfg.input)
@@ -118,6 +122,8 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         if prediction.refined is not None and not prediction.refined.converged:
             said = refining_text(prediction.refined)
             console.print(f"{prediction.source}: {said}", soft_wrap=True)
+    for remark in remarks(model.calibration, cfg.confidence):
+        console.print(remark, soft_wrap=True)
     if is_silent:
         console.print("No resynthesis: the model's data set was not synthesised.")
     for sound in sounds if cfg.play else []:

@@ -38,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.presentation": {
         *LOWEST,
         *("synth", "models", "build", "data", "refining"),
-        *("evaluation.scoring", "evaluation.prediction"),
+        *("evaluation.scoring", "evaluation.prediction", "calibration"),
     },
     "callbacks": {
         *LOWEST,

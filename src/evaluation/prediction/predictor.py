@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 
+from src.evaluation.prediction.doubt import Doubt, Doubting
 from src.evaluation.prediction.rendition import Rendition, rendition
 from src.evaluation.prediction.sounds import SOUNDS, levels_of, sound_files, windows
 from src.evaluation.scoring.refiners import make_refiner, refined_values
+from src.models.intervals import outputs_and_features
 from src.models.multihead_module import MultiheadLitModule
 from src.recordings.images import SUFFIXES as PICTURES
 from src.recordings.images import read_image
@@ -32,6 +34,7 @@ from src.vimh.records import OpenedDataset
 LEVEL_MARGIN_DB = 1.0  # beyond the levels that were heard before a sound is said to lie outside
 MOST_AT_FLOOR = 0.5  # of an image, before it is said that the floor hides it
 WINDOWS = ("first", "all")
+CONFIDENCE = 0.9  # of intervals, unless another is asked for
 
 Shares = dict[str, float] | list[float]
 
@@ -57,6 +60,7 @@ class Read(NamedTuple):
 
     values: dict[str, float]
     probabilities: dict[str, Shares]
+    doubt: Doubt | None  # None: the model is not calibrated
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ class Prediction:
     refined: Refined | None = None  # None: not refined
     # Of the refined values, where they converged
     refined_sound: Rendition | None = field(default=None, repr=False)
+    doubt: Doubt | None = None  # intervals and the like; None: the model is not calibrated
 
     def to_json(self) -> dict[str, object]:
         """One line of `predictions.jsonl`."""
@@ -87,6 +92,7 @@ class Prediction:
         if self.start_s is not None:
             line["start_s"] = self.start_s
         line["values"] = self.values
+        line |= {} if self.doubt is None else self.doubt.to_json()
         if self.probabilities:
             line["probabilities"] = self.probabilities
         if self.true is not None:
@@ -114,6 +120,7 @@ class Predictor:
         window: "first": of a sound longer than those of the data set its first window alone; "all":
             window after window; None: "first" where a sound of the data set has one onset, as
             synthesised ones have and recordings that were read from their onset on.
+        confidence: of the intervals, where the model is calibrated.
 
     Raises:
         ConfigError: if an argument is not one of these.
@@ -126,6 +133,7 @@ class Predictor:
         batch_size: int = 1,
         start: str | None = None,
         window: str | None = None,
+        confidence: float = CONFIDENCE,
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; it has to be 1 or more.")
@@ -135,6 +143,9 @@ class Predictor:
             raise ConfigError(f"window is {window!r}; it has to be {' or '.join(WINDOWS)}.")
         self.model = model.cpu().eval()
         self.metadata = metadata
+        known, self.doubting = self.model.calibration, None
+        if known is not None:
+            self.doubting = Doubting(self.model, known, confidence)
         self.batch_size = batch_size
         listening = Listening.of(metadata) or Listening(start="onset")
         self.listening = listening if start is None else replace(listening, start=start)
@@ -197,7 +208,7 @@ class Predictor:
             Prediction(
                 str(path), images[k], row.values, sound.start_s + cut.start_s[k],
                 notes=notes, audio=cut.audio[k], probabilities=row.probabilities,
-                level_range_db=level_range(scale_factors[k]),
+                level_range_db=level_range(scale_factors[k]), doubt=row.doubt,
             )
             for k, row in enumerate(self.predict_images(images, scale_factors))
         ]  # fmt: skip
@@ -215,8 +226,9 @@ class Predictor:
         scale_factors = np.array([NO_SCALE_FACTORS], dtype=np.float32)
         (read,) = self.predict_images(image[None], scale_factors)
         return Prediction(
-            str(path), image, read.values, notes=notes, probabilities=read.probabilities
-        )
+            str(path), image, read.values, notes=notes, probabilities=read.probabilities,
+            doubt=read.doubt,
+        )  # fmt: skip
 
     def _level_notes(
         self, audio: Float32[np.ndarray, "N *S T"], scale_factors: Float32[np.ndarray, "N 2"]
@@ -278,7 +290,7 @@ class Predictor:
                 yield Prediction(
                     f"{split}[{indices[k]}]", images[k], row.values,
                     true=own, probabilities=row.probabilities,
-                    level_range_db=level_range(scale_factors[k]),
+                    level_range_db=level_range(scale_factors[k]), doubt=row.doubt,
                 )  # fmt: skip
 
     def _check_images(self, found: Metadata) -> None:
@@ -303,7 +315,10 @@ class Predictor:
                 prepared, auxiliary = preparation(
                     torch.from_numpy(images[part]), torch.from_numpy(scale_factors[part])
                 )
-                outputs = self.model(prepared, auxiliary)
+                outputs, features = outputs_and_features(self.model, prepared, auxiliary)
+                doubts: list[Doubt | None] = [None] * len(prepared)
+                if self.doubting is not None:
+                    doubts = [*self.doubting(outputs, prepared, features, auxiliary)]
                 columns = {name: own.tolist() for name, own in self.model.decode(outputs).items()}
                 shares = {
                     name: [shares_of(parameters[name], row) for row in own.tolist()]
@@ -312,7 +327,8 @@ class Predictor:
                 }
                 for k in range(len(prepared)):
                     values = {name: column[k] for name, column in columns.items()}
-                    rows.append(Read(values, {name: own[k] for name, own in shares.items()}))
+                    own_shares = {name: own[k] for name, own in shares.items()}
+                    rows.append(Read(values, own_shares, doubts[k]))
         return rows
 
     def resynthesise(self, values: Mapping[str, float]) -> Float32[np.ndarray, "T"]:

@@ -58,20 +58,19 @@ def _title(coverage: Coverage) -> str:
     return f"Intervals at {percent(coverage.confidence)}, measured on {samples}"
 
 
-def unlike_sentence(coverage: Coverage) -> str | None:
-    """Say how many samples were called unlike; None where the model cannot tell."""
+def unlike_sentences(coverage: Coverage) -> list[str]:
+    """Say how many samples were called unlike; nothing where the model cannot tell."""
     if coverage.num_unlike is None:
-        return None
+        return []
     samples = coverage.heads[0].samples
-    return (
+    return [
         f"{coverage.num_unlike} of {samples} samples ({100 * coverage.num_unlike / samples:.1f} %) "
         f"are called unlike the training sounds (p < {P_UNLIKE:g})."
-    )
+    ]
 
 
 def coverage_lines(coverage: Coverage) -> list[str]:
     """Return the section of the report, in Markdown."""
-    sentence = unlike_sentence(coverage)
     return [
         "## Intervals",
         "",
@@ -80,5 +79,5 @@ def coverage_lines(coverage: Coverage) -> list[str]:
         "",
         *markdown_table(headings(coverage), coverage_rows(coverage)),
         "",
-        *([sentence, ""] if sentence else []),
+        *(line for sentence in unlike_sentences(coverage) for line in (sentence, "")),
     ]

@@ -13,6 +13,12 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
+from src.calibration.calibration import remarks
+from src.evaluation.presentation.coverage_section import (
+    coverage_lines,
+    coverage_table,
+    unlike_sentences,
+)
 from src.evaluation.presentation.figure_tables import figure_table, sound_table
 from src.evaluation.presentation.image_axes import step_text
 from src.evaluation.presentation.listening import listening_lines, write_sounds
@@ -34,6 +40,7 @@ from src.evaluation.presentation.run_summary import (
     print_comparison,
     print_run,
 )
+from src.evaluation.scoring.coverage import coverage_of
 from src.evaluation.scoring.evaluation import NETWORK, Evaluation, evaluate_split
 from src.evaluation.scoring.figures import (
     figures_of,
@@ -115,6 +122,8 @@ def report_evaluation(
         evaluation, facts, notes(evaluation, built, cfg.split), sentences, pictures
     )
     lines += ["", *(refining_lines(refinement) if refinement else [])]
+    coverage = coverage_of(built.model, built.datamodule, cfg.split, cfg.confidence, len(true))
+    lines += [*(coverage_lines(coverage) if coverage else [])]
     lines += [*listening_lines(sounds), *_origin(built)]
     (folder / REPORT).write_text("\n".join(lines) + "\n", encoding="utf-8")
     files = [f"{PICTURES}/{name}" for name in pictures.values()]
@@ -123,9 +132,14 @@ def report_evaluation(
     about = evaluation_json(evaluation, cfg.split, cfg.report.resamples)
     if refinement is not None:
         about["refining"] = refining_json(refinement)
-    save_metrics(cfg, built, values, str(cfg.ckpt_path), rows[1:], evaluation=about)
+    held = coverage.to_json() if coverage else None
+    save_metrics(cfg, built, values, str(cfg.ckpt_path), rows[1:], evaluation=about, intervals=held)
     console = plain_console()
     print_comparison(console, built, [network_row(values, cfg.split), *rows[1:]], cfg.split)
+    if coverage is not None:
+        print_table(console, coverage_table(coverage))
+    sentences += remarks(built.model.calibration, cfg.confidence)
+    sentences += unlike_sentences(coverage) if coverage else []
     if evaluation.distances:
         title = f"{evaluation.num_sounds} resynthesised sounds against those of the true values"
         print_table(console, sound_table(evaluation, title, sound_figures()))

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from rich.text import Text
 
+from src.calibration.calibration import percent
+from src.evaluation.prediction.doubt import UNLIKE
 from src.evaluation.prediction.predictor import Prediction, Predictor
 from src.evaluation.prediction.rendition import Rendition
 from src.evaluation.presentation.image_axes import (
@@ -39,8 +41,14 @@ SHOWN_LETTERS = 40  # of a name in a picture
 def prediction_table(predictions: Sequence[Prediction], parameters: Sequence[Parameter]) -> Table:
     """Return a line for each of the first predictions; true values stand in brackets."""
     hidden = len(predictions) - TABLE_ROWS
-    table = Table(caption=f"and {hidden} more in predictions.jsonl" if hidden > 0 else None)
+    said = [f"and {hidden} more in predictions.jsonl"] if hidden > 0 else []
+    doubts = [p.doubt for p in predictions if p.doubt is not None]
+    said += [f"square brackets: intervals at {percent(doubts[0].confidence)}"] if doubts else []
+    table = Table(caption="; ".join(said) or None, caption_justify="left")
     table.add_column("input", overflow="fold")
+    with_unlike = any(doubt.is_unlike for doubt in doubts)
+    if with_unlike:
+        table.add_column(Text(UNLIKE.replace(" (", "\n(")))
     with_start = any((p.start_s or 0.0) > 0 for p in predictions)
     if with_start:
         table.add_column("start [s]", justify="right", no_wrap=True)
@@ -58,17 +66,20 @@ def prediction_table(predictions: Sequence[Prediction], parameters: Sequence[Par
         table.add_column(heading, justify="right", no_wrap=True)
     for prediction in predictions[:TABLE_ROWS]:
         cells: list[Text | str] = [Text(Path(prediction.source).name)]
+        is_unlike = prediction.doubt is not None and prediction.doubt.is_unlike
+        cells += ["unlike" if is_unlike else ""] if with_unlike else []
         cells += [f"{prediction.start_s or 0.0:.3f}"] if with_start else []
         cells += ["network"] if with_refined else []
         for p in parameters:
-            text = predicted_text(p, prediction)
+            text = predicted_text(p, prediction) + interval_text(p, prediction)
             if prediction.true is not None and p.name in prediction.true:
                 text += f" ({value_text(p, prediction.true[p.name])})"
             cells.append(Text(text))
         cells += [_distance_text(prediction.resynthesis)] if with_distance else []
         table.add_row(*cells)
         if prediction.refined is not None:
-            cells = ["", *([""] if with_start else []), *_refined_cells(prediction, parameters)]
+            empty = [""] * (1 + with_unlike + with_start)
+            cells = [*empty, *_refined_cells(prediction, parameters)]
             table.add_row(*cells)
     return table
 
@@ -88,6 +99,18 @@ def _distance_text(sound: Rendition | None) -> str:
     """Return the one distance that the table has."""
     known = sound is not None and sound.distances
     return f"{known[SHOWN_DISTANCE.name]:#.3g}" if known else ""
+
+
+def interval_text(parameter: Parameter, prediction: Prediction) -> str:
+    """Return the interval of a value, or the other classes that may be true, in brackets."""
+    doubt = prediction.doubt
+    if doubt is None:
+        return ""
+    if parameter.name in doubt.ends:
+        low, high = (value_text(parameter, end) for end in doubt.ends[parameter.name])
+        return f" [{low}, {high}]"
+    classes = doubt.classes[parameter.name]
+    return f" [{', '.join(classes)}]" if len(classes) > 1 else ""
 
 
 def predicted_text(
@@ -224,9 +247,14 @@ def comparison_figure(predictor: Predictor, prediction: Prediction, *again: Pred
     for p in predictor.model.parameters_by_head.values():
         true = prediction.true.get(p.name) if prediction.true is not None else None
         label = "" if true is None else f" (true: {value_text(p, true, p.unit)})"
+        interval = interval_text(p, prediction)
+        if prediction.doubt is not None and interval:
+            interval += f" at {percent(prediction.doubt.confidence)}"
         if prediction.refined is not None and prediction.refined.converged:
             label = f" → refined {value_text(p, prediction.refined.values[p.name], p.unit)}{label}"
-        captions.append(f"{p.name}: {predicted_text(p, prediction, p.unit, 3)}{label}")
+        captions.append(f"{p.name}: {predicted_text(p, prediction, p.unit, 3)}{interval}{label}")
+    if prediction.doubt is not None and prediction.doubt.is_unlike:
+        captions.append(UNLIKE)
     if prediction.refined is not None:
         captions.append(refining_text(prediction.refined))
     figure.suptitle("\n".join(captions), fontsize=9)

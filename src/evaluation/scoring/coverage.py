@@ -84,7 +84,6 @@ class Coverage:
         }
 
 
-@torch.no_grad()
 def seen_batches(
     model: MultiheadLitModule, datamodule: VIMHDataModule, split: str, limit: int | None = None
 ) -> Iterator[Seen]:
@@ -99,8 +98,9 @@ def seen_batches(
     preparation, parameters = model.required_preparation, datamodule.metadata.parameters
     for raw in datamodule.raw_batches(split, limit=limit):
         device = model.device
-        images, auxiliary = preparation(raw.images.to(device), raw.scale_factors.to(device))
-        outputs, features = outputs_and_features(model, images, auxiliary)
+        with torch.no_grad():
+            images, auxiliary = preparation(raw.images.to(device), raw.scale_factors.to(device))
+            outputs, features = outputs_and_features(model, images, auxiliary)
         values = widened(raw.values.to(device), parameters.values()).cpu().numpy()
         true = torch.from_numpy(parameters.codec.denormalise(values))
         true = true.to(widest_float(device)).to(device)
