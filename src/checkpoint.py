@@ -235,8 +235,8 @@ def _checked_tensors(state: Any, path: Path, key: str = "state_dict") -> dict[st
         total += tensor.numel() * tensor.element_size()
         if total > size:
             raise ConfigError(
-                f"{path}: its tensors would take more than the {size} bytes of the file; expected "
-                "each to be stored whole."
+                f"{path}: {key}: its tensors would take more than the {size} bytes of the file; "
+                "expected each to be stored whole."
             )
     return dict(state)
 

@@ -63,6 +63,7 @@ class Unlike(nn.Module):
     """
 
     bank: Tensor
+    squares: Tensor
     distances: Tensor
     table: Tensor
 
@@ -72,6 +73,7 @@ class Unlike(nn.Module):
         super().__init__()
         for name, tensor in tensors.items():
             self.register_buffer(name, tensor.float(), persistent=False)
+        self.register_buffer("squares", self.bank.square().sum(dim=1), persistent=False)
         self.register_buffer("table", p_values(count, len(self.distances)), persistent=False)
         self.cell = cell(image_shape)
 
@@ -99,10 +101,9 @@ class Unlike(nn.Module):
         Squares by ``‖a − b‖² = ‖a‖² + ‖b‖² − 2a·b``, which is one product of matrices.
         """
         described = self.describe(coarse(images, self.cell), features, auxiliary)
-        bank = self.bank
-        squares = described.square().sum(1, keepdim=True) + bank.square().sum(1)
-        squares = squares - 2.0 * described @ bank.T
-        nearest = squares.topk(min(NEIGHBOURS, len(bank)), dim=1, largest=False).values
+        squares = described.square().sum(1, keepdim=True) + self.squares
+        squares = squares - 2.0 * described @ self.bank.T
+        nearest = squares.topk(min(NEIGHBOURS, len(self.bank)), dim=1, largest=False).values
         return nearest.clamp(min=0.0).sqrt().mean(dim=1)
 
     def forward(
@@ -170,5 +171,5 @@ def fit_unlike(
     """
     tensors = _fit_block(features, "features") | _fit_block(pixels, "image")
     none = torch.zeros(1)
-    made = Unlike({**tensors, "bank": none, "distances": none}, image_shape, 1)
+    made = Unlike({**tensors, "bank": none[None], "distances": none}, image_shape, 1)
     return {**tensors, "bank": made.describe(pixels, features, auxiliary).half()}
