@@ -26,6 +26,7 @@ def test_two_nodes_share_one_folder_and_train_as_one_process(
                 *(sys.executable, "-m", "torch.distributed.run", "--nnodes=2"),
                 *("--nproc-per-node=2", "--rdzv-id=run7", "--rdzv-backend=c10d"),
                 *(f"--rdzv-endpoint={endpoint}", f"--local-addr=127.0.0.{node}"),
+                f"--log-dir={tmp_path}/torchrun_{node}",  # else in /tmp, where it stays
                 *train(*same, DDP, "trainer.devices=2", "trainer.num_nodes=2")[1:],
                 f"paths.log_dir={tmp_path}/four",
             ],
