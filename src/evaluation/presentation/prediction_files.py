@@ -1,6 +1,7 @@
 """What predicting leaves behind: a table, JSON lines, resynthesised sounds, pictures."""
 
 import os
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,6 +36,7 @@ MAX_STEM_BYTES = 200  # of a file's name, which may have 255 with its number and
 SHOWN_DISTANCE = PUBLISHED_METRICS[0]  # in the table; predictions.jsonl has all
 SHOWN_S = 0.03  # of waveforms, around the loudest sample
 LEAST_DIFFERENCE_DB = 1.0  # that the colours tell apart: less cannot be heard
+LETTERS_PER_INCH = 12  # of a caption
 SHOWN_LETTERS = 40  # of a name in a picture
 
 
@@ -257,7 +259,9 @@ def comparison_figure(predictor: Predictor, prediction: Prediction, *again: Pred
         captions.append(UNLIKE)
     if prediction.refined is not None:
         captions.append(refining_text(prediction.refined))
-    figure.suptitle("\n".join(captions), fontsize=9)
+    width = round(LETTERS_PER_INCH * size[0])
+    wrapped = [line for caption in captions for line in textwrap.wrap(caption, width)]
+    figure.suptitle("\n".join(wrapped), fontsize=9)
     return plain_texts(figure)
 
 

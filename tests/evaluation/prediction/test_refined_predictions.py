@@ -96,8 +96,10 @@ def test_values_that_do_not_converge_are_the_networks(predictor: Predictor, tmp_
     assert found.refined.values == found.values
     assert found.refined_sound is None
     figure = comparison_figure(predictor, found)
-    assert "refining did not converge" in figure.get_suptitle()
-    assert "the network's values are kept" in figure.get_suptitle()
+    caption = " ".join(figure.get_suptitle().split())
+    assert "refining did not converge" in caption
+    assert "the network's values are kept" in caption
+    assert max(map(len, figure.get_suptitle().splitlines())) <= 70  # none is cut off
 
 
 def test_a_value_that_is_nan_is_not_refined(predictor: Predictor) -> None:
