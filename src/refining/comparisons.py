@@ -80,7 +80,8 @@ class Waveform(Comparison):
             weights = np.exp(-0.5 * (bins_hz / smoothing_hz) ** 2)[self._heard]
         power = np.abs(self._bins(audio[None, :num_samples]))[0] ** 2
         width = 2 * max(4, int(_WHITENING * len(power))) + 1
-        level = np.sqrt(scipy.ndimage.uniform_filter1d(power, width))
+        averaged = scipy.ndimage.uniform_filter1d(power, width)
+        level = np.sqrt(averaged.clip(min=0.0))  # its running sums leave roundings
         floor = _FLOOR * level.max()
         if smoothing_hz is None:
             floor = max(floor, _NOISE * np.quantile(level, 0.1))
@@ -163,7 +164,7 @@ class Spectra(Comparison):
             hopped = frames[:, :: max(1, length // 2)] * np.hanning(length + 1)[1:]
             power = np.square(np.abs(scipy.fft.rfft(hopped, axis=2)))
             averaged = scipy.ndimage.uniform_filter(power, (0, *_SMOOTHED))
-            found.append(np.sqrt(averaged.clip(min=0.0)))  # its running sums leave roundings
+            found.append(np.sqrt(averaged.clip(min=0.0)))
         return found
 
     def _levels(self, magnitudes: list[Float64[np.ndarray, "B _ _"]]) -> Float64[np.ndarray, "B N"]:

@@ -34,6 +34,7 @@ _PRIOR = 0.02  # a distance of one spread counts as this share of the sound in t
 _COARSE, _FINE = (14, 1e-4), (20, 1e-10)  # most steps and tolerance
 _RANKED = (1, 4, 16, 64)  # draws of which the best is a start
 _WIDENING = 1.08  # of the draws, from one start to the next
+_SILENCE = 1e-8  # of the sound's energy: a stage that hears no more is left out
 _ANYWHERE = 0.3  # the spread of a search from nowhere
 _EXACT = 3e-7  # a residual that is rounding
 
@@ -123,7 +124,9 @@ class Refiner:
         space = Space(self.synthesizer, start)
         fitter = Fitter(self.synthesizer, space)
         search = _Search(fitter, target, self._spread(space), self.max_renders, self.seed)
-        if self.method == "cma":
+        if not space.searched:
+            found, compared = search.by_classes(), "waveform"
+        elif self.method == "cma":
             found, compared = search.by_spectra("cma"), "spectra"
         else:
             found, compared = search.by_waveform(), "waveform"
@@ -195,23 +198,28 @@ class _Search:
     def _ladders(self) -> list[list[Waveform]]:
         """Return the stages that starts go through, in several ways; the last ones are the same."""
         length, widest_hz = len(self.target), _NYQUIST_SHARE * self.rate_hz / 2.0
+        heard = np.square(self.target).cumsum()
+        least = 2.0 * np.searchsorted(heard, _SILENCE * heard[-1])
+        late_samples = [max(share * length, least) for share in _LATE]
         late = [
-            self._stage(_LATE[0] * length, widest_hz),
-            self._stage(_LATE[1] * length, None),
+            self._stage(late_samples[0], widest_hz),
+            self._stage(late_samples[1], None),
             Waveform(self.target, self.rate_hz, length, is_faded=False),
         ]
         ladders = []
         for smoothing_hz, periods in _LADDERS:
             samples = periods * self.rate_hz / smoothing_hz
             early = []
-            while smoothing_hz < widest_hz and samples < _LATE[0] * length:
-                early.append(self._stage(samples, smoothing_hz))
+            while smoothing_hz < widest_hz and samples < late_samples[0]:
+                if samples > least:
+                    early.append(self._stage(samples, smoothing_hz))
                 smoothing_hz, samples = smoothing_hz * _WIDER, samples * _LONGER
             ladders.append([*early, *late])
         return ladders
 
     def _stage(self, samples: float, smoothing_hz: float | None) -> Waveform:
-        return Waveform(self.target, self.rate_hz, round(samples), smoothing_hz)
+        num_samples = min(len(self.target), round(samples))
+        return Waveform(self.target, self.rate_hz, num_samples, smoothing_hz)
 
     def _start(
         self, number: int, first: Comparison
@@ -276,6 +284,12 @@ class _Search:
             if last.residual <= 1.05 * found.residual:  # the prior may cost a little
                 found = last
         return found, int(found.residual > CONVERGED)
+
+    def by_classes(self) -> Found:
+        """Return the nearest of all combinations of classes, where nothing else varies."""
+        point = np.empty(0)
+        tried = [self.fitter.found(self.loud, point, own) for own in self.space.choices]
+        return min(tried, key=lambda own: own.residual)
 
     def by_spectra(self, method: Method) -> Found:
         """Search on the spectra, from the start, or from the middle of all ranges.
