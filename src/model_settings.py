@@ -42,6 +42,7 @@ MODULE = f"{MultiheadLitModule.__module__}.{MultiheadLitModule.__name__}"
 NODES = ("net", "optimizer", "scheduler", "criterion", "losses")
 OF_HEADS = ("loss_weights", "head_margin", "output_mode")
 OF_MODULE = ("scheduler_monitor", "compile")
+OF_START = ("init_from", "freeze")  # how a training begins, see :mod:`src.fine_tuning`
 # configs/model/optimizer has it where PyTorch does; another `_target_` may not.
 FUSED = "fused"
 FORMER_KEYS = tuple(key.removeprefix("model.") for key in FORMER)
@@ -162,7 +163,9 @@ def module_spec(model: Mapping[str, Any], look_up: Lookup = imported) -> Spec:
     Raises:
         ConfigError: If the class is no module, or a key is unknown or does not fit.
     """
-    more = {key: model[key] for key in model if key not in (*NODES, *OF_HEADS, *FORMER_KEYS)}
+    more = {
+        key: model[key] for key in model if key not in (*NODES, *OF_HEADS, *OF_START, *FORMER_KEYS)
+    }
     # Other arguments of ours are objects, such as `heads`; no config can say them.
     ours = signature_of(MultiheadLitModule).arguments.keys() - OF_MODULE
     for key in ours & more.keys():

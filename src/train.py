@@ -42,6 +42,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     from src.ending import Ending, why_ended
     from src.evaluation.export.model_files import write_model_files
     from src.evaluation.presentation.run_summary import report_run, report_start
+    from src.fine_tuning import begin
     from src.going_on import check_going_on
     from src.monitor import plan_without_validation, resolve_monitor
     from src.new_settings import new_settings
@@ -51,10 +52,11 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     warn_of_untrusted(built.model)
     resolve_monitor(cfg, built.model)
     former = check_going_on(cfg, built) if cfg.train else None
+    frozen = begin(cfg, built.model) if cfg.train else []
     callbacks = instantiate_callbacks(cfg.get("callbacks"))
     # Ours stand beside the config's: `callbacks=none` leaves none of those.
     lost_folder = LostFolder(cfg.paths.output_dir)
-    ours = [Ending(), lost_folder, *new_settings(cfg, former)]
+    ours = [Ending(), lost_folder, *frozen, *new_settings(cfg, former)]
     loggers = instantiate_loggers(cfg.get("logger"))
     trainer: Any = instantiate_trainer(cfg.trainer, [*callbacks, *ours], loggers)
     refuse_subprocesses(trainer)

@@ -137,7 +137,7 @@ class HeadLayers(nn.Module):
             self.joint = nn.Sequential(nn.Linear(num_features, joint_size), nn.ReLU())
             num_features = joint_size
         self.layers = nn.ModuleDict(
-            {_key(name): nn.Linear(num_features, k) for name, k in self.heads_config.items()}
+            {head_key(name): nn.Linear(num_features, k) for name, k in self.heads_config.items()}
         )
         self._set_output_bias(output_bias or {})
 
@@ -165,7 +165,7 @@ class HeadLayers(nn.Module):
             features = self.joint(features)
         outputs = {}
         for name, activation in self.activations.items():
-            output = self.layers[_key(name)](features)
+            output = self.layers[head_key(name)](features)
             outputs[name] = output.sigmoid() if activation == "sigmoid" else output
             if name in self.parameter_ranges:
                 # Half precision has no digits for 126...127.
@@ -189,12 +189,12 @@ class HeadLayers(nn.Module):
         _check_names("output_bias", output_bias, self.heads_config)
         with torch.no_grad():
             for name, bias in output_bias.items():
-                layer = self.layers[_key(name)]
+                layer = self.layers[head_key(name)]
                 assert isinstance(layer, nn.Linear)
                 layer.bias.fill_(bias)
 
 
-def _key(name: str) -> str:
+def head_key(name: str) -> str:
     """Make a head's name fit for `nn.ModuleDict`, which takes no dots and no names of its own."""
     return "head_" + name.replace(".", "%2E")
 

@@ -1,0 +1,103 @@
+"""A training that begins with the weights of another model."""
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import open_dict
+
+from src.build import Built, build
+from src.checkpoint import read_checkpoint
+from src.fine_tuning import begin
+from src.train import train
+from src.utils.errors import ConfigError
+from tests.helpers import shrink
+
+EXPERIMENT = "experiment=avix_cnn_72dss_jnd_dg_hybrid"
+HEAD = "heads.layers.head_note_velocity"
+
+
+def built_with(compose_config, data_root: Path, *words: str):
+    cfg = shrink(compose_config("train", EXPERIMENT, *words), data_root)
+    return cfg, build(cfg)
+
+
+def saved(built: Built, path: Path) -> Path:
+    content = {"state_dict": built.model.state_dict(), "epoch": 3, "global_step": 9}
+    built.model.on_save_checkpoint(content)
+    torch.save(content, path)
+    return path
+
+
+@pytest.fixture
+def former(compose_config, data_root: Path, tmp_path: Path) -> Path:
+    torch.manual_seed(1)
+    return saved(built_with(compose_config, data_root)[1], tmp_path / "former.ckpt")
+
+
+def test_all_weights_of_the_same_model_are_taken(
+    former: Path, compose_config, data_root: Path
+) -> None:
+    cfg, built = built_with(compose_config, data_root, f"model.init_from={former}")
+    assert begin(cfg, built.model) == []
+    given = read_checkpoint(former).state_dict
+    for name, tensor in built.model.net.state_dict().items():
+        torch.testing.assert_close(tensor, given[f"net.{name}"], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("word", ["loss=hl_gauss", "loss@model.losses.note_velocity=beta_nll"])
+def test_a_head_of_another_loss_begins_anew_and_is_named(
+    word: str, former: Path, compose_config, data_root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cfg, built = built_with(compose_config, data_root, f"model.init_from={former}", word)
+    own = built.model.net.state_dict()[f"{HEAD}.weight"].clone()
+    with caplog.at_level(logging.INFO):
+        begin(cfg, built.model)
+    after, given = built.model.net.state_dict(), read_checkpoint(former).state_dict
+    torch.testing.assert_close(after[f"{HEAD}.weight"], own, rtol=0, atol=0)
+    assert f"{HEAD} (another loss)" in caplog.text
+    for name in after:
+        if not name.startswith("heads."):
+            torch.testing.assert_close(after[name], given[f"net.{name}"], rtol=0, atol=0)
+
+
+def test_another_network_is_refused(former: Path, compose_config, data_root: Path) -> None:
+    words = (f"model.init_from={former}", "model=avix_vit_11k_jnd")
+    cfg, built = built_with(compose_config, data_root, *words)
+    with pytest.raises(ConfigError, match=r"init_from=.*no layer of VisionTransformer fits it"):
+        begin(cfg, built.model)
+
+
+@pytest.mark.parametrize(
+    ("freeze", "message"),
+    [
+        ("[nowhere]", "model.freeze names 'nowhere', which SimpleCNN has not: it has block1"),
+        ("block1", r"model.freeze is 'block1'; expected a list such as \[block1\]"),
+        ("[block1,block2,hidden,heads]", "model.freeze names all layers"),
+    ],
+)
+def test_layers_that_cannot_be_frozen(
+    freeze: str, message: str, compose_config, data_root: Path
+) -> None:
+    cfg, built = built_with(compose_config, data_root, f"model.freeze={freeze}")
+    with pytest.raises(ConfigError, match=message):
+        begin(cfg, built.model)
+
+
+@pytest.mark.slow
+def test_frozen_layers_stay_and_all_else_starts_anew(
+    former: Path, compose_config, data_root: Path
+) -> None:
+    words = (f"model.init_from={former}", "model.freeze=[block1]")
+    cfg, _ = built_with(compose_config, data_root, *words)
+    with open_dict(cfg):
+        cfg.trainer.max_epochs = 2
+    _, objects = train(cfg)
+    assert objects["trainer"].current_epoch == 2
+    given, after = read_checkpoint(former).state_dict, objects["model"].net.state_dict()
+    for name, tensor in after.items():
+        is_same = torch.equal(tensor, given[f"net.{name}"])
+        if name.startswith("block1."):  # batch norm's running figures too
+            assert is_same, name
+    assert not torch.equal(after[f"{HEAD}.weight"], given[f"net.{HEAD}.weight"])
