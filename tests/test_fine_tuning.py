@@ -46,7 +46,9 @@ def test_all_weights_of_the_same_model_are_taken(
         torch.testing.assert_close(tensor, given[f"net.{name}"], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("word", ["loss=hl_gauss", "loss@model.losses.note_velocity=beta_nll"])
+@pytest.mark.parametrize(
+    "word", ["loss=hl_gauss", "+loss@model.losses.note_velocity=direct_regression"]
+)
 def test_a_head_of_another_loss_begins_anew_and_is_named(
     word: str, former: Path, compose_config, data_root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
