@@ -14,10 +14,11 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from src.checkpoint import Checkpoint, read_checkpoint
-from src.model_settings import ModelSettings
+from src.model_settings import ModelSettings, Start
 from src.models.components import MultiheadNetwork
 from src.models.components.heads import head_key
 from src.models.multihead_module import MultiheadLitModule
+from src.schema.plain import plain_node
 from src.utils.errors import ConfigError
 from src.utils.pylogger import RankedLogger
 from src.vimh.parameters import Parameter
@@ -37,15 +38,14 @@ def begin(cfg: DictConfig, model: MultiheadLitModule) -> list[Callback]:
         CheckpointError: If the file cannot be read.
         ConfigError: If it is no checkpoint, nothing of it fits, or there is no such layer.
     """
-    path, names = cfg.model.get("init_from"), cfg.model.get("freeze") or ()
-    if isinstance(names, str):
-        raise ConfigError(f"model.freeze is {names!r}; expected a list such as [{names}]")
+    start = Start.of(plain_node(cfg, "model"))
+    path, names = start.init_from, list(start.freeze)
     if path is not None and cfg.ckpt_path is None:  # a run that goes on has weights already
         taken, left = take_weights(model, read_checkpoint(path), ModelSettings.of(cfg))
         log.info("model.init_from=%s: taken %s", path, ", ".join(taken))
         if left:
             log.info("model.init_from=%s: begun anew %s", path, ", ".join(left))
-    return [Frozen(frozen_layers(model.net, list(names)))] if names else []
+    return [Frozen(frozen_layers(model.net, names))] if names else []
 
 
 def take_weights(

@@ -27,8 +27,8 @@ from src.models import components, losses
 from src.models.components import MultiheadNetwork
 from src.models.losses import CrossEntropyHead, HeadLoss
 from src.models.multihead_module import SCHEDULER_MONITOR, MultiheadLitModule
-from src.schema.arguments import check_arguments, shown, signature_of, unknown_key
-from src.schema.bounds import Real
+from src.schema.arguments import check_arguments, section, shown, signature_of, unknown_key
+from src.schema.bounds import Real, Text, Texts
 from src.schema.nodes import check_node, node_arguments
 from src.schema.plain import plain_node, plain_values
 from src.schema.specs import TARGET, Lookup, NotDerivedError, Spec, imported, spec_of
@@ -76,6 +76,24 @@ MODULES: Mapping[str, type] = MappingProxyType({MODULE: MultiheadLitModule})
 
 
 @dataclass(frozen=True)
+class Start:
+    """``model.init_from`` and ``model.freeze``: how a training begins."""
+
+    init_from: Text | None = None
+    freeze: Texts = ()
+
+    @classmethod
+    def of(cls, model: Mapping[str, Any]) -> Start:
+        """Read both keys; null is their default.
+
+        Raises:
+            ConfigError: If a value does not fit.
+        """
+        given = {key: model[key] for key in OF_START if model.get(key) is not None}
+        return section(cls, given, "model")
+
+
+@dataclass(frozen=True)
 class ModelSettings:
     """What a config says of the model, checked; nothing is built yet."""
 
@@ -114,6 +132,7 @@ class ModelSettings:
             for key in ("optimizer", "scheduler")
         )
         module = module_spec(model)
+        Start.of(model)
         _check_monitor(module.arguments.get("scheduler_monitor", SCHEDULER_MONITOR), scheduler)
         return cls(
             module=module,
