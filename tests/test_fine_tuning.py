@@ -82,9 +82,12 @@ def test_another_network_is_refused(former: Path, compose_config, data_root: Pat
 def test_layers_that_cannot_be_frozen(
     freeze: str, message: str, compose_config, data_root: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=message):
+    def frozen() -> None:
         cfg, built = built_with(compose_config, data_root, f"model.freeze={freeze}")
         begin(cfg, built.model)
+
+    with pytest.raises(ConfigError, match=message):
+        frozen()
 
 
 @pytest.mark.slow
