@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
         *LOWEST,
         *("synth", "models", "recordings", "calibration", "refining", "evaluation.scoring"),
     },
-    "evaluation.export": {*LOWEST, "models", "checkpoint"},
+    "evaluation.export": {*LOWEST, "synth", "models", "recordings", "checkpoint"},
     "evaluation.presentation": {
         *LOWEST,
         *("synth", "models", "build", "data", "refining"),

@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor, nn
 
-from src.calibration.unlike import Unlike
 from src.models.components import MultiheadNetwork
 from src.models.intervals import Intervals
 from src.models.multihead_module import MultiheadLitModule
@@ -42,7 +41,7 @@ class ImageModel(nn.Module):
         calibration = model.calibration
         heads = list(model.heads.values())
         self.intervals: Intervals | None = None
-        self.unlike: Unlike | None = None
+        self.unlike: nn.Module | None = None
         if calibration is not None:
             self.intervals = Intervals(heads, calibration, confidence)
             self.unlike = calibration.unlike(self.preparation.image_shape)
