@@ -235,6 +235,7 @@ def test_an_evaluation_reports_the_coverage(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")
 def test_a_calibrated_run_goes_on_to_the_same_bits(trained: dict[str, Any], tmp_path: Path) -> None:
     path = copy_of(trained, tmp_path)
     raw = load_checkpoint(path)
