@@ -19,7 +19,8 @@ from src.vimh.errors import VIMHError
 
 Method = Literal["auto", "least_squares", "cma"]
 
-CONVERGED = 0.25  # the largest residual of a sound that counts as found
+CONVERGED = 0.25  # the largest residual of a waveform that counts as found
+CONVERGED_SPECTRA = 0.125  # and of spectra, which are nearer to one another
 SPREAD = 0.05  # of a network whose errors nobody measured, in normalised values
 RENDERS = 20_000
 
@@ -132,10 +133,11 @@ class Refiner:
             found, compared = search.by_waveform(), "waveform"
             if found.residual > CONVERGED and start is not None:
                 spectral = search.by_spectra("least_squares")
-                if spectral.residual <= CONVERGED:
+                if spectral.residual <= CONVERGED_SPECTRA:
                     found, compared = spectral, "spectra"
+        bound = CONVERGED if compared == "waveform" else CONVERGED_SPECTRA
         best = space.values(found.point, found.classes, found.gain)
-        converged = found.residual <= CONVERGED
+        converged = found.residual <= bound
         own = dict(start) if start is not None else best
         return Refined(
             values=best if converged else {name: own[name] for name in best},
