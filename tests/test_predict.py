@@ -101,7 +101,7 @@ def test_a_generated_wav_predicts_exactly_what_its_record_does(predictor, datase
 def test_a_sound_takes_one_forward_pass(predictor, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "one.wav", sound(), RATE)
     passes = []
-    predictor.model.net.register_forward_hook(lambda *_: passes.append(1))
+    predictor.model.net.heads.register_forward_hook(lambda *_: passes.append(1))
     predictor.predict_file(tmp_path / "one.wav")
     assert len(passes) == 1
 
