@@ -191,7 +191,11 @@ def trained(kind: str, compose_config, data_root: Path, folder: Path) -> Path:
             output_dir=str(folder),
         )
         import_recordings(settings, progress=False)
-        words = ["experiment=recordings_cnn", f"data.data_dir={folder / 'vimh-notes'}"]
+        words = [
+            "experiment=recordings_cnn",
+            "data.source=null",
+            f"data.data_dir={folder / 'vimh-notes'}",
+        ]
         built = build(compose_config("train", *words))
     else:
         pytest.importorskip("cyfaust")
