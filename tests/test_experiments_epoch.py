@@ -34,7 +34,9 @@ def test_experiment_runs_a_whole_epoch(experiment: str, compose_config) -> None:
     assert trainer.global_step == (batches if rest == 0 or batches >= 2 else batches + 1)
     for name in ("train/loss", "val/loss", "val/mae_jnd", "test/loss", "test/mae_jnd", "test/jnd"):
         assert torch.isfinite(metrics[name])
-    (events,) = {path.parent for path in Path(cfg.paths.output_dir).rglob("events.out.tfevents*")}
-    accumulator = EventAccumulator(str(events))
+    run = Path(trainer.logger.log_dir)
+    logged = {path.parent for path in Path(cfg.paths.output_dir).rglob("events.out.tfevents*")}
+    assert logged == {run, run / "train", run / "val", run / "test"}
+    accumulator = EventAccumulator(str(run))
     accumulator.Reload()
     assert accumulator.Tags()["graph"]

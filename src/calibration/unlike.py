@@ -39,7 +39,7 @@ def cell(image_shape: tuple[int, int, int]) -> tuple[int, int]:
 
     Example:
         >>> cell((1, 32, 32)), cell((3, 64, 48))
-        ((1, 1), (4, 2))
+        ((1, 1), (3, 3))
     """
     channels, height, width = image_shape
     rows = columns = 1
