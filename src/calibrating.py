@@ -42,7 +42,7 @@ log = RankedLogger(__name__, rank_zero_only=True)
 def calibrate(model: MultiheadLitModule, datamodule: VIMHDataModule) -> Calibration:
     """Measure a model on all of its validation split and on a seeded sample of the training split.
 
-    Shows a progress bar on a terminal.
+    Shows a progress bar where there are many samples.
 
     Args:
         model: On any device; it is left in eval mode.
@@ -60,7 +60,7 @@ def calibrate(model: MultiheadLitModule, datamodule: VIMHDataModule) -> Calibrat
     scores: list[Tensor] = []
     far: list[Tensor] = []
     squares: list[Tensor] = []
-    with progress_bar(visible=True) as advance:
+    with progress_bar(visible=len(datamodule.splits.val) > SAMPLES) as advance:
         for seen in seen_batches(model, datamodule, "val"):
             columns = zip(model.heads.items(), seen.true.unbind(1), strict=True)
             own = [head_scores(head, seen.outputs[name], true) for (name, head), true in columns]
