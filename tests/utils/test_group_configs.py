@@ -117,7 +117,10 @@ def test_arguments_of_loggers_are_those_of_lightning(compose_config: Any, name: 
     entry = compose_config("train", f"logger={name}").logger[name]
     logger = getattr(lightning.pytorch.loggers, entry._target_.rsplit(".", 1)[1])
     known = set(inspect.signature(logger.__init__).parameters)
-    passed_on = {"wandb": {"group", "tags", "job_type"}, "comet": {"name", "offline_directory"}}.get(name, set())
+    passed_on = {
+        "wandb": {"group", "tags", "job_type"},
+        "comet": {"name", "offline_directory"},
+    }.get(name, set())
     assert set(entry) - {"_target_"} - passed_on <= known
 
 
