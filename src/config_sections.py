@@ -155,6 +155,6 @@ class ExportConfig(Task):
 
     ckpt_path: Text
     opset: Annotated[int, Interval(ge=18, le=30)]
-    confidence: Annotated[float, Interval(gt=0, lt=1)]
+    confidence: Confidence
     tolerance: Share  # of a parameter's range
     output: OnnxFile | None = None

@@ -71,16 +71,13 @@ def take_weights(
     }
     other_heads = _other_heads(model, checkpoint, settings)
     state = model.net.state_dict()
-    taken: dict[str, Tensor] = {}
     layers: dict[str, str] = {}  # why one begins anew; "" where it is taken
     for name, tensor in state.items():
         layer = _layer(name)
         why = other_heads.get(layer, "") or _misfit(given.get(name), tensor)
         layers[layer] = layers.get(layer, "") or why
-    for name in state:
-        if not layers[_layer(name)]:
-            taken[name] = given[name]
-    if not any(not name.startswith("heads.") for name in taken):
+    taken = {name: given[name] for name in state if not layers[_layer(name)]}
+    if all(name.startswith("heads.") for name in taken):
         raise ConfigError(
             f"model.init_from={checkpoint.path}: no layer of {type(model.net).__name__} fits it "
             f"({checkpoint.settings.net.target}): choose the same model and image size"

@@ -1,21 +1,16 @@
 """One sound from samples to values by exported models: time on one core, and size."""
 
 import importlib.util
-import time
 from pathlib import Path
 
 import numpy as np
-import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import open_dict
 
+from benchmarks.cnn_64k import built_cnn, processor_ms
 from benchmarks.measure import Budget, Row
-from src.build import build
 from src.evaluation.export.functions import AudioModel, ImageModel
 from src.evaluation.export.programs import example_sounds, write_program
 from src.synth.images import ImageMaker
 
-ROOT = Path(__file__).resolve().parents[2]
 AT_MOST = Budget("at most", 5.0, "ms of one core")
 SMALL = Budget("at most", 1000.0, "kB")
 
@@ -26,13 +21,7 @@ def measure(quick: bool, work: Path) -> list[Row]:
         return []
     import onnxruntime
 
-    torch.set_num_threads(1)
-    with initialize_config_dir(version_base="1.3", config_dir=str(ROOT / "configs")):
-        cfg = compose("train", ["experiment=avix_cnn_16kdss"])
-    with open_dict(cfg):
-        cfg.data.source.root = str(work)
-        cfg.data.source.recipe.dataset.size = 512
-    built = build(cfg)
+    built = built_cnn(work)
     maker = ImageMaker.from_metadata(built.datamodule.metadata)
     function = AudioModel(ImageModel(built.model), maker)
     length = maker.front_end.num_samples
@@ -42,12 +31,7 @@ def measure(quick: bool, work: Path) -> list[Row]:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     audio = np.random.default_rng(0).uniform(-1, 1, (1, length)).astype(np.float32)
-    figures = []
-    for number in range(20 if quick else 200):
-        start = time.process_time()
-        session.run(None, {"audio": audio})
-        if number >= 10:  # the first ones warm up
-            figures.append(1000 * (time.process_time() - start))
+    figures = processor_ms(lambda: session.run(None, {"audio": audio}), quick)
     size = [path.stat().st_size / 1000]
     return [
         Row("exported: a sound of one second to values, CNN 64k", "", AT_MOST, figures, {}),

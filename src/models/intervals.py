@@ -15,6 +15,7 @@ from src.models.multihead_module import MultiheadLitModule
 from src.models.parameter_head import ParameterHead
 from src.vimh.parameters import Parameter
 
+CONFIDENCE = 0.9  # unless another is asked for
 ROUNDING = 1e-6  # of the range, added to each interval: values are float32
 Outputs = Mapping[str, Tensor]
 

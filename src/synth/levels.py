@@ -1,7 +1,7 @@
 """How loud the sounds of a data set are, and how much of their images is at the floor."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import numpy as np
@@ -62,11 +62,10 @@ class Levels:
     def __or__(self, other: "Levels | None") -> "Levels":
         if other is None:
             return self
-        return replace(
-            self,
-            lowest_db=min(self.lowest_db, other.lowest_db),
-            highest_db=max(self.highest_db, other.highest_db),
-            floor_share=max(self.floor_share, other.floor_share),
+        return Levels(
+            min(self.lowest_db, other.lowest_db),
+            max(self.highest_db, other.highest_db),
+            max(self.floor_share, other.floor_share),
         )
 
     def to_json(self) -> dict[str, float]:

@@ -6,70 +6,26 @@ that names it by ``_target_`` and gives its parameters' ranges.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from annotated_types import Interval, Len, Predicate, doc
 from jaxtyping import Float32, Float64
 from torch import Tensor
 
-from src.schema.arguments import check_arguments, section, unknown_key
-from src.schema.plain import plain_values
+from src.schema.arguments import check_arguments, unknown_key
 from src.synth.errors import (
     RecipeError,
     class_errors,
     named_class,
-    parameter_errors,
-    recipe_errors,
 )
+from src.synth.parameter_sections import drawn_quantity, recipe_parameter
 from src.synth.scripted import scripted
 from src.synth.waves import midi_to_hz
-from src.vimh.codec import Spacing
-from src.vimh.fields import MAX_NAME_BYTES, Kind, StepKind
-from src.vimh.parameters import Parameter, ParameterSpace
+from src.vimh.parameters import ParameterSpace
 
 if TYPE_CHECKING:
     from src.synth.engines.control import Control
-
-_Edge = Annotated[float, Interval(ge=-1e12, le=1e12)]
-
-
-def _is_label(text: str) -> bool:
-    return text.isprintable() and len(text.encode()) <= MAX_NAME_BYTES
-
-
-_Label = Annotated[
-    str, Predicate(_is_label), doc(f"a text of at most {MAX_NAME_BYTES} bytes that can be printed")
-]
-
-
-@dataclass(frozen=True)
-class ParameterSection:
-    """An entry of `synth.parameters`; :class:`src.vimh.parameters.Parameter` explains its keys."""
-
-    min: _Edge
-    max: _Edge
-    step: Annotated[float, Interval(ge=0, le=1e12)] | None = None
-    description: str = ""
-    unit: _Label = ""
-    scale: str | None = None
-    kind: Kind = "continuous"
-    class_names: Annotated[list[_Label], Len(0, 256)] = field(default_factory=list)
-    spacing: Spacing = "linear"
-    step_kind: StepKind = "jnd"
-
-
-@dataclass(frozen=True)
-class DrawSection:
-    """An entry of `synth.draws`: a range whose numbers are drawn evenly, or evenly by ratio."""
-
-    min: _Edge
-    max: _Edge
-    spacing: Spacing = "linear"
-    unit: _Label = ""
-    description: str = ""
 
 
 class Synthesizer(ABC):
@@ -137,7 +93,7 @@ class Synthesizer(ABC):
                 f"{', '.join(missing)})"
             )
         self.parameters = ParameterSpace(
-            _recipe_parameter(name, mapping) for name, mapping in parameters.items()
+            recipe_parameter(name, mapping) for name, mapping in parameters.items()
         )
         if not self.parameters.heads:
             raise RecipeError("synth.parameters: every range is a single value, nothing to learn")
@@ -146,7 +102,8 @@ class Synthesizer(ABC):
                 f"synth.draws is not read: {self.synth_type} draws its parameters themselves"
             )
         self.draws = ParameterSpace(
-            _draw(name, mapping, self.draw_names) for name, mapping in (draws or {}).items()
+            drawn_quantity(name, mapping, self.draw_names)
+            for name, mapping in (draws or {}).items()
         )
         self.set_name: str = self.synth_type  # of a data set that gets no name
         self.sample_rate_hz = sample_rate_hz
@@ -261,25 +218,6 @@ class Synthesizer(ABC):
             below_hz: what lies above it need not be right, where that saves time; None: all is.
         """
         return self.render(values, num_samples).astype(np.float64)
-
-
-def _recipe_parameter(name: str, mapping: object) -> Parameter:
-    with recipe_errors():
-        given = section(ParameterSection, plain_values(mapping), f"synth.parameters.{name}")
-    with parameter_errors(name):
-        parameter = Parameter(name, **{**vars(given), "class_names": tuple(given.class_names)})
-        parameter.check_generatable()
-    return parameter
-
-
-def _draw(name: str, mapping: object, known: tuple[str, ...]) -> Parameter:
-    key = f"synth.draws.{name}"
-    if name not in known:
-        raise RecipeError(unknown_key(key, name, known))
-    with recipe_errors():
-        given = section(DrawSection, plain_values(mapping), key)
-    with parameter_errors(name, "synth.draws"):
-        return Parameter(name, **vars(given))
 
 
 def build_synthesizer(

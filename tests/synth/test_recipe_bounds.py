@@ -16,10 +16,10 @@ from src.schema.bounds import FolderPath, Whole
 from src.synth.errors import RecipeError
 from src.synth.generate import dataset_name, generate_dataset
 from src.synth.images import ImageMaker
+from src.synth.parameter_sections import ParameterSection
 from src.synth.recipe import PartText, Recipe
 from src.synth.resynthesis import synthesizer_of
 from src.synth.settings import CqtSection, StftSection, front_end_of
-from src.synth.synthesizers import ParameterSection
 from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
 from src.vimh.metadata import METADATA_FILE, Metadata

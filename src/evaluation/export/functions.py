@@ -10,12 +10,10 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor, nn
 
 from src.models.components import MultiheadNetwork
-from src.models.intervals import Intervals
+from src.models.intervals import CONFIDENCE, Intervals
 from src.models.multihead_module import MultiheadLitModule
 from src.models.parameter_head import ParameterHead
 from src.synth.images import ImageMaker
-
-CONFIDENCE = 0.9  # of the intervals
 
 
 class ImageModel(nn.Module):

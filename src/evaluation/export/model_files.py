@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from src.checkpoint import load_model, read_checkpoint, write_safetensors
-from src.evaluation.export.functions import CONFIDENCE, AudioModel, ImageModel
+from src.evaluation.export.functions import AudioModel, ImageModel
 from src.evaluation.export.programs import (
     OPSET,
     check_audio,
@@ -17,6 +17,7 @@ from src.evaluation.export.programs import (
     example_sounds,
     write_program,
 )
+from src.models.intervals import CONFIDENCE
 from src.models.multihead_module import MultiheadLitModule
 from src.recordings.sounds import Listening
 from src.synth.images import ImageMaker

@@ -14,7 +14,7 @@ from src.evaluation.prediction.doubt import Doubt, Doubting
 from src.evaluation.prediction.rendition import Rendition, rendition
 from src.evaluation.prediction.sounds import SOUNDS, levels_of, sound_files, windows
 from src.evaluation.scoring.refiners import make_refiner, refined_values
-from src.models.intervals import outputs_and_features
+from src.models.intervals import CONFIDENCE, outputs_and_features
 from src.models.multihead_module import MultiheadLitModule
 from src.recordings.images import SUFFIXES as PICTURES
 from src.recordings.images import read_image
@@ -34,7 +34,6 @@ from src.vimh.records import OpenedDataset
 LEVEL_MARGIN_DB = 1.0  # beyond the levels that were heard before a sound is said to lie outside
 MOST_AT_FLOOR = 0.5  # of an image, before it is said that the floor hides it
 WINDOWS = ("first", "all")
-CONFIDENCE = 0.9  # of intervals, unless another is asked for
 
 Shares = dict[str, float] | list[float]
 

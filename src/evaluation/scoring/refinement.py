@@ -1,5 +1,6 @@
 """A network's values with a synthesiser fitted from them, beside the same without the network."""
 
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -67,15 +68,10 @@ def refine_split(
         for number, (sound, values) in enumerate(zip(targets, found.predicted, strict=True)):
             start = dict(zip(names, values.tolist(), strict=True))
             aided = refined_values(refiner, sound, start)
-            budget = refiner.max_renders if aided is None else aided.renders
             refined[REFINED].append(aided)
-            unaided = Refiner(
-                refiner.synthesizer,
-                refiner.spread,
-                seed=refiner.seed,
-                method=refiner.method,
-                max_renders=budget,
-            )
+            unaided = copy(refiner)
+            if aided is not None:
+                unaided.max_renders = aided.renders
             refined[UNAIDED].append(refined_values(unaided, sound, None))
             advance("refining", number + 1, len(few))
     predicted = {NETWORK: found.predicted}
