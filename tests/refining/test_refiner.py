@@ -205,6 +205,7 @@ def test_cma_is_asked_for_where_two_sounds_of_the_same_values_differ(
 ) -> None:
     synth = synthesizer("resonator")
     synth.varies = True
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     assert Refiner(synth, {}).method == "cma"
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"package cma: the sounds of resonator vary; pip"):

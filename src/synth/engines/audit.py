@@ -1,6 +1,7 @@
 """Whether a sound depends on its parameters alone: tried before a data set is made."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from src.synth.errors import RecipeError
 from src.synth.rendering import SAME_SHARE
 
 SETTINGS = 8
+Sounds = Float32[np.ndarray, "B T"]
 _FRAME = 512  # samples of a spectrum
 _RANGE_DB = 80.0  # below its loudest bin a spectrum's levels are not compared
 
@@ -30,7 +32,7 @@ class Variation:
     spectrum_db: float
 
 
-def variation(sounds: Float32[np.ndarray, "B T"], again: Float32[np.ndarray, "B T"]) -> Variation:
+def variation(sounds: Sounds, again: Sounds) -> Variation:
     """Compare sounds with others of the same values; those that are NaN are left out.
 
     Example:
@@ -107,18 +109,22 @@ def _apart(
     num_samples: int,
     fresh: bool,
 ) -> Variation:
-    one, other = new_worker(), new_worker()
-    try:
-        first = one.render(names, values, num_samples, fresh)[0]
-        backwards = one.render(names, values[::-1], num_samples, fresh)[0][::-1]
-        elsewhere = other.render(names, values[::-1], num_samples, fresh)[0][::-1]
-        half = other.render(names, values, num_samples // 2, fresh)[0]
-    finally:
-        one.close()
-        other.close()
+    backwards = values[::-1]
+
+    def rendered(*requests: tuple[Float64[np.ndarray, "B P"], int]) -> list[Sounds]:
+        worker = new_worker()
+        try:
+            return [worker.render(names, rows, length, fresh)[0] for rows, length in requests]
+        finally:
+            worker.close()
+
+    with ThreadPoolExecutor(2) as pool:  # two processes, at once
+        one = pool.submit(rendered, (values, num_samples), (backwards, num_samples))
+        other = pool.submit(rendered, (backwards, num_samples), (values, num_samples // 2))
+        (first, again), (elsewhere, half) = one.result(), other.result()
     found = [
-        variation(first, backwards),
-        variation(first, elsewhere),
+        variation(first, again[::-1]),
+        variation(first, elsewhere[::-1]),
         variation(first[:, : num_samples // 2], half),
     ]
     return max(found, key=lambda v: (v.is_heard, v.wave_db))
