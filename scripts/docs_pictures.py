@@ -19,9 +19,9 @@ from PIL import Image  # noqa: E402
 
 from src.checkpoint import load_model, read_checkpoint  # noqa: E402
 from src.evaluation.prediction.predictor import Prediction, Predictor  # noqa: E402
+from src.evaluation.presentation.comparison_picture import comparison_figure  # noqa: E402
 from src.evaluation.presentation.dataset_picture import dataset_figure  # noqa: E402
 from src.evaluation.presentation.pictures import head_picture  # noqa: E402
-from src.evaluation.presentation.prediction_files import comparison_figure  # noqa: E402
 from src.synth.generate import generate_dataset  # noqa: E402
 from src.synth.images import level_range  # noqa: E402
 from src.vimh.records import OpenedDataset, open_dataset  # noqa: E402

@@ -82,10 +82,10 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     from src.evaluation.presentation.prediction_files import (
         file_stem,
         prediction_table,
-        refining_text,
         write_lines,
         write_resynthesis,
     )
+    from src.evaluation.presentation.prediction_texts import refining_text
 
     check_given(cfg, *NEEDED)
     check_possible(cfg)

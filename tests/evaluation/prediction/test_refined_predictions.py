@@ -13,7 +13,7 @@ from omegaconf import open_dict
 from src.checkpoint import load_model, read_checkpoint
 from src.config_check import PredictConfig, check_config
 from src.evaluation.prediction.predictor import Prediction, Predictor
-from src.evaluation.presentation.prediction_files import comparison_figure
+from src.evaluation.presentation.comparison_picture import comparison_figure
 from src.evaluation.scoring import refiners
 from src.predict import check_possible, predict
 from src.refining.refiner import Refiner

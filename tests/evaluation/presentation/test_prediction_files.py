@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 from src.checkpoint import load_model, read_checkpoint
+from src.evaluation.prediction.doubt import Doubt
 from src.evaluation.prediction.predictor import Prediction, Predictor, shares_of
-from src.evaluation.presentation.prediction_files import (
-    comparison_figure,
-    predicted_text,
-    write_lines,
-)
+from src.evaluation.presentation.comparison_picture import comparison_figure
+from src.evaluation.presentation.prediction_files import write_lines
+from src.evaluation.presentation.prediction_texts import predicted_text
 from src.vimh.parameters import Parameter
 
 MODEL = Path(__file__).parents[3] / "examples" / "model" / "simple_wide.safetensors"
@@ -81,3 +80,30 @@ def test_the_picture_has_levels_and_their_difference() -> None:
     assert "resynthesised − input [dB]" in labels
     unknown = comparison_figure(predictor, Prediction("a.wav", image, values))
     assert not any("dB" in axes.get_ylabel() for axes in unknown.axes)
+
+
+def test_the_picture_has_intervals_around_the_networks_values() -> None:
+    read = read_checkpoint(MODEL)
+    predictor = Predictor(load_model(read), read.metadata)
+    parameters = predictor.model.parameters_by_head
+    rows, columns = predictor.metadata.height, predictor.metadata.width
+    values = {name: p.min + 0.5 * (p.max - p.min) for name, p in parameters.items()}
+    ends = {n: (p.min + 0.4 * (p.max - p.min), p.max) for n, p in parameters.items()}
+    image = np.zeros((predictor.metadata.channels, rows, columns), np.uint8)
+    found = Prediction(
+        "a.wav",
+        image,
+        values,
+        doubt=Doubt(0.9, ends, {}, None),
+        true={n: values[n] for n in values},
+    )
+    axes = comparison_figure(predictor, found).axes[-1]
+    (bars,) = axes.collections
+    assert [bar[:, 0].tolist() for bar in bars.get_segments()] == [
+        pytest.approx([-10.0, 50.0]) for _ in parameters
+    ]
+    assert [text.get_text() for text in axes.get_yticklabels()] == list(parameters)
+    legend = axes.get_legend()
+    assert legend is not None
+    said = {text.get_text() for text in legend.get_texts()}
+    assert said == {"interval at 90 %", "network", "true"}
