@@ -203,13 +203,11 @@ def _make(maker: SampleMaker, directory: Path, overwrite: bool, advance: Advance
         overwrite=overwrite,
         values=not recipe.generate.bytes_only,
     ) as writer:
-        parts: tuple[tuple[Split, int, int], ...]
-        parts = (("train", 0, num_train), ("test", num_train, total))
-        for split, start, stop in parts:
-            for done, samples in chunks(maker, start, stop):
-                values = None if recipe.generate.bytes_only else samples.values
-                writer.write(split, *samples.stored, values)
-                advance("generating", done, total)
+        for done, samples in chunks(maker, range(num_train), range(num_train, total)):
+            split: Split = "train" if done <= num_train else "test"
+            values = None if recipe.generate.bytes_only else samples.values
+            writer.write(split, *samples.stored, values)
+            advance("generating", done, total)
         writer.describe(maker.lost.report().to_json())
 
 
@@ -219,7 +217,7 @@ def measure_range(maker: SampleMaker, advance: Advance) -> tuple[float, float]:
     advance("measuring the range", 0, maker.num_samples)
     for span, (low, high) in in_order(
         lambda span: maker.range_db(maker.indices(span)),
-        _spans(maker, 0, maker.num_samples),
+        _spans(maker, range(maker.num_samples)),
         maker.recipe.generate.threads,
     ):
         low_db, high_db = min(low_db, low), max(high_db, high)
@@ -227,21 +225,21 @@ def measure_range(maker: SampleMaker, advance: Advance) -> tuple[float, float]:
     return low_db, high_db
 
 
-def _spans(maker: SampleMaker, start: int, stop: int) -> Iterator[range]:
-    """Return the positions ``start…stop − 1`` in pieces, one for each task."""
+def _spans(maker: SampleMaker, *parts: range) -> Iterator[range]:
+    """Return the positions in pieces, one for each task; none has positions of two parts."""
     wanted = max(maker.block_size * _BLOCKS_PER_TASK, maker.batch_size)
     size = min(maker.recipe.generate.chunk_size, wanted)
-    return (range(first, min(first + size, stop)) for first in range(start, stop, size))
+    return (part[first : first + size] for part in parts for first in range(0, len(part), size))
 
 
-def chunks(maker: SampleMaker, start: int, stop: int) -> Iterator[tuple[int, Samples]]:
-    """The samples of the positions ``start…stop − 1`` in chunks, each with its last position + 1.
+def chunks(maker: SampleMaker, *parts: range) -> Iterator[tuple[int, Samples]]:
+    """The samples of these positions in chunks, each with its last position + 1.
 
-    While one chunk is written, the threads are at work on the next.
+    While one chunk is written, the threads are at work on the next, also of the next part.
     """
     for span, samples in in_order(
         lambda span: maker(maker.indices(span)),
-        _spans(maker, start, stop),
+        _spans(maker, *parts),
         maker.recipe.generate.threads,
     ):
         yield span.stop, samples

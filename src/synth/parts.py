@@ -174,7 +174,7 @@ def _write_part(maker: SampleMaker, directory: Path, part: Part, advance: Advanc
     try:
         records = HashedFile(atomic.path / RECORDS_FILE)
         with contextlib.closing(records):
-            for done, samples in chunks(maker, positions.start, positions.stop):
+            for done, samples in chunks(maker, positions):
                 rows = np.empty(len(samples.images), dtype)
                 rows["record"] = layout.assemble(*samples.stored)
                 if not recipe.generate.bytes_only:
