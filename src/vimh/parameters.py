@@ -9,6 +9,7 @@ nominal just-noticeable difference (JND), the parameter's `step`. All arithmetic
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -138,11 +139,7 @@ class Parameter:
     @property
     def codec(self) -> Codec:
         """The codec of a parameter that varies."""
-        codec = self._without_step._replace(steps=self.num_steps)
-        if not self.has_jnd:
-            return codec
-        first, last = self._centres
-        return codec._replace(first=first, last=last, width=self._step_on_axis)
+        return _codec(self)
 
     @property
     def _without_step(self) -> Codec:
@@ -287,6 +284,15 @@ class Parameter:
         if self.is_categorical:
             entry.update(kind=self.kind, class_names=list(self.class_names))
         return {**entry, **self.extra}
+
+
+@lru_cache(maxsize=1024)  # predicting asks for it head by head
+def _codec(parameter: Parameter) -> Codec:
+    codec = parameter._without_step._replace(steps=parameter.num_steps)
+    if not parameter.has_jnd:
+        return codec
+    first, last = parameter._centres
+    return codec._replace(first=first, last=last, width=parameter._step_on_axis)
 
 
 class ParameterSpace(Mapping[str, Parameter]):
