@@ -21,6 +21,7 @@ from torch import Tensor
 from src.build import CHECKPOINT_DATA_KEYS, build_from
 from src.calibration.calibration import NUMBERS, TENSORS, Calibration
 from src.checkpoints.checkpoint_io import load_checkpoint
+from src.checkpoints.zoo import model_path
 from src.data.vimh_datamodule import VIMHDataModule
 from src.inputs.preparation import Preparation
 from src.inputs.preparation_settings import PreparationSettings
@@ -78,12 +79,15 @@ class Checkpoint:
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint, or a file of :func:`write_safetensors`: plain data and tensors, no code.
 
+    Args:
+        path: The file, or ``zoo:NAME``: a model of the repository, from any working directory.
+
     Raises:
         CheckpointError: If there is no such file, or it is damaged or no checkpoint at all.
         ConfigError: If it is not a checkpoint of this project, or its config is not what one says.
         VIMHError: If its description of a data set is none.
     """
-    path = Path(path)
+    path = model_path(path)
     raw = _load_safetensors(path) if path.suffix == SAFETENSORS else load_checkpoint(path)
     return check_content(raw, path)
 

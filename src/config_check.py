@@ -22,6 +22,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from src.checkpoints.resume import LAST, goes_on, newest_run
+from src.checkpoints.zoo import is_zoo, model_path
 from src.command_line import FORMER
 from src.config_sections import (
     CalibrateConfig,
@@ -53,6 +54,13 @@ __all__ = [
 MAKE_TRAINER = f"{make_trainer.__module__}.{make_trainer.__name__}"
 # Of the trainer: other keys of the config say them.
 TRAINER_OBJECTS = ("callbacks", "logger")
+# Why a command takes no model of the zoo.
+NOT_OF_ZOO: Mapping[type[Task], str] = {
+    TrainConfig: "weights without the state of a training: begin with them by "
+    "model.init_from=zoo:NAME, or measure them by python src/eval.py ckpt_path=zoo:NAME",
+    CalibrateConfig: "which is calibrated, and calibrating would write into the zoo: copy its "
+    ".safetensors file, and name the copy",
+}
 
 
 def check_config(cfg: DictConfig, schema: type[Task], *, devices: bool = True) -> None:
@@ -141,7 +149,9 @@ def _check_checkpoint(values: Mapping[str, Any], schema: type[Task]) -> None:
             return
         if path is None or goes_on(path):
             return
-    if not Path(path).is_file():
+    if is_zoo(path) and schema in NOT_OF_ZOO:
+        raise ConfigError(f"ckpt_path is {shown(path)}, {NOT_OF_ZOO[schema]}")
+    if not model_path(path).is_file():
         others = f", the folder of a run, {LAST} or null" if schema is TrainConfig else ""
         raise ConfigError(f"ckpt_path is {shown(path)}; expected the file of a checkpoint{others}")
 

@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from src.checkpoints.zoo import model_path
 from src.command_line import FORMER
 from src.models import components, losses
 from src.models.components import MultiheadNetwork
@@ -87,10 +88,13 @@ class Start:
         """Read both keys; null is their default.
 
         Raises:
-            ConfigError: If a value does not fit.
+            ConfigError: If a value does not fit, or the zoo has no such model.
         """
         given = {key: model[key] for key in OF_START if model.get(key) is not None}
-        return section(cls, given, "model")
+        start = section(cls, given, "model")
+        if start.init_from is not None:
+            model_path(start.init_from)
+        return start
 
 
 @dataclass(frozen=True)
