@@ -2,9 +2,10 @@
 
 usage: python src/predict.py MODEL SOUND... [key=value ...]
 
-MODEL is a checkpoint (logs/train/runs/NAME/checkpoints/NAME.ckpt) or a .safetensors file. SOUND is
-a sound file, a folder of them, a pattern such as "takes/*.wav", or the folder of a VIMH data set; a
-picture (PNG, JPEG, TIFF, WebP) for a model of pictures.
+MODEL is a checkpoint (logs/train/runs/NAME/checkpoints/NAME.ckpt), a .safetensors file, or the name
+of a model of the zoo, such as zoo:simple_wide (docs/zoo.md). SOUND is a sound file, a folder of
+them, a pattern such as "takes/*.wav", or the folder of a VIMH data set; a picture (PNG, JPEG, TIFF,
+WebP) for a model of pictures.
 
 key=value, with the defaults:
   ckpt_path=MODEL   the same as by position
@@ -19,7 +20,8 @@ key=value, with the defaults:
   refine=false      fit the synthesiser to the sound, from the network's values on: true, or cma,
                     which needs the package cma
   confidence=0.9    how often the true value lies within the interval that stands beside a value
-  sounds=16         the most predictions that get a resynthesised WAV and a picture
+  sounds=16         the most predictions that get a resynthesised WAV and a picture; 0: the values
+                    alone, without the synthesiser
   play=false        play the input, where it is one file, and the resynthesised sounds
   task_name=predict names the folder: logs/TASK_NAME/runs/TIME
   tags=[dev]        words to find the run by
@@ -36,7 +38,8 @@ Examples:
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,10 +94,11 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     check_possible(cfg)
     checkpoint = read_checkpoint(cfg.ckpt_path)
     model = load_model(checkpoint)
-    predictor = Predictor(
-        model, checkpoint.metadata, cfg.batch_size, cfg.start, cfg.window, cfg.confidence
-    )
-    is_silent = predictor.synthesizer is None  # one that is refused is refused here
+    how = (cfg.batch_size, cfg.start, cfg.window, cfg.confidence)
+    renders = bool(cfg.sounds or cfg.refine)
+    predictor = Predictor(model, checkpoint.metadata, *how, renders=renders)
+    with saying_how_without():  # one that is refused is refused here
+        is_silent = renders and predictor.synthesizer is None
     refiner = predictor.make_refiner(cfg.refine) if cfg.refine else None
     paths = input_paths(cfg.input)
     predictions, failed = predict_input(predictor, paths, cfg.split, cfg.limit)
@@ -108,7 +112,8 @@ def predict(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     if refiner is not None:
         predictions = refine_all(predictor, refiner, predictions)
     if not is_silent:
-        heard = [predictor.with_sounds(prediction) for prediction in predictions[: cfg.sounds]]
+        with saying_how_without():
+            heard = [predictor.with_sounds(prediction) for prediction in predictions[: cfg.sounds]]
         predictions = [*heard, *predictions[cfg.sounds :]]
     write_lines(folder / "predictions.jsonl", predictions, failed)
     sounds = paths if len(paths) == 1 and paths[0].is_file() else []
@@ -157,6 +162,19 @@ def check_possible(cfg: DictConfig) -> None:
             "python src/eval.py ckpt_path=... refine=true"
         )
     check_method(cfg.refine)
+
+
+@contextmanager
+def saying_how_without() -> Iterator[None]:
+    """Say, where the sounds of values cannot be made, how to predict without them.
+
+    Raises:
+        VIMHError: The same with the setting.
+    """
+    try:
+        yield
+    except VIMHError as error:
+        raise VIMHError(f"{error}; sounds=0 predicts the values alone") from error
 
 
 def is_dataset(path: Path) -> bool:

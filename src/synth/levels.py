@@ -12,7 +12,8 @@ from src.schema.arguments import section
 from src.utils.errors import ConfigError
 from src.vimh.errors import VIMHError
 
-LEVELS_KEY = "training_levels"  # metadata of recordings; of synthesised sounds some are rendered
+# Metadata of recordings and of the zoo's models have it; of other sounds some are rendered.
+LEVELS_KEY = "training_levels"
 Level = Annotated[float, Interval(ge=-1e6, le=1e6)]
 
 

@@ -25,11 +25,14 @@ from src.synth.levels import Levels, floor_shares
 from src.synth.resynthesis import synthesizer_of
 from src.synth.synthesizers import Synthesizer
 from src.utils.errors import ConfigError
+from src.utils.pylogger import RankedLogger
 from src.vimh.errors import VIMHError
 from src.vimh.layout import NO_SCALE_FACTORS
 from src.vimh.metadata import Metadata
 from src.vimh.parameters import Parameter
 from src.vimh.records import OpenedDataset
+
+log = RankedLogger(__name__, rank_zero_only=True)
 
 LEVEL_MARGIN_DB = 1.0  # beyond the levels that were heard before a sound is said to lie outside
 MOST_AT_FLOOR = 0.5  # of an image, before it is said that the floor hides it
@@ -120,6 +123,7 @@ class Predictor:
             window after window; None: "first" where a sound of the data set has one onset, as
             synthesised ones have and recordings that were read from their onset on.
         confidence: of the intervals, where the model is calibrated.
+        renders: whether sounds will be asked for; False: its engine or program may be missing.
 
     Raises:
         ConfigError: if an argument is not one of these.
@@ -133,6 +137,7 @@ class Predictor:
         start: str | None = None,
         window: str | None = None,
         confidence: float = CONFIDENCE,
+        renders: bool = True,
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; it has to be 1 or more.")
@@ -145,7 +150,7 @@ class Predictor:
         known, self.doubting = self.model.calibration, None
         if known is not None:
             self.doubting = Doubting(self.model, known, confidence)
-        self.batch_size = batch_size
+        self.batch_size, self.renders = batch_size, renders
         listening = Listening.of(metadata) or Listening(start="onset")
         self.listening = listening if start is None else replace(listening, start=start)
         self.window = window or ("first" if listening.start == "onset" else "all")
@@ -175,10 +180,17 @@ class Predictor:
 
     @cached_property
     def training_levels(self) -> Levels | None:
-        """The levels of the training sounds; None where they are not known."""
-        if self.synthesizer is not None:
+        """The levels of the training sounds, said or of some rendered; None: they are not known."""
+        said = Levels.in_metadata(self.metadata.raw, f"data set {self.metadata.dataset_name}")
+        try:
+            if said is not None or self.synthesizer is None:
+                return said
             return levels_of(self.synthesizer, self.image_maker)
-        return Levels.in_metadata(self.metadata.raw, f"data set {self.metadata.dataset_name}")
+        except VIMHError as error:
+            if self.renders:
+                raise
+            log.warning("levels are not compared with those of the training sounds: %s", error)
+            return None
 
     def predict_file(self, path: Path) -> list[Prediction]:
         """Predict a sound file, a prediction a window; or a picture, where the model reads those.
