@@ -31,14 +31,17 @@ ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True
 
 from src.build import CHECKPOINT_DATA_KEYS  # noqa: E402
 from src.calibrating import calibrate  # noqa: E402
-from src.calibration.calibration import percent  # noqa: E402
 from src.calibration.unlike import P_UNLIKE, Unlike  # noqa: E402
 from src.checkpoint import load_model, read_checkpoint  # noqa: E402
 from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
 from src.evaluation.prediction.predictor import Predictor  # noqa: E402
 from src.evaluation.prediction.sounds import sound_files, windows  # noqa: E402
-from src.evaluation.presentation.coverage_section import coverage_rows  # noqa: E402
-from src.evaluation.scoring.coverage import coverage_of, seen_batches  # noqa: E402
+from src.evaluation.presentation.coverage_section import confidences_table  # noqa: E402
+from src.evaluation.scoring.coverage import (  # noqa: E402
+    CONFIDENCES,
+    coverages_of,
+    seen_batches,
+)
 from src.models.intervals import adopt, outputs_and_features  # noqa: E402
 from src.models.multihead_module import MultiheadLitModule  # noqa: E402
 from src.recordings.sounds import read_sound  # noqa: E402
@@ -49,7 +52,6 @@ from src.synth.samples import drawn  # noqa: E402
 from src.synth.synthesizers import Synthesizer  # noqa: E402
 from src.vimh.errors import VIMHError  # noqa: E402
 
-CONFIDENCES = (0.8, 0.9, 0.95)
 COUNT = 100  # foreign sounds of each kind
 RECIPES = ("simple", "simple_3p", "simple_wide", "resonator", "moog_basic", "moog_envelope", "stk")
 SOUND_FONT = "/usr/share/sounds/sf2/FluidR3_GM.sf2"
@@ -207,13 +209,8 @@ def main(checkpoint_path: str, dataset: str, folders: Mapping[str, Path]) -> Non
     took = time.perf_counter() - began
     adopt(model, calibration)
     print(f"\n## {checkpoint.metadata.dataset_name}: {calibration.count} validation samples")
-    print(f"\ncalibrated in {took:.1f} s\n\n| parameter | confidence | inside | mean width | |")
-    print("|---|---:|---:|---:|---:|")
-    for confidence in CONFIDENCES:
-        coverage = coverage_of(model, datamodule, "test", confidence)
-        assert coverage is not None
-        for name, *cells in coverage_rows(coverage):
-            print(f"| {name} | {percent(confidence)} | {' | '.join(cells)} |")
+    print(f"\ncalibrated in {took:.1f} s\n")
+    print("\n".join(confidences_table(coverages_of(model, datamodule, "test", CONFIDENCES))))
     unlike = calibration.unlike(model.required_preparation.image_shape)
     assert unlike is not None
     own, alarms = [], []

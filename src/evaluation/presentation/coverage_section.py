@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +24,28 @@ def coverage_rows(coverage: Coverage) -> list[list[str]]:
 def headings(coverage: Coverage) -> list[str]:
     """Return the columns' heads."""
     return ["parameter", f"true value inside, of {percent(coverage.confidence)}", "mean width", ""]
+
+
+def confidences_table(coverages: Sequence[Coverage]) -> list[str]:
+    """Return a Markdown table of the same intervals at several confidences.
+
+    The widths are those of the middle one. A star: the nominal confidence lies outside of the
+    binomial interval.
+    """
+    middle = coverages[len(coverages) // 2]
+    columns = [percent(coverage.confidence) for coverage in coverages]
+    heads = ["parameter", *columns, f"mean width at {percent(middle.confidence)}", ""]
+    rows = [
+        [middle.heads[k].parameter.name, *(_starred(own, k) for own in coverages), *widths]
+        for k, (_, _, *widths) in enumerate(coverage_rows(middle))
+    ]
+    return markdown_table(heads, rows)
+
+
+def _starred(coverage: Coverage, head: int) -> str:
+    held = coverage.heads[head]
+    _, low, high = held.share
+    return _share(held) + ("" if low <= coverage.confidence <= high else " *")
 
 
 def _share(held: Held) -> str:

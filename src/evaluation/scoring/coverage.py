@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +21,9 @@ from src.vimh.parameters import Parameter
 if TYPE_CHECKING:
     from src.data.vimh_datamodule import VIMHDataModule
     from src.models.multihead_module import MultiheadLitModule
+
+
+CONFIDENCES = (0.8, 0.9, 0.95)  # at which docs/trust.md and the cards of the zoo measure
 
 
 class Seen(NamedTuple):
@@ -161,6 +164,17 @@ def coverage_of(
         int((np.concatenate(p_values)[:count] < P_UNLIKE).sum()) if p_values else None,
         calibration.count,
     )
+
+
+def coverages_of(
+    model: MultiheadLitModule,
+    datamodule: VIMHDataModule,
+    split: str,
+    confidences: Sequence[float] = CONFIDENCES,
+) -> list[Coverage]:
+    """Measure a calibrated model's intervals at several confidences; see :func:`coverage_of`."""
+    found = [coverage_of(model, datamodule, split, confidence) for confidence in confidences]
+    return [coverage for coverage in found if coverage is not None]
 
 
 def _in_set(

@@ -93,7 +93,7 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
                 f"{folder}: expected the folder of a run, found no {CONFIG} in it; runs lie in "
                 "logs/<task>/runs/<name>/, those of a multirun in logs/<task>/multiruns/<time>/"
             )
-        runs += [_read_run(path) for path in found]
+        runs += [read_run(path) for path in found]
     places = [run.folder.resolve() for run in runs]
     if twice := [place for place in places if places.count(place) > 1]:
         raise ConfigError(f"{twice[0]} is named twice; expected different runs")
@@ -158,7 +158,12 @@ def mean_interval(values: Sequence[float]) -> Estimate:
     return Estimate(mean, mean - reach, mean + reach)
 
 
-def _read_run(folder: Path) -> Run:
+def read_run(folder: Path) -> Run:
+    """Read one run's folder, in which Hydra's files are.
+
+    Raises:
+        ConfigError: If its ``metrics.json`` is no JSON.
+    """
     # Not resolved: nothing of another's config is looked up here.
     config = OmegaConf.to_container(OmegaConf.load(folder / CONFIG), resolve=False)
     assert isinstance(config, dict)
