@@ -12,7 +12,8 @@ import soundfile
 import torch
 
 from src.build import build
-from src.checkpoint import load_model, read_checkpoint
+from src.calibrating import calibrate
+from src.checkpoint import CALIBRATION, load_model, read_checkpoint
 from src.evaluation.export.functions import ImageModel
 from src.evaluation.export.model_files import description, write_model_files
 from src.evaluation.export.programs import example_images
@@ -261,6 +262,50 @@ def test_a_file_of_sounds_gives_what_predict_gives(
             assert np.abs(codec.error_in_range(apart)).max() < limit
     print(f"{kind}: {off} of {pixels} pixels a grey level off")
     assert off <= 1e-4 * pixels
+
+
+# Heads whose values are ratios, and heads that are classes; no engine is needed for these.
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", ["resonator_hz_cnn", "mixed_cnn"])
+def test_log_spacing_and_classes_are_exported(
+    experiment: str, compose_config, data_root: Path, tmp_path: Path
+) -> None:
+    """Values and intervals to 1e-4 of the range; of a class the index, and its set's ends."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    torch.manual_seed(1)
+    built = build(shrink(compose_config("train", f"experiment={experiment}"), data_root))
+    parameters = built.datamodule.metadata.parameters
+    assert any(p.is_log or p.is_categorical for p in parameters.values())
+    calibration = calibrate(built.model, built.datamodule)
+    content = {"state_dict": built.model.state_dict(), "epoch": 0, "global_step": 0}
+    built.model.on_save_checkpoint(content)
+    torch.save({**content, CALIBRATION: calibration.to_parts()}, tmp_path / "model.ckpt")
+    # In a process of its own: what checks shapes in tests would be traced into the program.
+    words = [f"ckpt_path={tmp_path / 'model.ckpt'}", f"hydra.run.dir={tmp_path / 'exported'}"]
+    subprocess.run([sys.executable, "src/export.py", *words], cwd=ROOT, check=True)
+    session = onnxruntime.InferenceSession(tmp_path / "exported" / "model.onnx")
+    read = read_checkpoint(tmp_path / "model.ckpt")
+    predictor = Predictor(load_model(read), read.metadata, start="file")
+    codec, compared = parameters.codec, 0
+    for sound in some_sounds(predictor, tmp_path)[:32]:
+        soundfile.write(tmp_path / "sound.wav", sound, 8000, subtype="FLOAT")
+        (expected,) = predictor.predict_file(tmp_path / "sound.wav")
+        names = ["values", "low", "high", "image"]
+        values, low, high, image = session.run(names, {"audio": sound[None]})
+        if not np.array_equal(image[0], expected.image):
+            continue  # a pixel that is a level off is another image to the network
+        compared += 1
+        true = np.array(list(expected.values.values()))
+        assert np.abs(codec.error_in_range(codec.error(values[0], true))).max() < 1e-4
+        assert expected.doubt is not None
+        for column, (name, parameter) in enumerate(parameters.items()):
+            if parameter.is_categorical:
+                assert values[0, column] == expected.values[name]
+                continue
+            ends = np.array(expected.doubt.ends[name])
+            own = parameter.codec.error(np.array([low[0, column], high[0, column]]), ends)
+            assert np.abs(parameter.codec.error_in_range(own)).max() < 1e-4, name
+    assert compared >= 24
 
 
 @pytest.mark.slow
