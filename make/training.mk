@@ -21,6 +21,10 @@ tq train-quick: $(READY) ## The default, one epoch of ten batches
 el evaluate: $(READY) ## Report on a checkpoint: intervals, baselines, pictures, sound (CKPT=path; else the newest run's)
 	@$(RUN) scripts/evaluate_run.py $(ARGS)
 
+# FOLDER and NAME reach the script by the environment too.
+zm zoo-model: $(READY) ## A model of the zoo of a finished run: files and card (FOLDER=logs/train/runs/... NAME=resonator)
+	@$(RUN) scripts/make_zoo_model.py "$$FOLDER" "$$NAME"
+
 ##@ VIMH experiments
 
 ev exp-vimh: $(READY) ## CNN 64k on the 72-sample grid

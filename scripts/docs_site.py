@@ -1,4 +1,4 @@
-"""What `mkdocs.yml` needs besides docs/: the pages of the root, and the reference of src/.
+"""What `mkdocs.yml` needs besides docs/: pages of the root, the zoo's cards, src/'s reference.
 
 mkdocs calls the functions `on_...` while it builds (its hooks).
 """
@@ -18,6 +18,8 @@ PAGES = {
     "CHANGELOG.md": "project/changelog.md",
     "SECURITY.md": "project/security.md",
 }
+CARDS = [f"zoo/{path.name}" for path in sorted((ROOT / "zoo").glob("*.md"))]
+PLACES = PAGES | {card: card for card in CARDS}
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 
@@ -36,13 +38,14 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Add the made pages to the navigation."""
     project = next(entry["Project"] for entry in config.nav if "Project" in entry)
     project += list(PAGES.values())
+    config.nav.append({"Zoo": CARDS})
     config.nav.append({"Reference": [{room: f"reference/{room}.md"} for room in rooms()]})
     return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages of the root, and one for each room of src/."""
-    for name, place in PAGES.items():
+    """Add the pages of the root and the zoo, and one for each room of src/."""
+    for name, place in PLACES.items():
         text = (ROOT / name).read_text(encoding="utf-8")
         files.append(File.generated(config, place, content=text))
     for room, modules in rooms().items():
@@ -56,7 +59,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Lead links to where the pages lie in the site; what is not there is named without a link."""
     if page.file.src_uri.startswith("reference/"):
         return markdown
-    of_root = page.file.src_uri in PAGES.values()
+    of_root = page.file.src_uri in PLACES.values()
     if of_root:
         markdown = markdown.replace("](docs/images/", "](../images/")
 
@@ -66,11 +69,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return found[0]
         if of_root:
             inside = path.removeprefix("docs/") if path.startswith("docs/") else None
-            other = PAGES.get(path)
+            other = PLACES.get(path)
             target = f"../{inside}" if inside else f"../{other}" if other else None
         else:
             outside = path.removeprefix("../") if path.startswith("../") else None
-            target = PAGES.get(outside) if outside else path
+            target = PLACES.get(outside) if outside else path
         return f"[{label}]({target}{anchor})" if target else label
 
     return LINK.sub(there, markdown)

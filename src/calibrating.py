@@ -39,7 +39,9 @@ from src.vimh.parameters import Parameter
 log = RankedLogger(__name__, rank_zero_only=True)
 
 
-def calibrate(model: MultiheadLitModule, datamodule: VIMHDataModule) -> Calibration:
+def calibrate(
+    model: MultiheadLitModule, datamodule: VIMHDataModule, samples: int = SAMPLES
+) -> Calibration:
     """Measure a model on all of its validation split and on a seeded sample of the training split.
 
     Shows a progress bar where there are many samples.
@@ -47,6 +49,7 @@ def calibrate(model: MultiheadLitModule, datamodule: VIMHDataModule) -> Calibrat
     Args:
         model: On any device; it is left in eval mode.
         datamodule: The data that it was trained on, split as then.
+        samples: Of the training split, at most, that sounds are compared with.
 
     Raises:
         ConfigError: If there are no validation samples, or the model's figures are not finite.
@@ -56,7 +59,7 @@ def calibrate(model: MultiheadLitModule, datamodule: VIMHDataModule) -> Calibrat
             "there are no validation samples, which intervals are measured on: give the second of "
             "data.train_val_test_split more than 0"
         )
-    unlike = _unlike(model.eval(), datamodule)
+    unlike = _unlike(model.eval(), datamodule, samples)
     scores: list[Tensor] = []
     far: list[Tensor] = []
     squares: list[Tensor] = []
@@ -98,7 +101,7 @@ def _squared_errors(model: MultiheadLitModule, seen: Seen) -> Tensor:
 
 
 def _unlike(
-    model: MultiheadLitModule, datamodule: VIMHDataModule
+    model: MultiheadLitModule, datamodule: VIMHDataModule, samples: int
 ) -> tuple[dict[str, Tensor], Unlike] | None:
     """Fit what sounds are compared with; None where there are fewer than two training samples."""
     shape = model.required_preparation.image_shape
@@ -108,7 +111,7 @@ def _unlike(
             seen.features.cpu(),
             None if seen.auxiliary is None else seen.auxiliary.cpu(),
         )
-        for seen in seen_batches(model, datamodule, "train", SAMPLES)
+        for seen in seen_batches(model, datamodule, "train", samples)
     ]
     pixels, features, auxiliary = zip(*parts, strict=True) if parts else ((), (), ())
     if sum(map(len, pixels)) < 2:

@@ -99,11 +99,14 @@ def write_programs(
     path: Path,
     opset: int,
     tolerance: float,
+    *,
+    halves: bool = False,
 ) -> tuple[list[Path], float, list[str]]:
     """Write a model as ONNX and, beside it, as a `torch.export` program (.pt2).
 
     They take sounds, and a second ONNX file takes images. Where a model reads pictures, or its
-    front end cannot be exported, the first two take images, and there is no second.
+    front end cannot be exported, the first two take images, and there is no second. `halves` is
+    that of :func:`write_program`.
 
     Returns:
         The files; how far onnxruntime and PyTorch are apart at most, as a share of a parameter's
@@ -120,13 +123,14 @@ def write_programs(
     about_images, example = {"input": "images", **about}, example_images(metadata, 2)
     said = ""
     if hears is None:
-        write_program(images, example, about_images, path, opset, program)
+        write_program(images, example, about_images, path, opset, program, halves=halves)
         difference = check_images(images, metadata, codec, path)
     else:
         of_images = path.with_name(f"{path.stem}_images.onnx")
-        write_program(images, example, about_images, of_images, opset)
+        write_program(images, example, about_images, of_images, opset, halves=halves)
         sounds = (example_sounds(hears, 2, hears.image_maker.front_end.num_samples),)
-        write_program(hears, sounds, {"input": "audio", **about}, path, opset, program)
+        about_sounds = {"input": "audio", **about}
+        write_program(hears, sounds, about_sounds, path, opset, program, halves=halves)
         checked = check_audio(hears, codec, path)
         said = f"{checked.pixels_off} of {checked.pixels:,} pixels a grey level off, values "
         difference = max(check_images(images, metadata, codec, of_images), checked.difference)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 OPSET = 18  # of ONNX
 CHATTY = ("onnx_ir", "onnxscript", "torch.onnx")  # loggers that report every pass of an optimiser
+LEAST_HALVED_BYTES = 1024  # of a constant that is worth a cast
 # Share of the pixels that may be a grey level off: transforms round in another order.
 MAX_PIXELS_OFF = 1e-3
 
@@ -36,6 +37,8 @@ def write_program(
     path: Path,
     opset: int = OPSET,
     program_path: Path | None = None,
+    *,
+    halves: bool = False,
 ) -> None:
     """Write a function as ONNX, and as a `torch.export` program where a path for it is given.
 
@@ -48,6 +51,7 @@ def write_program(
         path: the ONNX file.
         opset: the version of ONNX's operators.
         program_path: the other file.
+        halves: whether constants of the ONNX file are stored as :func:`store_halves` does.
     """
     import onnx
 
@@ -75,6 +79,8 @@ def write_program(
         del node.metadata_props[:]  # where in our modules it comes from: a fifth of the file
     del proto.graph.value_info[:]
     _name_sizes(proto.graph)
+    if halves:
+        store_halves(proto.graph)
     onnx.helper.set_model_props(proto, dict(about))
     onnx.checker.check_model(proto)
     onnx.save(proto, path)
@@ -84,6 +90,28 @@ def write_program(
             content = io.BytesIO()  # a file that cannot be written would end the process
             torch.export.save(program, content, extra_files=dict(about))
         program_path.write_bytes(content.getbuffer())
+
+
+def store_halves(graph: onnx.GraphProto) -> None:
+    """Store constants in half precision where that holds each of their numbers exactly.
+
+    A cast in the graph makes them what they were, so that nothing else is computed. onnxruntime
+    does it once, when it loads the file; as C it is done for each sound.
+    """
+    import onnx
+
+    for tensor in graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.nbytes < LEAST_HALVED_BYTES:
+            continue
+        with np.errstate(over="ignore"):
+            half = values.astype(np.float16)
+        if not np.array_equal(half.astype(np.float32), values):
+            continue
+        name = tensor.name
+        tensor.CopyFrom(onnx.numpy_helper.from_array(half, f"{name}_half"))
+        to = onnx.TensorProto.FLOAT
+        graph.node.insert(0, onnx.helper.make_node("Cast", [tensor.name], [name], to=to))
 
 
 def _name_sizes(graph: onnx.GraphProto) -> None:
