@@ -31,6 +31,7 @@ from src.evaluation.prediction.predictor import Predictor  # noqa: E402
 from src.refining.refiner import RENDERS, Refined, Refiner  # noqa: E402
 from src.synth.recipe import Recipe  # noqa: E402
 from src.synth.samples import SampleMaker  # noqa: E402
+from src.synth.synthesizers import synthesizer_class  # noqa: E402
 from src.utils.rich_utils import plain_console, print_table  # noqa: E402
 from src.vimh.parameters import ParameterSpace  # noqa: E402
 
@@ -101,6 +102,7 @@ def fresh_sounds(
     """True values, and their sounds as float32."""
     recipe = json.loads(json.dumps(predictor.metadata.recipe))
     recipe |= {"seed": seed, "dataset": {**recipe["dataset"], "size": count}}
+    recipe["synth"] = synthesizer_class(recipe["synth"]).admitted(recipe["synth"])
     maker = SampleMaker(Recipe.from_mapping(recipe))
     indices = np.arange(count)
     values = maker.values(indices)
