@@ -26,7 +26,9 @@ from src.config_check import (
 from src.fine_tuning import take_weights
 from src.model_settings import Start
 from src.predict import overrides_of, predict
-from src.synth.engines.synth import EngineSynth
+from src.synth.engines.dexed import DexedSynth
+from src.synth.engines.faust import FaustSynth
+from src.synth.engines.vital import VitalSynth
 from src.synth.resynthesis import resynthesise, synthesizer_of
 from src.synth.samples import drawn
 from src.utils.errors import ConfigError
@@ -192,9 +194,8 @@ ENGINES = [name for name in NAMES if name.startswith(("faust", "vital", "dexed")
 def test_values_need_no_engine_and_sounds_of_them_say_what_they_need(
     name: str, tmp_path: Path, compose_config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(EngineSynth, "packages", ("engine_that_is_not_there",))
-    for cls in EngineSynth.__subclasses__():
-        monkeypatch.setattr(cls, "packages", ("engine_that_is_not_there",))
+    for engine in (FaustSynth, VitalSynth, DexedSynth):
+        monkeypatch.setattr(engine, "packages", ("engine_that_is_not_there",))
     rate_hz = read_checkpoint(f"zoo:{name}").metadata.sample_rate or 0.0
     noise = np.random.default_rng(0).normal(0, 0.1, int(rate_hz))
     (path,) = written(noise[None], rate_hz, tmp_path)

@@ -200,7 +200,8 @@ def _sounds(metadata: Metadata) -> str:
     engine, program = synth.get("engine"), synth.get("dsp")
     by = f"`{synth['_target_']}`"
     if isinstance(engine, Mapping):
-        by += f", {engine['name']} {engine['version']}"
+        name, version = f"{engine['name']}", f"{engine['version']}"
+        by += f", made by {version if name in version.lower() else f'{name} {version}'}"
     by += f", program `{program}`" if program else ""
     return f"{_rate(metadata)}, by {by}"
 
