@@ -286,15 +286,17 @@ def test_log_spacing_and_classes_are_exported(
     session = onnxruntime.InferenceSession(tmp_path / "exported" / "model.onnx")
     read = read_checkpoint(tmp_path / "model.ckpt")
     predictor = Predictor(load_model(read), read.metadata, start="file")
-    codec, compared = parameters.codec, 0
+    codec, off, pixels = parameters.codec, 0, 0
     for sound in some_sounds(predictor, tmp_path)[:32]:
         soundfile.write(tmp_path / "sound.wav", sound, 8000, subtype="FLOAT")
-        (expected,) = predictor.predict_file(tmp_path / "sound.wav")
-        names = ["values", "low", "high", "image"]
-        values, low, high, image = session.run(names, {"audio": sound[None]})
-        if not np.array_equal(image[0], expected.image):
-            continue  # a pixel that is a level off is another image to the network
-        compared += 1
+        (from_file,) = predictor.predict_file(tmp_path / "sound.wav")
+        names = ["values", "low", "high", "image", "scale_factors"]
+        values, low, high, image, scale_factors = session.run(names, {"audio": sound[None]})
+        wrong = np.abs(image[0].astype(int) - from_file.image)
+        assert wrong.max() <= 1
+        off, pixels = off + int(wrong.sum()), pixels + wrong.size
+        # A pixel that is a level off is another image to the network: that one is predicted.
+        (expected,) = predictor.predict_images(image, scale_factors)
         true = np.array(list(expected.values.values()))
         assert np.abs(codec.error_in_range(codec.error(values[0], true))).max() < 1e-4
         assert expected.doubt is not None
@@ -305,7 +307,7 @@ def test_log_spacing_and_classes_are_exported(
             ends = np.array(expected.doubt.ends[name])
             own = parameter.codec.error(np.array([low[0, column], high[0, column]]), ends)
             assert np.abs(parameter.codec.error_in_range(own)).max() < 1e-4, name
-    assert compared >= 24
+    assert off <= 5e-3 * pixels  # docs/predict.md: 1 to 3 in 1,000 in such images
 
 
 @pytest.mark.slow
