@@ -87,6 +87,8 @@ do docs: $(READY) ## The documentation as a site, with a reference of src/: site
 # examples/web with onnxruntime-web from npm; nothing but this machine reaches the server.
 WEB_PORT ?= 8000
 w web: $(READY) ## A page that reads sounds in the browser, on 127.0.0.1 (WEB_PORT=8000)
+	@$(PYTHON) -c "import socket, sys; sys.exit(not socket.socket().connect_ex(('127.0.0.1', $(WEB_PORT))))" || \
+	  { echo "error: something answers at port $(WEB_PORT) already; make web WEB_PORT=8001 takes another"; exit 1; }
 	@command -v npm >/dev/null || { echo "error: make web needs npm, which comes with Node.js"; exit 1; }
 	@npm ci --prefix examples/web --no-audit --no-fund --silent
 	@echo "http://127.0.0.1:$(WEB_PORT)/web/ (Ctrl-C ends it)"

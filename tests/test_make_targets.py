@@ -7,6 +7,7 @@ command line would.
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from functools import cache
@@ -204,3 +205,19 @@ def test_targets_run(target: str, overrides: str, data_root: Path, tmp_path: Pat
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     jobs = {"ca": 4, "caa": 4, "dgwr": 2}.get(target, 1)
     assert len(list(tmp_path.rglob("metrics.json"))) == jobs
+
+
+def test_the_page_is_not_served_at_a_port_that_answers_already() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = subprocess.run(
+            ["make", f"PYTHON={sys.executable}", f"WEB_PORT={port}", "web"],
+            cwd=ROOT,
+            env=OWN_ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stdout.startswith(f"error: something answers at port {port} already")
+    assert "Traceback" not in done.stderr
