@@ -64,6 +64,20 @@ def test_a_head_of_another_loss_begins_anew_and_is_named(
             torch.testing.assert_close(after[name], given[f"net.{name}"], rtol=0, atol=0)
 
 
+def test_features_are_standardised_by_the_new_data(
+    compose_config, data_root: Path, tmp_path: Path
+) -> None:
+    _, other = built_with(compose_config, data_root)
+    other.model.required_preparation.auxiliary_mean.fill_(7.0)
+    path = saved(other, tmp_path / "other.ckpt")
+    cfg, built = built_with(compose_config, data_root, f"model.init_from={path}")
+    own = built.model.required_preparation.auxiliary_mean.clone()
+    begin(cfg, built.model)
+    after = built.model.required_preparation.auxiliary_mean
+    torch.testing.assert_close(after, own, rtol=0, atol=0)
+    assert not (after == 7.0).any()
+
+
 def test_another_network_is_refused(former: Path, compose_config, data_root: Path) -> None:
     words = (f"model.init_from={former}", "model=avix_vit_11k_jnd")
     cfg, built = built_with(compose_config, data_root, *words)
@@ -106,3 +120,26 @@ def test_frozen_layers_stay_and_all_else_starts_anew(
         if name.startswith("block1."):  # batch norm's running figures too
             assert is_same, name
     assert not torch.equal(after[f"{HEAD}.weight"], given[f"net.{HEAD}.weight"])
+
+
+@pytest.mark.slow
+def test_epochs_optimiser_schedule_and_best_figures_start_anew(
+    compose_config, data_root: Path, tmp_path: Path
+) -> None:
+    def trained(name: str, epochs: int, *words: str):
+        cfg, _ = built_with(compose_config, data_root, *words)
+        with open_dict(cfg):
+            cfg.paths.output_dir = str(tmp_path / name)
+            cfg.trainer.max_epochs = epochs
+        return train(cfg)[1]["trainer"]
+
+    best = trained("first", 3).checkpoint_callback.best_model_path
+    assert read_checkpoint(best).global_step > 0
+    trainer = trained("second", 2, f"model.init_from={best}")
+    steps = 2 * trainer.num_training_batches
+    assert (trainer.current_epoch, trainer.global_step) == (2, steps)
+    (optimizer,) = trainer.optimizers
+    assert {float(state["step"]) for state in optimizer.state.values()} == {steps}
+    assert trainer.lr_scheduler_configs[0].scheduler.last_epoch == 2
+    (kept,) = trainer.checkpoint_callback.best_k_models
+    assert Path(kept).parent == tmp_path / "second" / "checkpoints"
