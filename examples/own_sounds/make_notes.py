@@ -18,7 +18,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +52,7 @@ VELOCITIES = (20, 127)
 HELD_S, SPACED_S, BEFORE_S = 1.0, 1.5, 0.05  # note on to note off, to the next note; file before it
 QUIET_S = 2 * BEFORE_S  # before the next note, the ringing of the last one is cut
 TICKS_A_SECOND = 1000
+BEND_SEMITONES = 2  # the pitch wheel's way up or down where nothing else was said
 SOUNDFONTS = ("TimGM6mb.sf2", "default-GM.sf2", "FluidR3_GM.sf2")
 FOLDERS = ("/usr/share/sounds/sf2", "/usr/share/soundfonts", "/opt/homebrew/share/soundfonts")
 
@@ -76,14 +77,22 @@ def variable_length(value: int) -> bytes:
     return found
 
 
-def midi_file(program: int, notes: list[tuple[str, int, int]]) -> bytes:
+def wheel_and_key(pitch: float) -> tuple[bytes, int]:
+    """The pitch wheel's message that bends the nearest key to a pitch, and that key."""
+    key = round(pitch)
+    wheel = round(8192 * (1 + (pitch - key) / BEND_SEMITONES))
+    return bytes([0xE0, wheel & 127, wheel >> 7]), key
+
+
+def midi_file(program: int, notes: Sequence[tuple[str, float, int]]) -> bytes:
     """A MIDI file of one track that plays the notes one after the other."""
     tempo = b"\x00\xff\x51\x03" + struct.pack(">I", 1_000_000)[1:]  # a quarter note is one second
     events = tempo + bytes([0, 0xC0, program])
     wait = 0
     for _, pitch, velocity in notes:
-        events += variable_length(wait) + bytes([0x90, pitch, velocity])
-        events += variable_length(round(HELD_S * TICKS_A_SECOND)) + bytes([0x80, pitch, 0])
+        wheel, key = wheel_and_key(pitch)
+        events += variable_length(wait) + wheel + bytes([0, 0x90, key, velocity])
+        events += variable_length(round(HELD_S * TICKS_A_SECOND)) + bytes([0x80, key, 0])
         events += variable_length(round((SPACED_S - HELD_S - QUIET_S) * TICKS_A_SECOND))
         events += bytes([0xB0, 120, 0])  # all sound off
         wait = round(QUIET_S * TICKS_A_SECOND)
@@ -98,7 +107,9 @@ def find_soundfont() -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def play(soundfont: Path, program: int, notes: list[tuple[str, int, int]]) -> list[np.ndarray]:
+def play(
+    soundfont: Path, program: int, notes: Sequence[tuple[str, float, int]]
+) -> list[np.ndarray]:
     """The notes by FluidSynth, without reverb and chorus; stereo."""
     with tempfile.TemporaryDirectory() as folder:
         midi, wav = Path(folder, "notes.mid"), Path(folder, "notes.wav")
@@ -113,7 +124,7 @@ def play(soundfont: Path, program: int, notes: list[tuple[str, int, int]]) -> li
     return [sound[k * length : (k + 1) * length] for k in range(len(notes))]
 
 
-def stand_in(program: int, notes: list[tuple[str, int, int]]) -> list[np.ndarray]:
+def stand_in(program: int, notes: Sequence[tuple[str, float, int]]) -> list[np.ndarray]:
     """Decaying partials whose number grows with the velocity; each instrument has its own mix."""
     rng = np.random.default_rng(program)
     levels = rng.uniform(0.2, 1.0, 12) / np.arange(1, 13)
@@ -134,8 +145,8 @@ def stand_in(program: int, notes: list[tuple[str, int, int]]) -> list[np.ndarray
 
 
 def sounds_of(
-    notes: list[tuple[str, int, int]], programs: Mapping[str, int], soundfont: Path | None
-) -> Iterable[tuple[tuple[str, int, int], np.ndarray]]:
+    notes: Sequence[tuple[str, float, int]], programs: Mapping[str, int], soundfont: Path | None
+) -> Iterable[tuple[tuple[str, float, int], np.ndarray]]:
     """Yield each note with its sound, an instrument after the other."""
     for name, program in programs.items():
         own = [note for note in notes if note[0] == name]
