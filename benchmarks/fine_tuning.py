@@ -317,7 +317,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     plan = QUICK if given.quick else Plan()
     longer = {count: given.longer * epochs for count, epochs in plan.epochs.items()}
     plan = replace(plan, epochs=longer, seeds=given.seeds or plan.seeds)
-    measure(given.work or Path(tempfile.mkdtemp()), plan)
+    measure((given.work or Path(tempfile.mkdtemp())).resolve(), plan)
 
 
 if __name__ == "__main__":
