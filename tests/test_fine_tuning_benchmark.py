@@ -95,7 +95,10 @@ def test_a_cell_is_the_mean_and_deviation_of_the_seeds() -> None:
 
 
 @pytest.mark.slow
-def test_it_makes_and_trains_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_makes_and_trains_everything(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")  # a row's name stays in one line
     main(["--quick", "--work", str(tmp_path)])
     printed = capsys.readouterr().out
     for start in (*STARTS, AS_IT_IS, NEAREST):
