@@ -116,10 +116,11 @@ def _unlike(
     pixels, features, auxiliary = zip(*parts, strict=True) if parts else ((), (), ())
     if sum(map(len, pixels)) < 2:
         return None
+    known = torch.cat(features)
+    if not known.isfinite().all():
+        raise ConfigError("its features of the training samples are not all finite")
     given = [own for own in auxiliary if own is not None]
-    tensors = fit_unlike(
-        shape, torch.cat(pixels), torch.cat(features), torch.cat(given) if given else None
-    )
+    tensors = fit_unlike(shape, torch.cat(pixels), known, torch.cat(given) if given else None)
     none = {"distances": torch.zeros(1)}
     return tensors, Unlike({**tensors, **none}, shape, 1).to(model.device)
 

@@ -173,6 +173,16 @@ def test_a_model_without_validation_samples_is_refused_in_a_sentence(
         calibrate(build_bare(trained), datamodule)
 
 
+@pytest.mark.parametrize("what", ["net", "heads"])
+def test_a_model_that_diverged_is_refused_in_a_sentence(trained: dict[str, Any], what: str) -> None:
+    model = build_bare(trained)
+    with torch.no_grad():
+        for weight in model.net.heads.parameters() if what == "heads" else model.net.parameters():
+            weight.fill_(torch.nan)
+    with pytest.raises(ConfigError, match="are not all finite"):
+        calibrate(model, trained["datamodule"])
+
+
 def test_predictions_have_intervals_and_p_values(
     trained: dict[str, Any], tmp_path: Path, compose_config, capsys
 ) -> None:

@@ -6,6 +6,7 @@ place, or they are to lie in /proc.
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -121,7 +122,11 @@ def test_commands_of_data_sets(file: Path, tmp_path: Path) -> None:
         (errno.EISDIR, "is a folder where a file is expected"),
     ],
 )
-def test_the_sentence_says_what_to_do(code: int, advice: str, tmp_path: Path) -> None:
+def test_the_sentence_says_what_to_do(
+    code: int, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = shutil.disk_usage(tmp_path)  # other processes change it between two calls
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: free)
     error = OSError(code, os.strerror(code), str(tmp_path / "a" / "b"))
     assert is_of_a_folder(error)
     said = in_words(error)

@@ -113,7 +113,8 @@ def file_stem(number: int, prediction: Prediction, count: int) -> str:
     A long name is cut.
 
     Example:
-        >>>         >>> file_stem(2, Prediction("a/test[7]", np.zeros((1, 1, 1), np.uint8), {}), 10)
+        >>> import numpy as np
+        >>> file_stem(2, Prediction("a/test[7]", np.zeros((1, 1, 1), np.uint8), {}), 10)
         '002_test_7'
     """
     name = Path(prediction.source).stem.replace("[", "_").replace("]", "")
