@@ -37,11 +37,7 @@ from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
 from src.evaluation.prediction.predictor import Predictor  # noqa: E402
 from src.evaluation.prediction.sounds import sound_files, windows  # noqa: E402
 from src.evaluation.presentation.coverage_section import confidences_table  # noqa: E402
-from src.evaluation.scoring.coverage import (  # noqa: E402
-    CONFIDENCES,
-    coverages_of,
-    seen_batches,
-)
+from src.evaluation.scoring.coverage import coverages_of, seen_batches  # noqa: E402
 from src.models.intervals import adopt, outputs_and_features  # noqa: E402
 from src.models.multihead_module import MultiheadLitModule  # noqa: E402
 from src.recordings.sounds import read_sound  # noqa: E402
@@ -210,7 +206,7 @@ def main(checkpoint_path: str, dataset: str, folders: Mapping[str, Path]) -> Non
     adopt(model, calibration)
     print(f"\n## {checkpoint.metadata.dataset_name}: {calibration.count} validation samples")
     print(f"\ncalibrated in {took:.1f} s\n")
-    print("\n".join(confidences_table(coverages_of(model, datamodule, "test", CONFIDENCES))))
+    print("\n".join(confidences_table(coverages_of(model, datamodule, "test"))))
     unlike = calibration.unlike(model.required_preparation.image_shape)
     assert unlike is not None
     own, alarms = [], []

@@ -14,11 +14,7 @@ from jaxtyping import Float32, Float64
 from torch import Tensor
 
 from src.schema.arguments import check_arguments, unknown_key
-from src.synth.errors import (
-    RecipeError,
-    class_errors,
-    named_class,
-)
+from src.synth.errors import RecipeError, class_errors, named_class
 from src.synth.parameter_sections import drawn_quantity, recipe_parameter
 from src.synth.scripted import scripted
 from src.synth.waves import midi_to_hz

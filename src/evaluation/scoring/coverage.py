@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -167,13 +167,10 @@ def coverage_of(
 
 
 def coverages_of(
-    model: MultiheadLitModule,
-    datamodule: VIMHDataModule,
-    split: str,
-    confidences: Sequence[float] = CONFIDENCES,
+    model: MultiheadLitModule, datamodule: VIMHDataModule, split: str
 ) -> list[Coverage]:
-    """Measure a calibrated model's intervals at several confidences; see :func:`coverage_of`."""
-    found = [coverage_of(model, datamodule, split, confidence) for confidence in confidences]
+    """Measure a calibrated model's intervals at :data:`CONFIDENCES`; see :func:`coverage_of`."""
+    found = [coverage_of(model, datamodule, split, confidence) for confidence in CONFIDENCES]
     return [coverage for coverage in found if coverage is not None]
 
 

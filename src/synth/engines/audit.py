@@ -1,7 +1,6 @@
 """Whether a sound depends on its parameters alone: tried before a data set is made."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +8,7 @@ from jaxtyping import Float32, Float64
 
 from src.synth.engines.worker import EngineWorker
 from src.synth.errors import RecipeError
+from src.synth.parallel import in_order
 from src.synth.rendering import SAME_SHARE
 
 SETTINGS = 8
@@ -111,17 +111,17 @@ def _apart(
 ) -> Variation:
     backwards = values[::-1]
 
-    def rendered(*requests: tuple[Float64[np.ndarray, "B P"], int]) -> list[Sounds]:
+    def rendered(requests: Sequence[tuple[Float64[np.ndarray, "B P"], int]]) -> list[Sounds]:
         worker = new_worker()
         try:
             return [worker.render(names, rows, length, fresh)[0] for rows, length in requests]
         finally:
             worker.close()
 
-    with ThreadPoolExecutor(2) as pool:  # two processes, at once
-        one = pool.submit(rendered, (values, num_samples), (backwards, num_samples))
-        other = pool.submit(rendered, (backwards, num_samples), (values, num_samples // 2))
-        (first, again), (elsewhere, half) = one.result(), other.result()
+    of_one = (values, num_samples), (backwards, num_samples)
+    of_other = (backwards, num_samples), (values, num_samples // 2)
+    processes = in_order(rendered, (of_one, of_other), threads=2)
+    (first, again), (elsewhere, half) = (sounds for _, sounds in processes)
     found = [
         variation(first, again[::-1]),
         variation(first, elsewhere[::-1]),
